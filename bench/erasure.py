@@ -1,0 +1,199 @@
+"""Is what was forgotten gone? Looked for from outside, in every file of the vault, with the key in hand.
+
+Texts with words that exist nowhere else are stored, some are forgotten through the `forget` tool, and all files are
+searched: decrypted pages (free and old ones too), logs, index folders. The same search must find every text before it is
+forgotten and every kept text afterwards; a search that finds nothing at all proves nothing.
+"""
+
+import argparse
+import random
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlcipher3.dbapi2 as sqlcipher
+from mcp.client import Client
+from msgspec import Struct
+
+from bench import cipher_pages, texts
+from bench.device import Device, connected, fresh_device, run_cli
+from bench.filling import index_complete
+from bench.progress import Progress
+from bench.report import Bar, at_least, at_most
+from bench.stdio import call
+from mcp_server.device import keys_from
+from mcp_server.vault.db import DATABASE_NAME
+from mcp_server.vault.keys import unlock_with_words
+from shared.errors import CorruptError
+
+MEMORIES = 300
+FORGOTTEN_SHARE = 3  # every third
+_PER_CALL = 100
+_VECTOR_PIECE_BYTES = 16
+_SYLLABLES = ("ka", "lo", "mi", "zu", "re", "to", "ve", "xi", "qua", "bro")
+_PLAINTEXT_HEADER = b"SQLite format 3\x00"
+
+
+class Trace(Struct, frozen=True):
+    """What one memory leaves on a disk, as bytes to look for."""
+
+    memory_id: str
+    text: bytes
+    word: bytes
+    vector: tuple[bytes, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None beside the common ones; `--max` is the number of memories."""
+
+
+async def measure(
+    options: argparse.Namespace, progress: Progress
+) -> tuple[dict[str, Any], list[Bar]]:
+    rng = random.Random(options.seed)
+    texts_and_words = list(_marked_texts(rng, options.seed, options.max or MEMORIES))
+    with fresh_device() as device:
+        key = keys_from(unlock_with_words(device.home, device.recovery_words).current).database
+        async with connected(device) as client:
+            ids = await _remember(client, [text for text, _ in texts_and_words])
+            await index_complete(client, ["personal"], progress)
+            vectors = _vectors(device, key)
+            traces = [
+                Trace(memory_id, text.encode(), word.encode(), vectors.get(memory_id, ()))
+                for memory_id, (text, word) in zip(ids, texts_and_words, strict=True)
+            ]
+            doomed, kept = (
+                traces[::FORGOTTEN_SHARE],
+                [trace for number, trace in enumerate(traces) if number % FORGOTTEN_SHARE],
+            )
+            before = _found(device, key, traces)
+            await _forget(client, doomed[1:])
+            # One by the terminal, whose own check says what it looked at.
+            said = run_cli(device, "forget", doomed[0].memory_id, "--yes", "--verify", "--json")
+            while_running = _found(device, key, traces)
+            recalled = await _still_recalled(client, doomed)
+        after = _found(device, key, traces)
+    return _figures(traces, doomed, kept, before, while_running, after, recalled, said)
+
+
+def _figures(
+    traces: list[Trace],
+    doomed: list[Trace],
+    kept: list[Trace],
+    before: dict[str, set[str]],
+    while_running: dict[str, set[str]],
+    after: dict[str, set[str]],
+    recalled: int,
+    said: Any,
+) -> tuple[dict[str, Any], list[Bar]]:
+    gone = {trace.memory_id for trace in doomed}
+    stay = {trace.memory_id for trace in kept}
+    results: dict[str, Any] = {
+        "memories": len(traces),
+        "forgotten": len(doomed),
+        "with_vector": sum(bool(trace.vector) for trace in traces),
+        "verify_said": said,
+        "recalled_after": recalled,
+    }
+    bars = [at_most("forgotten memories that recall returns", recalled, 0)]
+    for part in ("text", "word", "vector"):
+        results[part] = {
+            "found_before": len(before[part]),
+            "left_while_running": len(while_running[part] & gone),
+            "left_after": len(after[part] & gone),
+            "kept_found_after": len(after[part] & stay),
+        }
+        bars += [
+            at_most(f"forgotten {part}s left", len((while_running[part] | after[part]) & gone), 0),
+            at_least(f"{part}s that the search finds before", len(before[part]), len(traces)),
+            at_least(f"kept {part}s that it finds after", len(after[part] & stay), len(kept)),
+        ]
+    return results, bars
+
+
+def _marked_texts(rng: random.Random, seed: int, count: int) -> Iterator[tuple[str, str]]:
+    """Texts with one word each that no other text has; its end is what is searched for."""
+    made = texts.turns(seed)
+    for number in range(count):
+        word = f"{''.join(rng.choices(_SYLLABLES, k=5))}{number:05}{rng.randrange(10**6):06}"
+        yield f"{next(made)['text']} The password hint is {word}.", word
+
+
+async def _remember(client: Client, said: list[str]) -> list[str]:
+    ids: list[str] = []
+    for start in range(0, len(said), _PER_CALL):
+        answer = await call(client, "remember", memories=said[start : start + _PER_CALL])
+        ids += [stored["id"] for stored in answer["stored"]]
+    return ids
+
+
+async def _forget(client: Client, doomed: list[Trace]) -> None:
+    ids = [trace.memory_id for trace in doomed]
+    preview = await call(client, "forget", ids=ids)
+    done = await call(client, "forget", ids=ids, confirm=preview["confirm"])
+    if done["forgotten"] != len(ids):
+        raise CorruptError(f"`forget` of {len(ids)} memories forgot {done['forgotten']}.")
+
+
+async def _still_recalled(client: Client, doomed: list[Trace]) -> int:
+    gone = {trace.memory_id for trace in doomed}
+    count = 0
+    for trace in doomed:
+        answer = await call(client, "recall", query=f"password hint {trace.word.decode()}")
+        count += any(memory["id"] in gone for memory in answer["memories"])
+    return count
+
+
+def _vectors(device: Device, key: bytes) -> dict[str, tuple[bytes, ...]]:
+    """A piece of each stored vector in the forms it could be written in: int8, float32, normalised."""
+    connection = sqlcipher.connect(f"file:{device.home / DATABASE_NAME}?mode=ro", uri=True)
+    try:
+        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        rows = connection.execute(
+            "SELECT id, code, scale FROM vectors JOIN memories ON row = memory"
+        ).fetchall()
+    finally:
+        connection.close()
+    pieces: dict[str, tuple[bytes, ...]] = {}
+    for memory_id, code, scale in rows:
+        values = np.frombuffer(code, np.int8).astype(np.float32) * np.float32(scale)
+        unit = values / np.linalg.norm(values)
+        middle = len(code) // 2
+        cut = slice(middle, middle + _VECTOR_PIECE_BYTES)
+        pieces[str(uuid.UUID(bytes=memory_id))] = (
+            code[cut],
+            values[cut].tobytes(),
+            unit[cut].tobytes(),
+        )
+    return pieces
+
+
+def _found(device: Device, key: bytes, traces: list[Trace]) -> dict[str, set[str]]:
+    """Ids of the memories whose text, word or vector stands anywhere in the device's files."""
+    clear = b"\x00".join(_contents(device.root, key))
+    return {
+        "text": {trace.memory_id for trace in traces if _stands(clear, [trace.text[:80]])},
+        # The keyword index cuts what a word has in common with the one before it: look for its end.
+        "word": {trace.memory_id for trace in traces if _stands(clear, [trace.word[-11:]])},
+        "vector": {trace.memory_id for trace in traces if _stands(clear, trace.vector)},
+    }
+
+
+def _stands(clear: bytes, needles: Iterable[bytes]) -> bool:
+    return any(needle in clear for needle in needles)
+
+
+def _contents(root: Path, key: bytes) -> Iterator[bytes]:
+    for path in sorted(root.rglob("*")):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        if path.name == DATABASE_NAME:
+            if content.startswith(_PLAINTEXT_HEADER):
+                raise CorruptError("The vault's file is not encrypted.")
+            yield from cipher_pages.main_file(content, key)
+        elif path.name == f"{DATABASE_NAME}-wal":
+            yield from cipher_pages.log_file(content, key)
+        yield content

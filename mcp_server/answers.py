@@ -1,0 +1,171 @@
+"""The shapes of what tools take and give, as the MCP SDK publishes them. Pydantic's place, and its only one.
+
+Every field of an answer may be missing, for a reason of thrift: a schema that says so is a third shorter, and every
+assistant pays for the schemas in every conversation.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
+
+from mcp_server import search
+from mcp_server.model import Kind, Memory
+
+
+class NewMemory(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    kind: Kind = "note"
+    tags: list[str] = []
+    occurred_at: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    speaker: str | None = None
+    importance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    pinned: bool = False
+
+
+class TurnIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    speaker: str
+    text: str
+    role: Literal["user", "assistant", "tool"] = "user"
+    at: datetime | None = None
+    key: str | None = None
+
+
+class Item(TypedDict, total=False):
+    id: str
+    text: str
+    when: str
+    speaker: str
+    conversation: str
+    space: str
+    kind: str
+    tags: list[str]
+    version: int
+    valid_to: str
+    why: str
+    score: float
+    truncated: bool
+
+
+class Brief(TypedDict, total=False):
+    id: str
+    text: str
+    when: str
+
+
+class SimilarOut(TypedDict, total=False):
+    id: str
+    text: str
+    relation: str
+
+
+class StoredOut(TypedDict, total=False):
+    id: str
+    status: Literal["stored", "known"]
+    similar: list[SimilarOut]
+
+
+class RememberOut(TypedDict, total=False):
+    stored: list[StoredOut]
+
+
+class RecallOut(TypedDict, total=False):
+    memories: list[Item]
+    cursor: str
+    searched: Literal["full", "keywords"]
+    note: str
+
+
+class SectionOut(TypedDict, total=False):
+    title: str
+    memories: list[Brief]
+
+
+class ContextOut(TypedDict, total=False):
+    sections: list[SectionOut]
+
+
+class CaptureOut(TypedDict, total=False):
+    conversation: str
+    stored: int
+    known: int
+
+
+class ReviseOut(TypedDict, total=False):
+    id: str
+    version: int
+    supersedes: str
+
+
+class ForgetOut(TypedDict, total=False):
+    forgotten: int
+    preview: list[str]
+    confirm: str
+
+
+class BrowseOut(TypedDict, total=False):
+    memories: list[Item]
+    cursor: str
+
+
+class FindingOut(TypedDict, total=False):
+    id: int
+    relation: str
+    first: Brief
+    second: Brief
+
+
+class ResolveOut(TypedDict, total=False):
+    findings: list[FindingOut]
+
+
+def item(memory: Memory, **more: Any) -> Item:
+    """A memory as an answer shows it; what is not there is left out."""
+    fields: dict[str, Any] = {
+        "id": memory.id,
+        "text": memory.text,
+        "when": _iso(memory.occurred_at or memory.created_at),
+        "speaker": memory.speaker,
+        "conversation": memory.conversation,
+        "space": memory.space,
+        "kind": memory.kind,
+        "tags": list(memory.tags) or None,
+        "version": memory.version,
+        "valid_to": None if memory.valid_to is None else _iso(memory.valid_to),
+        **more,
+    }
+    return cast(Item, {name: value for name, value in fields.items() if value is not None})
+
+
+def brief(memory: Memory) -> Brief:
+    text, _ = search.excerpt(memory.text, "")
+    return Brief(id=memory.id, text=text, when=_iso(memory.occurred_at or memory.created_at))
+
+
+def found_item(found: search.Found) -> Item:
+    return item(
+        found.memory,
+        text=found.text,
+        why=found.why,
+        score=round(found.score, 3),
+        truncated=found.truncated or None,
+    )
+
+
+def said(text: str, structured: dict[str, Any] | Any) -> CallToolResult:
+    """A result for both readers: a few lines for the model, structure for programs."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=dict(structured)
+    )
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

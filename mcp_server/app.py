@@ -1,0 +1,41 @@
+"""What the agent serves: the MCP server and the terminal's calls over one device, opened when the agent starts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mcp.server import MCPServer
+
+from mcp_server.calls import build_calls
+from mcp_server.device import Device
+from mcp_server.server import create_server
+from mcp_server.terminal import Call
+from shared.errors import UnavailableError
+
+
+class App:
+    """Owns the device from `start` to `close`."""
+
+    server: MCPServer[Any]
+    calls: Mapping[str, Call]
+
+    def __init__(self, open_device: Callable[[], Device]) -> None:
+        self._open_device = open_device
+        self._device: Device | None = None
+        self.server = create_server(self._opened)
+        self.calls = build_calls(self._opened)
+
+    def start(self) -> None:
+        """Raises:
+        SunaivaError: the vault cannot be opened; the sentence says why.
+        """
+        self._device = self._open_device()
+
+    def close(self) -> None:
+        device, self._device = self._device, None
+        if device is not None:
+            device.close()
+
+    def _opened(self) -> Device:
+        if self._device is None:
+            raise UnavailableError("The memory agent is leaving. Ask again in a moment.")
+        return self._device

@@ -1,0 +1,311 @@
+"""What the person's own terminal may ask the agent for: everything, unlike an assistant, and in one language with it.
+
+Each call is a generator: it yields progress and returns the result, both as plain values. It parses its arguments once and
+then calls the same use cases as the MCP tools.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from mcp_server import backup, context, forgetting, health, memory, permissions, search
+from mcp_server.device import Device
+from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Memory
+from mcp_server.terminal import Call, CallContext
+from mcp_server.vault import audit, store
+from mcp_server.vault.store import Selection
+from mcp_server.when import parse_moment, parse_span
+from shared.errors import InvalidError
+from shared.ids import MemoryId
+
+EXPORT_PAGE = 500
+
+Arguments = TypeVar("Arguments", bound=Struct)
+Steps = Generator[Any, None, Any]
+
+
+class Filters(Struct, kw_only=True):
+    """How the terminal narrows down: the words a person typed."""
+
+    space: str | None = None
+    tags: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    when: str | None = None
+    conversation: str | None = None
+    superseded: bool = False
+
+    def selection(self, now: datetime) -> Selection:
+        span = None if self.when is None else parse_span(self.when, now=now)
+        return Selection(
+            spaces=None if self.space is None else (self.space,),
+            tags=self.tags or None,
+            kinds=self.kinds or None,
+            conversation=self.conversation,
+            since=span.since if span else None,
+            until=span.until if span else None,
+            superseded=self.superseded,
+        )
+
+
+class RememberArgs(Struct, kw_only=True):
+    drafts: list[Draft]
+    action: Literal["remember", "import"] = "remember"
+
+
+class TakeInArgs(Struct, kw_only=True):
+    memories: list[Memory]
+
+
+class CaptureArgs(Struct, kw_only=True):
+    conversation: str
+    turns: list[Draft]
+    space: str = DEFAULT_SPACE
+
+
+class RecallArgs(Filters, kw_only=True):
+    query: str
+    max_tokens: int = 2_000
+    limit: int = 20
+    as_of: str | None = None
+    cursor: str | None = None
+
+
+class ListArgs(Filters, kw_only=True):
+    limit: int = 50
+    cursor: str | None = None
+
+
+class ShowArgs(Struct, kw_only=True):
+    id: str
+
+
+class ReviseArgs(Struct, kw_only=True):
+    id: str
+    version: int
+    changes: memory.Changes
+
+
+class ForgetArgs(Struct, kw_only=True):
+    ids: tuple[str, ...] = ()
+    conversation: str | None = None
+    space: str | None = None
+    confirm: str | None = None
+    verify: bool = False
+
+
+class ExportArgs(Struct, kw_only=True):
+    after: MemoryId | None = None
+
+
+class AuditArgs(Struct, kw_only=True):
+    before: int | None = None
+    limit: int = 50
+    verify: bool = False
+
+
+class PermitArgs(Struct, kw_only=True):
+    client: str
+    space: str
+    access: permissions.Access
+
+
+class PathArgs(Struct, kw_only=True):
+    path: Path
+
+
+class ContextArgs(Struct, kw_only=True):
+    topic: str | None = None
+    space: str | None = None
+    max_tokens: int = 1_000
+
+
+class NoArgs(Struct):
+    pass
+
+
+def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
+    """Every call by its name."""
+
+    def call(kind: type[Arguments], act: Callable[[Device, CallContext, Arguments], Steps]) -> Call:
+        def run(ctx: CallContext, args: dict[str, Any]) -> Steps:
+            try:
+                parsed = msgspec.convert(args, kind)
+            except msgspec.ValidationError as error:
+                raise InvalidError(f"This cannot be understood: {error}.") from error
+            result = yield from act(open_device(), ctx, parsed)
+            return msgspec.to_builtins(result)
+
+        return run
+
+    return {
+        "remember": call(RememberArgs, _remember),
+        "take_in": call(TakeInArgs, _take_in),
+        "capture": call(CaptureArgs, _capture),
+        "recall": call(RecallArgs, _recall),
+        "list": call(ListArgs, _list),
+        "show": call(ShowArgs, _show),
+        "revise": call(ReviseArgs, _revise),
+        "forget": call(ForgetArgs, _forget),
+        "export": call(ExportArgs, _export),
+        "audit": call(AuditArgs, _audit),
+        "permit": call(PermitArgs, _permit),
+        "permissions": call(NoArgs, _permissions),
+        "backup": call(PathArgs, _backup),
+        "context": call(ContextArgs, _context),
+        "health": call(NoArgs, _health),
+        "rebuild": call(NoArgs, _rebuild),
+    }
+
+
+def _remember(device: Device, ctx: CallContext, args: RememberArgs) -> Steps:
+    yield from ()
+    return memory.remember(device, args.drafts, client=ctx.client, action=args.action)
+
+
+def _take_in(device: Device, ctx: CallContext, args: TakeInArgs) -> Steps:
+    yield from ()
+    return memory.take_in(device, args.memories, client=ctx.client)
+
+
+def _capture(device: Device, ctx: CallContext, args: CaptureArgs) -> Steps:
+    yield from ()
+    drafts = memory.capture_drafts(device, args.conversation, args.turns, space=args.space)
+    return memory.remember(device, drafts, client=ctx.client)
+
+
+def _recall(device: Device, ctx: CallContext, args: RecallArgs) -> Steps:
+    yield from ()
+    chosen = args.selection(device.clock())
+    asked = search.Asked(
+        query=args.query,
+        max_tokens=args.max_tokens,
+        limit=args.limit,
+        spaces=chosen.spaces,
+        tags=chosen.tags,
+        kinds=chosen.kinds,
+        when=None if args.when is None else parse_span(args.when, now=device.clock()),
+        as_of=None if args.as_of is None else parse_moment(args.as_of),
+        cursor=args.cursor,
+    )
+    return search.find(device, asked, client=ctx.client)
+
+
+def _list(device: Device, ctx: CallContext, args: ListArgs) -> Steps:
+    yield from ()
+    memories, cursor = search.browse(
+        device,
+        args.selection(device.clock()),
+        limit=args.limit,
+        cursor=args.cursor,
+        client=ctx.client,
+    )
+    return {"memories": memories, "cursor": cursor}
+
+
+def _show(device: Device, ctx: CallContext, args: ShowArgs) -> Steps:
+    yield from ()
+    with device.vault.writing() as db:
+        found = memory.present(db, args.id).memory
+        older = [row.memory for row in store.superseded_chain(db, found.id)]
+        audit.note(
+            db,
+            device.keys.audit,
+            at=device.clock(),
+            client=ctx.client,
+            action="read",
+            memories=[found.id],
+            count=1,
+        )
+    return {"memory": found, "older": older}
+
+
+def _revise(device: Device, ctx: CallContext, args: ReviseArgs) -> Steps:
+    yield from ()
+    return memory.revise(device, args.id, args.version, args.changes, client=ctx.client)
+
+
+def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
+    rows = forgetting.chosen(device, ids=args.ids, conversation=args.conversation, space=args.space)
+    token = forgetting.token(device, rows)
+    if args.confirm is None:
+        return {"memories": [row.memory for row in rows], "confirm": token}
+    forgetting.check_token(device, rows, args.confirm)
+    traces = None
+    if args.verify:
+        yield {"doing": "Noting what to look for"}
+        traces = forgetting.traces(device, rows)
+    yield {"doing": "Erasing"}
+    erased = forgetting.erase(device, rows, client=ctx.client)
+    evidence = None
+    if traces is not None:
+        yield {"doing": "Searching every page of the vault"}
+        evidence = forgetting.verify(device, traces)
+    return {"forgotten": erased.memories, "evidence": evidence}
+
+
+def _export(device: Device, ctx: CallContext, args: ExportArgs) -> Steps:
+    yield from ()
+    with device.vault.writing() as db:
+        page = [row.memory for row in store.in_order(db, after=args.after, limit=EXPORT_PAGE)]
+        ids = [each.id for each in page]
+        audit.note(
+            db,
+            device.keys.audit,
+            at=device.clock(),
+            client=ctx.client,
+            action="export",
+            memories=ids,
+            count=len(ids),
+        )
+        total = store.count(db)
+    return {"memories": page, "total": total}
+
+
+def _audit(device: Device, ctx: CallContext, args: AuditArgs) -> Steps:
+    yield from ()
+    with device.vault.reading() as db:
+        lines = audit.lines(db, before=args.before, limit=args.limit)
+        broken = audit.broken_at(db, device.keys.audit) if args.verify else None
+    return {"lines": lines, "verified": args.verify, "broken_at": broken}
+
+
+def _permit(device: Device, ctx: CallContext, args: PermitArgs) -> Steps:
+    yield from ()
+    permissions.permit(device, args.client, args.space, args.access)
+
+
+def _permissions(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
+    yield from ()
+    with device.vault.reading() as db:
+        return permissions.rules(db)
+
+
+def _backup(device: Device, ctx: CallContext, args: PathArgs) -> Steps:
+    yield {"doing": "Copying the vault"}
+    return backup.write(device, args.path)
+
+
+def _context(device: Device, ctx: CallContext, args: ContextArgs) -> Steps:
+    yield from ()
+    spaces = None if args.space is None else (args.space,)
+    sections = context.gather(
+        device, topic=args.topic, spaces=spaces, max_tokens=args.max_tokens, client=ctx.client
+    )
+    return [
+        {"title": section.title, "lines": [context.shown(each) for each in section.memories]}
+        for section in sections
+    ]
+
+
+def _health(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
+    yield {"doing": "Checking every page"}
+    return health.examine(device)
+
+
+def _rebuild(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
+    yield from health.rebuild(device)
+    return health.examine(device)

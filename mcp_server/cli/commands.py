@@ -1,0 +1,74 @@
+"""The command line: every command by its name, and the one place where an error becomes a sentence and an exit code.
+
+0: done. 1: it could not be done, and the sentence on stderr says why. 2: the command line itself was wrong. 130: Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import msgspec
+from cyclopts import App, CycloptsError, Group
+
+from mcp_server.cli import assistants, memories, screen, transfer, vault
+from mcp_server.version import __version__
+from shared.errors import SunaivaError
+
+_DAILY = Group("Memories", sort_key=1)
+_MOVING = Group("In and out", sort_key=2)
+_ASSISTANTS = Group("Assistants", sort_key=3)
+_VAULT = Group("The vault", sort_key=4)
+
+app = App(
+    name="sunaiva",
+    help="Memory that belongs to you: encrypted, on this device, for you and your AI assistants.",
+    version=__version__,
+    console=screen.out,
+    error_console=screen.err,
+    result_action="return_value",
+)
+for command, name, group in (
+    (memories.remember, "remember", _DAILY),
+    (memories.recall, "recall", _DAILY),
+    (memories.list_, "list", _DAILY),
+    (memories.show, "show", _DAILY),
+    (memories.edit, "edit", _DAILY),
+    (memories.forget, "forget", _DAILY),
+    (transfer.import_, "import", _MOVING),
+    (transfer.export, "export", _MOVING),
+    (assistants.connect_, "connect", _ASSISTANTS),
+    (assistants.mcp, "mcp", _ASSISTANTS),
+    (assistants.agent, "agent", _ASSISTANTS),
+    (vault.permit, "permit", _ASSISTANTS),
+    (vault.init, "init", _VAULT),
+    (vault.backup, "backup", _VAULT),
+    (vault.restore, "restore", _VAULT),
+    (vault.rekey, "rekey", _VAULT),
+    (vault.audit, "audit", _VAULT),
+    (vault.doctor, "doctor", _VAULT),
+    (vault.consolidate, "consolidate", _VAULT),
+):
+    app.command(command, name=name, group=group)
+app.command(assistants.hook, name="hook", show=False)
+app.register_install_completion_command(name="install-completion", group=_VAULT)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True)
+    except CycloptsError:
+        return 2
+    except SunaivaError as error:
+        if "--json" in arguments:
+            answer = {"error": {"code": error.code, "message": str(error)}}
+            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+        screen.fail(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

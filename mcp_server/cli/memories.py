@@ -1,0 +1,346 @@
+"""Commands about memories: remember, recall, list, show, edit, forget."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.text import Text
+
+from mcp_server import search
+from mcp_server.calls import Filters
+from mcp_server.cli import screen
+from mcp_server.cli.screen import Json, printable
+from mcp_server.cli.session import TERMINAL, agent, confirmed
+from mcp_server.client import AgentConnection
+from mcp_server.forgetting import Evidence
+from mcp_server.memory import Stored
+from mcp_server.model import DEFAULT_SPACE, TEXT_BYTES_MAX, Draft, Kind, Memory, Source
+from mcp_server.when import parse_moment
+from shared.errors import ForbiddenError, InvalidError
+from shared.ids import short_id
+
+Tags = Annotated[tuple[str, ...], Parameter(name=["--tag", "-t"], negative="")]
+Kinds = Annotated[tuple[Kind, ...], Parameter(name=["--kind", "-k"], negative="")]
+When = Annotated[
+    str | None, Parameter(help="2023-05, 'last week', '2023-01..2023-03', 'since March'.")
+]
+_PAGE = 200
+
+
+def remember(
+    *text: str,
+    space: str = DEFAULT_SPACE,
+    kind: Kind = "note",
+    tag: Tags = (),
+    at: Annotated[str | None, Parameter(help="When it happened, ISO 8601.")] = None,
+    pin: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Store a memory. Without a text, or with `-`, it is read from stdin."""
+    said = " ".join(text) if text and text != ("-",) else _from_stdin()
+    draft = Draft(
+        text=said,
+        source=Source(trust="said_by_user", client=TERMINAL, tool="remember"),
+        kind=kind,
+        space=space,
+        tags=tag,
+        occurred_at=None if at is None else parse_moment(at),
+        pinned=pin,
+    )
+    with agent() as connection:
+        answer = connection.call("remember", {"drafts": [msgspec.to_builtins(draft)]})
+    screen.emit(answer[0], as_json=json, show=_show_stored)
+
+
+def recall(
+    *query: str,
+    space: str | None = None,
+    tag: Tags = (),
+    kind: Kinds = (),
+    when: When = None,
+    as_of: Annotated[str | None, Parameter(help="What was true then, ISO 8601.")] = None,
+    limit: int = 10,
+    max_tokens: int = search.TOKENS_MAX,
+    json: Json = False,
+) -> None:
+    """Find memories by meaning, words and time."""
+    filters = Filters(space=space, tags=tag, kinds=kind, when=when)
+    asked = msgspec.to_builtins(filters) | {
+        "query": " ".join(query),
+        "as_of": as_of,
+        "limit": limit,
+        "max_tokens": max_tokens,
+    }
+    with agent() as connection:
+        answer = connection.call("recall", asked)
+    screen.emit(answer, as_json=json, show=_show_answer)
+
+
+def list_(
+    space: str | None = None,
+    tag: Tags = (),
+    kind: Kinds = (),
+    when: When = None,
+    conversation: str | None = None,
+    superseded: Annotated[
+        bool, Parameter(negative="", help="Also what was superseded or archived.")
+    ] = False,
+    limit: int = 50,
+    cursor: str | None = None,
+    json: Json = False,
+) -> None:
+    """List memories, newest first."""
+    filters = Filters(
+        space=space,
+        tags=tag,
+        kinds=kind,
+        when=when,
+        conversation=conversation,
+        superseded=superseded,
+    )
+    with agent() as connection:
+        answer = connection.call(
+            "list", msgspec.to_builtins(filters) | {"limit": limit, "cursor": cursor}
+        )
+    screen.emit(answer, as_json=json, show=_show_page)
+
+
+def show(id: str, /, json: Json = False) -> None:
+    """Show one memory with everything known about it."""
+    with agent() as connection:
+        answer = connection.call("show", {"id": id})
+    screen.emit(answer, as_json=json, show=_show_one)
+
+
+def edit(
+    id: str,
+    text: str | None = None,
+    /,
+    *,
+    kind: Kind | None = None,
+    space: str | None = None,
+    tag: Annotated[tuple[str, ...] | None, Parameter(name=["--tag", "-t"], negative="")] = None,
+    pin: bool | None = None,
+    archive: bool | None = None,
+    json: Json = False,
+) -> None:
+    """Correct a memory. A new text supersedes the old one; without any change, $EDITOR opens."""
+    with agent() as connection:
+        old = msgspec.convert(connection.call("show", {"id": id})["memory"], Memory)
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in {
+                "text": text, "kind": kind, "space": space, "tags": tag, "pinned": pin, "archived": archive,
+            }.items()
+            if value is not None
+        }  # fmt: skip
+        if not changes:
+            changes = {"text": _edited(old.text)}
+        answer = connection.call(
+            "revise", {"id": old.id, "version": old.version, "changes": changes}
+        )
+    screen.emit(answer, as_json=json, show=lambda new: _show_revised(old, new))
+
+
+def forget(
+    *ids: str,
+    conversation: str | None = None,
+    space: str | None = None,
+    verify: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Afterwards, search every page of the vault for what was forgotten."
+        ),
+    ] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Erase memories for good, with the older versions they superseded."""
+    forgotten: list[str] = []
+    evidence: list[Evidence] = []
+    with agent() as connection:
+        doomed = list(ids) if ids else _all_of(connection, conversation, space)
+        if not doomed:
+            raise InvalidError("There is nothing to forget. Give ids, --conversation or --space.")
+        preview = connection.call("forget", {"ids": doomed[:_PAGE]})
+        if not yes and not _agreed(preview["memories"], len(doomed)):
+            raise ForbiddenError("Nothing was forgotten. To forget without being asked, add --yes.")
+        with screen.progress("Forgetting", total=len(doomed)) as done:
+            for start in range(0, len(doomed), _PAGE):
+                some = {
+                    "ids": [one for one in doomed[start : start + _PAGE] if one not in forgotten]
+                }
+                if not some["ids"]:
+                    continue
+                token = connection.call("forget", some)["confirm"]
+                answer = connection.call("forget", some | {"confirm": token, "verify": verify})
+                forgotten += answer["forgotten"]
+                if verify:
+                    evidence.append(msgspec.convert(answer["evidence"], Evidence))
+                done(start + len(some["ids"]))
+    left = sorted({trace for each in evidence for trace in each.left})
+    result = {
+        "forgotten": forgotten,
+        "verified": {
+            "pages": sum(each.pages for each in evidence),
+            "pieces": sum(each.pieces for each in evidence),
+            "words": sum(each.words for each in evidence),
+            "left": left,
+        }
+        if verify
+        else None,
+    }
+    screen.emit(result, as_json=json, show=_show_forgotten)
+    if left:
+        raise ForbiddenError(
+            "Traces are left; see above. Run `sunaiva doctor --rebuild`, then verify again."
+        )
+
+
+def _all_of(connection: AgentConnection, conversation: str | None, space: str | None) -> list[str]:
+    if conversation is None and space is None:
+        return []
+    found: list[str] = []
+    cursor = None
+    while True:
+        filters = Filters(space=space, conversation=conversation, superseded=True)
+        page = connection.call(
+            "list", msgspec.to_builtins(filters) | {"limit": _PAGE, "cursor": cursor}
+        )
+        found += [each["id"] for each in page["memories"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            return found
+
+
+def _agreed(memories: list[dict[str, Any]], total: int) -> bool:
+    shown = msgspec.convert(memories[:10], list[Memory])
+    screen.memories(shown, texts=[each.text[:160] for each in shown])
+    number = max(total, len(memories))
+    screen.say(
+        f"{f'… and {number - len(shown):,} more. ' if number > len(shown) else ''}There is no undo."
+    )
+    return confirmed(f"Forget {number:,} {'memory' if number == 1 else 'memories'} for good?")
+
+
+def _from_stdin() -> str:
+    data = sys.stdin.buffer.read(TEXT_BYTES_MAX + 1)
+    if len(data) > TEXT_BYTES_MAX:
+        raise InvalidError(
+            f"More than {TEXT_BYTES_MAX:,} bytes on stdin. Import it as a file: `sunaiva import FILE`."
+        )
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidError(
+            f"stdin is not UTF-8 (byte {error.start}). Nothing was stored."
+        ) from error
+
+
+def _edited(text: str) -> str:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"  # noqa: TID251 (the person's own choice)
+    with tempfile.TemporaryDirectory(prefix="sunaiva-") as folder:
+        file = Path(folder) / "memory.txt"
+        file.touch(mode=0o600)
+        file.write_text(text, encoding="utf-8")
+        subprocess.run([*editor.split(), str(file)], check=False)
+        edited = file.read_text(encoding="utf-8")
+    # Editors add a last line end that nobody typed.
+    edited = edited.removesuffix("\n") if not text.endswith("\n") else edited
+    if edited == text:
+        raise InvalidError("The text was not changed.")
+    return edited
+
+
+def _show_stored(value: Any) -> None:
+    stored = msgspec.convert(value, Stored)
+    known = " (known already)" if stored.status == "known" else ""
+    screen.out.print(Text.assemble(("✓ ", "green"), (short_id(stored.id), "cyan"), known))
+    for near in stored.similar:
+        screen.warn(f"{near.relation.replace('_', ' ')}: {short_id(near.id)}  {near.text[:200]}")
+
+
+def _show_answer(value: Any) -> None:
+    answer = msgspec.convert(value, search.Answer)
+    screen.memories(
+        [each.memory for each in answer.found], texts=[each.text for each in answer.found]
+    )
+    if not answer.found:
+        screen.say("Nothing found.")
+    if answer.note:
+        screen.say(answer.note)
+
+
+def _show_page(value: Any) -> None:
+    screen.memories(msgspec.convert(value["memories"], list[Memory]))
+    if value["cursor"]:
+        screen.say(f"More: --cursor {value['cursor']}")
+
+
+def _show_one(value: Any) -> None:
+    memory = msgspec.convert(value["memory"], Memory)
+    table = screen.table("", "")
+    table.show_header = False
+    for name, shown in _facts(memory):
+        table.add_row(Text(name, style="dim"), Text(printable(shown)))
+    screen.out.print(Text(printable(memory.text)))
+    screen.out.print()
+    screen.out.print(table)
+    older = msgspec.convert(value["older"], list[Memory])
+    if older:
+        screen.out.print(Text("\nIt superseded:", style="bold"))
+        screen.memories(older)
+
+
+def _facts(memory: Memory) -> list[tuple[str, str]]:
+    facts = {
+        "id": memory.id,
+        "version": str(memory.version),
+        "kind": memory.kind,
+        "space": memory.space,
+        "tags": ", ".join(memory.tags),
+        "links": ", ".join(f"{link.relation} {short_id(link.target)}" for link in memory.links),
+        "happened": memory.occurred_at and memory.occurred_at.isoformat(),
+        "true from": memory.valid_from and memory.valid_from.isoformat(),
+        "true until": memory.valid_to and memory.valid_to.isoformat(),
+        "speaker": memory.speaker,
+        "conversation": memory.conversation,
+        "source": f"{memory.source.trust.replace('_', ' ')}, through {memory.source.client} ({memory.source.tool})",
+        "superseded by": memory.superseded_by,
+        "stored": memory.created_at.isoformat(),
+        "changed": memory.updated_at.isoformat(),
+    }
+    return [(name, shown) for name, shown in facts.items() if shown]
+
+
+def _show_revised(old: Memory, new: dict[str, Any]) -> None:
+    what = "" if new["id"] == old.id else f", supersedes {short_id(old.id)}"
+    screen.out.print(
+        Text.assemble(
+            ("✓ ", "green"), (short_id(new["id"]), "cyan"), f" version {new['version']}{what}"
+        )
+    )
+
+
+def _show_forgotten(result: dict[str, Any]) -> None:
+    number = len(result["forgotten"])
+    screen.out.print(
+        Text.assemble(
+            ("✓ ", "green"),
+            f"{number:,} {'memory' if number == 1 else 'memories'} forgotten for good.",
+        )
+    )
+    seen = result["verified"]
+    if seen is not None:
+        screen.out.print(
+            f"  Looked through {seen['pages']:,} decrypted pages for {seen['pieces']:,} pieces of text and vectors, and in the "
+            f"keyword index for {seen['words']:,} words: {'nothing left.' if not seen['left'] else 'FOUND:'}"
+        )
+        for trace in seen["left"]:
+            screen.fail(trace)
+    screen.say("Backups and exports made before still hold what they held.")

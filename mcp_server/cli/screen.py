@@ -1,0 +1,142 @@
+"""How the terminal shows things: for people with colour, for programs as JSON, for nobody with control characters.
+
+A memory can hold anything, escape sequences that would take over a terminal included: everything goes through `printable`.
+Progress and words for people go to stderr when the answer itself is JSON.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from mcp_server.model import Memory
+from shared.ids import short_id
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="One JSON value on stdout, for programs.")
+]
+
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
+    0x7F: 0x2421
+}
+_PICTURES |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+# Bidirectional overrides can make a line read as another one; isolates and marks of honest RTL text stay.
+_PICTURES |= dict.fromkeys((0x202D, 0x202E), 0xFFFD)
+
+Done = Callable[[int], None]
+"""Tells a progress bar how many are done."""
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, stderr=True)
+
+
+def printable(text: str) -> str:
+    """The text with its control characters made visible, so that they do nothing."""
+    return text.translate(_PICTURES)
+
+
+def emit(value: Any, *, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print the answer, either as one JSON value or by `show`."""
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+        sys.stdout.flush()
+    else:
+        show(value)
+
+
+def ok(sentence: str) -> None:
+    out.print(Text.assemble(("✓ ", "green"), printable(sentence)))
+
+
+def say(sentence: str) -> None:
+    """A sentence to the person, apart from the answer."""
+    err.print(Text(printable(sentence)))
+
+
+def warn(sentence: str) -> None:
+    err.print(Text.assemble(("! ", "bold yellow"), printable(sentence)))
+
+
+def fail(sentence: str) -> None:
+    err.print(Text.assemble(("✗ ", "bold red"), printable(sentence)))
+
+
+def memories(found: Sequence[Memory], *, texts: Sequence[str] | None = None) -> None:
+    """Memories as a list: id, date, who, what."""
+    for number, memory in enumerate(found):
+        text = printable(memory.text if texts is None else texts[number])
+        out.print(
+            Text.assemble(
+                (short_id(memory.id), "cyan"),
+                ("  " + day(memory.occurred_at or memory.created_at), "green"),
+                ("  " + printable(memory.speaker) + ":" if memory.speaker else "", "bold"),
+                ("  ★" if memory.pinned else "", "yellow"),
+                ("  (superseded)" if memory.superseded_by else "", "dim"),
+                ("  (archived)" if memory.archived else "", "dim"),
+                "  " + text,
+            )
+        )
+
+
+def day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def table(*headings: str) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        shown.add_column(heading, overflow="fold")
+    return shown
+
+
+@contextmanager
+def progress(doing: str, *, total: int | None) -> Iterator[Done]:
+    """A progress bar on stderr; call what it gives with the number done so far."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    ) as bar:
+        task: TaskID = bar.add_task(doing, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def watching(doing: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A spinner on stderr that shows the events of a call: `{"doing", "done"?, "total"?}`."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def show(event: dict[str, Any]) -> None:
+            counted = f" {event['done']:,} of {event['total']:,}" if "total" in event else ""
+            bar.update(task, description=event["doing"] + counted)
+
+        yield show

@@ -1,0 +1,23 @@
+"""The half of the command line that serves: imported only by the process that becomes the server."""
+
+from mcp_server import agent as agents
+from mcp_server import opening
+from mcp_server.app import App
+from mcp_server.http import Address
+from mcp_server.settings import Settings
+from shared.clock import system_clock
+
+
+def agent(settings: Settings, *, http_port: int | None) -> int:
+    """Be the agent until asked to leave; the exit code."""
+    address = None if http_port is None else Address(port=http_port)
+    return agents.serve(_app(settings), settings, http=address)
+
+
+def in_process(settings: Settings) -> int:
+    """Serve one assistant on stdin and stdout; the exit code."""
+    return agents.serve_stdio(_app(settings), settings)
+
+
+def _app(settings: Settings) -> App:
+    return App(lambda: opening.open_here(settings, opening.access(settings), system_clock))

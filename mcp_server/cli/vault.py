@@ -1,0 +1,329 @@
+"""Commands about the vault itself: init, backup, restore, rekey, audit, permit, doctor, consolidate."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.panel import Panel
+from rich.text import Text
+
+from mcp_server import backup as backups
+from mcp_server import client, opening
+from mcp_server.cli import screen
+from mcp_server.cli.screen import Json, printable
+from mcp_server.cli.session import agent, ask_passphrase, confirmed, require_vault
+from mcp_server.health import Health
+from mcp_server.index.export import bundled_model_folder, export_in_child
+from mcp_server.permissions import EVERY_SPACE, Access
+from mcp_server.settings import Settings, load
+from mcp_server.vault import audit as access_log
+from mcp_server.vault import keys
+from mcp_server.vault.protectors import Access as KeyAccess
+from mcp_server.vault.protectors import ProtectorKind, protectors_available
+from shared.clock import system_clock
+from shared.errors import CorruptError, ForbiddenError, InvalidError, UnavailableError
+from shared.ids import short_id
+
+Protect = Annotated[
+    ProtectorKind | None,
+    Parameter(help="keychain (the default where there is one), passphrase, or key_file."),
+]
+_WORDS_NOTE = (
+    "Write these twelve words down and keep them apart from this device. They open the vault if its key is lost, and "
+    "nothing else does. They are shown this once."
+)
+_KEY_FILE_NOTE = (
+    "There is no keychain here, so the key is a file that only you can read, outside of the vault's folder ({folder}). "
+    "Whoever can read both can read the vault. A passphrase protects it better: `sunaiva rekey --protect passphrase`."
+)
+
+
+def init(
+    protect: Protect = None,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Make the vault: an encrypted file, its key, and twelve recovery words."""
+    settings = load()
+    kind = protect or _usual_protector(settings)
+    given = _access(settings, kind, new=True)
+    new = opening.make_vault(settings, kind, given, system_clock)
+    model = _prepare_model(settings)
+    answer = {
+        "home": str(new.home),
+        "protected_by": kind,
+        "recovery_words": new.words,
+        "model": model,
+    }
+    screen.emit(answer, as_json=json, show=lambda _: _show_new(new, settings))
+    if not (yes or json):
+        while not confirmed("Have you written the words down?"):
+            screen.say(
+                "Take your time."
+                if _is_terminal()
+                else "Run `sunaiva init` in a terminal, or add --yes."
+            )
+            if not _is_terminal():
+                return
+
+
+def backup(to: Path, /, json: Json = False) -> None:
+    """Write an encrypted backup of the whole vault into one file."""
+    with agent() as connection, screen.watching("Backing up") as events:
+        answer = connection.call("backup", {"path": str(to.expanduser().absolute())}, events)
+    screen.emit(
+        answer,
+        as_json=json,
+        show=lambda done: screen.ok(f"{done['path']} ({done['file_bytes']:,} bytes)"),
+    )
+
+
+def restore(
+    source: Path,
+    /,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Put a backup in the vault's place. The vault that is there is moved aside, never deleted."""
+    settings = load()
+    if (
+        (settings.home / "vault.db").exists()
+        and not yes
+        and not confirmed(f"Replace the vault in {settings.home} by {source.name}?")
+    ):
+        raise ForbiddenError("Nothing was changed. To restore without being asked, add --yes.")
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with client.alone(settings):
+        aside = backups.restore(source.expanduser(), settings.home, now=system_clock())
+    answer = {"home": str(settings.home), "moved_aside": None if aside is None else str(aside)}
+    screen.emit(answer, as_json=json, show=_show_restored)
+
+
+def rekey(
+    protect: Protect = None,
+    recovery_words: Annotated[
+        bool,
+        Parameter(negative="", help="Unlock with the twelve words instead of the everyday key."),
+    ] = False,
+    keep_root: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Change only what unlocks the vault, not the key it is encrypted with.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Give the vault a new key, and twelve new words; former keys, words and protectors open it no more."""
+    settings = load()
+    require_vault(settings)
+    with client.alone(settings):
+        root = _root(settings, recovery_words=recovery_words)
+        # What is lost is what opened it; with the words in hand, the everyday protector is made anew.
+        kind = protect or (
+            _usual_protector(settings) if recovery_words else keys.protected_by(settings.home)
+        )
+        given = _access(settings, kind, new=True)
+        if keep_root:
+            left = keys.protect_with(settings.home, root, kind, given)
+            words = None
+        else:
+            words, left = opening.change_key(
+                settings.home,
+                root,
+                kind,
+                given,
+                show=lambda words: None if json else _show_words(words),
+            )
+    answer = {"protected_by": kind, "recovery_words": words, "left_to_do": left}
+    screen.emit(
+        answer,
+        as_json=json,
+        show=lambda _: screen.ok(f"The vault has a new key, protected by {_named(kind)}."),
+    )
+    if left:
+        screen.warn(left)
+
+
+def audit(
+    verify: Annotated[
+        bool, Parameter(negative="", help="Check that no line was changed or removed.")
+    ] = False,
+    limit: int = 50,
+    before: int | None = None,
+    json: Json = False,
+) -> None:
+    """Show who read or wrote which memories, when."""
+    with agent() as connection:
+        answer = connection.call("audit", {"limit": limit, "before": before, "verify": verify})
+    screen.emit(answer, as_json=json, show=_show_log)
+    if answer["broken_at"] is not None:
+        raise CorruptError(
+            f"The access log was changed from outside at line {answer['broken_at']}."
+        )
+
+
+def permit(
+    client: str | None = None,
+    space: str = EVERY_SPACE,
+    access: Access | None = None,
+    /,
+    json: Json = False,
+) -> None:
+    """Say what an assistant may do in a space: none, read or write. Without arguments, list the rules."""
+    with agent() as connection:
+        if client is not None:
+            if access is None:
+                raise InvalidError(
+                    "Say what is allowed: `sunaiva permit CLIENT SPACE none|read|write`."
+                )
+            connection.call("permit", {"client": client, "space": space, "access": access})
+        rules = connection.call("permissions", {})
+    screen.emit(rules, as_json=json, show=_show_rules)
+
+
+def doctor(
+    rebuild: Annotated[
+        bool, Parameter(negative="", help="Make the indexes anew from the memories.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Examine everything and say what is wrong and what to do."""
+    settings = load()
+    require_vault(settings)
+    running = client.running(settings)
+    with agent() as connection, screen.watching("Examining") as events:
+        found = msgspec.convert(
+            connection.call("rebuild" if rebuild else "health", {}, events), Health
+        )
+    answer = {
+        "home": str(settings.home),
+        "protected_by": keys.protected_by(settings.home),
+        "agent_was_running": running is not None,
+        **msgspec.to_builtins(found),
+    }
+    screen.emit(answer, as_json=json, show=lambda _: _show_health(settings, found))
+    if found.problems:
+        raise CorruptError(f"{len(found.problems)} problem(s) found; see above.")
+
+
+def consolidate(json: Json = False) -> None:
+    """Store old memories in less space. Not built yet: this version refuses."""
+    raise UnavailableError("Consolidation is not part of this version yet. Nothing was changed.")
+
+
+def _usual_protector(settings: Settings) -> ProtectorKind:
+    if settings.passphrase_given:
+        return "passphrase"
+    available = protectors_available()
+    return "keychain" if "keychain" in available else "key_file"
+
+
+def _access(settings: Settings, kind: ProtectorKind, *, new: bool) -> KeyAccess:
+    typed = None
+    if kind == "passphrase" and not settings.passphrase_given:
+        typed = ask_passphrase("New passphrase: " if new else "Passphrase: ", twice=new)
+    return opening.access(settings, passphrase=typed)
+
+
+def _root(settings: Settings, *, recovery_words: bool) -> bytes:
+    if recovery_words:
+        screen.say("Type the twelve recovery words:")
+        return opening.settled_root_by_words(settings.home, input(), opening.access(settings))
+    return opening.settled_root(
+        settings.home, _access(settings, keys.protected_by(settings.home), new=False)
+    )
+
+
+def _prepare_model(settings: Settings) -> str:
+    """Export the model now, while somebody watches, rather than at the first question. No vault depends on it."""
+    try:
+        with screen.watching("Preparing the language model (once, about half a minute)"):
+            return str(
+                export_in_child(
+                    settings.model_folder or bundled_model_folder(), settings.model_cache
+                ).name
+            )
+    except UnavailableError as error:
+        screen.warn(f"Memories will be found by keyword only. {error}")
+        return "none"
+
+
+def _is_terminal() -> bool:
+    return screen.out.is_terminal
+
+
+def _named(kind: ProtectorKind) -> str:
+    return {
+        "keychain": "the keychain of this login",
+        "passphrase": "a passphrase",
+        "key_file": "a key file",
+    }[kind]
+
+
+def _show_new(new: opening.NewVault, settings: Settings) -> None:
+    screen.ok(f"Your vault is in {new.home}, encrypted, protected by {_named(new.protected_by)}.")
+    if new.protected_by == "key_file":
+        screen.warn(_KEY_FILE_NOTE.format(folder=settings.key_folder))
+    _show_words(new.words)
+
+
+def _show_words(words: str) -> None:
+    numbered = "   ".join(f"{number}. {word}" for number, word in enumerate(words.split(), 1))
+    screen.out.print(
+        Panel(Text(f"{numbered}\n\n{_WORDS_NOTE}"), title="Recovery words", border_style="yellow"),
+        soft_wrap=False,  # a box is drawn to the terminal's width
+    )
+
+
+def _show_restored(answer: dict[str, Any]) -> None:
+    screen.ok(f"The backup is in place in {answer['home']}.")
+    if answer["moved_aside"]:
+        screen.say(f"The vault that was there is now in {answer['moved_aside']}.")
+
+
+def _show_log(answer: dict[str, Any]) -> None:
+    table = screen.table("line", "when", "client", "did", "memories")
+    for line in msgspec.convert(answer["lines"], list[access_log.Access]):
+        shown = ", ".join(short_id(each) for each in line.memories[:4])
+        more = f" +{line.count - 4}" if line.count > 4 else ""
+        table.add_row(
+            str(line.seq),
+            f"{line.at:%Y-%m-%d %H:%M:%S}",
+            printable(line.client),
+            line.action,
+            shown + more,
+        )
+    screen.out.print(table)
+    if answer["verified"] and answer["broken_at"] is None:
+        screen.ok("The log is whole: no line was changed or removed.")
+
+
+def _show_rules(rules: list[list[str]]) -> None:
+    if not rules:
+        screen.say("No rules: every assistant may read and write every space.")
+        return
+    table = screen.table("client", "space", "may")
+    for rule in rules:
+        table.add_row(*map(printable, rule))
+    screen.out.print(table)
+
+
+def _show_health(settings: Settings, found: Health) -> None:
+    screen.ok(
+        f"Vault in {settings.home}: {found.memories:,} memories in {found.spaces:,} spaces, {found.file_bytes / 1e6:,.1f} MB"
+    )
+    screen.ok(f"Protected by {_named(keys.protected_by(settings.home))}")
+    if found.trouble:
+        screen.fail(found.trouble)
+    elif found.searched == "full":
+        screen.ok(f"Search by words and meaning ({found.model})")
+    else:
+        screen.warn(
+            f"Search by words; {found.embedded:,} of {found.memories:,} also by meaning so far"
+        )
+    for problem in found.problems:
+        screen.fail(problem)
+    if not found.problems:
+        screen.ok("Every page is sound, the indexes agree, the access log is whole")

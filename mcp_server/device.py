@@ -1,0 +1,106 @@
+"""An open vault with all that belongs to it: keys, clock, ids, indexes. What every use case gets as its first argument."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from mcp_server.index.embedder import Embedder
+from mcp_server.index.live import LiveIndex
+from mcp_server.vault import keys as vault_keys
+from mcp_server.vault.db import DATABASE_NAME, OpenVault, open_vault
+from shared import crypto
+from shared.clock import Clock
+from shared.ids import IdFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlite_utils import Database
+
+
+class Keys(Struct, frozen=True):
+    """Keys derived from the vault's root, one for each purpose; none of them is kept anywhere."""
+
+    database: bytes
+    audit: bytes
+    digest: bytes
+    confirm: bytes
+    vectors: bytes
+
+    def __repr__(self) -> str:
+        return "Keys(…)"
+
+    def __rich_repr__(self) -> tuple[()]:  # type: ignore[override] # msgspec's would show the fields
+        return ()
+
+
+class Device:
+    """Owns the open vault and its indexes. Close it."""
+
+    def __init__(
+        self, vault: OpenVault, keys: Keys, *, clock: Clock, ids: IdFactory, index: LiveIndex
+    ) -> None:
+        self.vault = vault
+        self.keys = keys
+        self.clock = clock
+        self.ids = ids
+        self.index = index
+
+    def changing(self) -> AbstractContextManager["Change"]:
+        """One vault transaction during which the indexes do not move; they follow when it is committed."""
+        return _changing(self)
+
+    def close(self) -> None:
+        self.index.close()
+        self.vault.close()
+
+
+class Change:
+    """A transaction under way, and what the indexes shall do once it is committed."""
+
+    def __init__(self, db: "Database") -> None:
+        self.db = db
+        self._after: list[Callable[[], None]] = []
+
+    def then(self, follow: Callable[[], None]) -> None:
+        self._after.append(follow)
+
+    def follow(self) -> None:
+        for step in self._after:
+            step()
+
+
+@contextmanager
+def _changing(device: Device) -> "Iterator[Change]":
+    with device.index.changing():
+        with device.vault.writing() as db:
+            change = Change(db)
+            yield change
+        change.follow()
+
+
+def keys_from(root: bytes) -> Keys:
+    return Keys(
+        database=crypto.derive(root, vault_keys.DATABASE_KEY),
+        audit=crypto.derive(root, vault_keys.AUDIT_KEY),
+        digest=crypto.derive(root, vault_keys.DIGEST_KEY),
+        confirm=crypto.derive(root, vault_keys.CONFIRM_KEY),
+        vectors=crypto.derive(root, vault_keys.VECTOR_KEY),
+    )
+
+
+def open_device(
+    home: Path, root: bytes, *, clock: Clock, open_embedder: Callable[[], Embedder]
+) -> Device:
+    """Open the vault in `home` and begin to load its indexes; it answers by keyword at once.
+
+    Raises: as `vault.db.open_vault`.
+    """
+    keys = keys_from(root)
+    vault = open_vault(home / DATABASE_NAME, keys.database)
+    index = LiveIndex(vault, open_embedder)
+    index.start()
+    return Device(vault, keys, clock=clock, ids=IdFactory(clock), index=index)

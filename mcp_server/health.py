@@ -1,0 +1,83 @@
+"""The truth about an open vault: is the file sound, do the indexes agree with it, is the log whole. And the repair."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from mcp_server.device import Device
+from mcp_server.index import lexical
+from mcp_server.memory import lexical_text
+from mcp_server.vault import audit, store
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_BATCH = 500
+# The index cannot be counted, only asked; an index that lost its contents shows in a few hundred questions.
+_SAMPLED = 200
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    memories: int
+    spaces: int
+    embedded: int
+    model: str | None
+    """What embeds questions now; None while it loads or if it cannot."""
+    searched: str
+    trouble: str | None
+    problems: list[str]
+    """What is wrong with the file or its log; empty when all is well."""
+    file_bytes: int
+
+
+def examine(device: Device) -> Health:
+    """Look at everything; changes nothing."""
+    problems = device.vault.problems()
+    with device.vault.reading() as db:
+        broken = audit.broken_at(db, device.keys.audit)
+        if broken is not None:
+            problems.append(
+                f"The access log was changed from outside: line {broken} does not follow from the one before."
+            )
+        memories = store.count(db)
+        spaces = len(store.spaces(db))
+        missing = sum(not lexical.holds(db, row, indexed) for row, indexed in _sample(db))
+        (embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+    if missing:
+        problems.append(
+            f"The keyword index misses {missing} of {_SAMPLED} memories looked at. Repair it with `sunaiva doctor --rebuild`."
+        )
+    state = device.index.state()
+    embedder = device.index.embedder
+    return Health(
+        memories=memories,
+        spaces=spaces,
+        embedded=embedded,
+        model=None if embedder is None else embedder.model_id,
+        searched="full" if state.meaning and not state.waiting else "keywords",
+        trouble=state.trouble,
+        problems=problems,
+        file_bytes=device.vault.path.stat().st_size,
+    )
+
+
+def rebuild(device: Device) -> Iterator[dict[str, Any]]:
+    """Make the keyword index and the vectors anew from the memories; yields progress. Nothing canonical is touched."""
+    with device.changing() as change:
+        lexical.clear(change.db)
+        total = store.count(change.db)
+        after, done = None, 0
+        while page := store.in_order(change.db, after=after, limit=_BATCH):
+            for row in page:
+                lexical.add(change.db, row.row, lexical_text(row.memory))
+            after, done = page[-1].memory.id, done + len(page)
+            yield {"doing": "Rebuilding the keyword index", "done": done, "total": total}
+        change.db.execute("DELETE FROM vectors")
+        change.then(device.index.start_over)
+
+
+def _sample(db: "Database") -> list[tuple[int, str]]:
+    rows = db.execute("SELECT row FROM memories ORDER BY random() LIMIT ?", [_SAMPLED]).fetchall()
+    found = store.by_rows(db, [row for (row,) in rows])
+    return [(row, lexical_text(each)) for row, each in found.items()]

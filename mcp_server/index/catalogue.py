@@ -1,0 +1,227 @@
+"""What ranking needs to know of every memory, as columns in memory: filters and neighbours without a query.
+
+A projection of the vault (made anew at each start, never written to disk), indexed by row number. It holds no text.
+One thread writes (the vault's writer), any number read; a reader that holds a column sees a state that was true.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from mcp_server.model import Kind, Trust
+
+NOBODY = -1
+"""No row, no speaker, no conversation."""
+ALWAYS_MS = np.iinfo(np.int64).max
+
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+TRUSTS: tuple[Trust, ...] = get_args(Trust)
+_GROWTH = 1.5
+_Name = TypeVar("_Name", bound=Hashable)
+_COLUMNS: dict[str, tuple[Any, int]] = {
+    "live": (np.bool_, 0),
+    "hidden": (np.bool_, 0),
+    "pinned": (np.bool_, 0),
+    "question": (np.bool_, 0),
+    "kind": (np.int8, NOBODY),
+    "trust": (np.int8, NOBODY),
+    "space": (np.int32, NOBODY),
+    "speaker": (np.int32, NOBODY),
+    "conversation": (np.int32, NOBODY),
+    "position": (np.int64, NOBODY),
+    "previous": (np.int64, NOBODY),
+    "following": (np.int64, NOBODY),
+    "when_ms": (np.int64, 0),
+    "valid_from_ms": (np.int64, 0),
+    "valid_to_ms": (np.int64, ALWAYS_MS),
+    "chars": (np.int32, 0),
+    "importance": (np.float32, 0),
+}
+
+
+class Entry(Struct, frozen=True):
+    """One memory's line of the catalogue; the fields of `vault.store.scan`, in its order."""
+
+    row: int
+    space: str
+    kind: Kind
+    trust: Trust
+    speaker: str | None
+    conversation: str | None
+    position: int | None
+    when_ms: int
+    valid_from_ms: int
+    valid_to_ms: int | None
+    hidden: bool
+    """Superseded or archived: out of ordinary recall, in reach of `as_of`."""
+    chars: int
+    question: bool
+    """Its text asks something; the turn after it may answer."""
+    pinned: bool
+    importance: float
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """What a recall may see. `None` asks nothing."""
+
+    spaces: tuple[str, ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
+    speaker: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    as_of_ms: int | None = None
+    """See the memories as they were true at this instant, superseded ones among them."""
+
+
+class Catalogue:
+    """The columns, and the names behind their codes."""
+
+    def __init__(self) -> None:
+        self.columns = {name: np.full(0, empty, dtype) for name, (dtype, empty) in _COLUMNS.items()}
+        self.speakers: dict[str, int] = {}
+        self._spaces: dict[str, int] = {}
+        # A name is one conversation in each space.
+        self._conversations: dict[tuple[str, str], int] = {}
+        self._last: dict[
+            int, int
+        ] = {}  # conversation → its last row, where nearly every new turn goes
+
+    def load(self, entries: Iterable[Sequence[Any]]) -> None:
+        """Fill from `vault.store.scan`."""
+        for fields in entries:
+            self._put(Entry(*fields))
+        self._link(np.flatnonzero(self.columns["conversation"] != NOBODY))
+
+    def put(self, entry: Entry) -> None:
+        """Add a memory, or take over what changed about it."""
+        known = self._has(entry.row)
+        self._put(entry)
+        if entry.conversation is None or known:
+            return
+        conversation = self._conversations[entry.space, entry.conversation]
+        last = self._last.get(conversation)
+        position = self.columns["position"]
+        if last is None or position[last] <= position[entry.row]:
+            if last is not None:
+                self.columns["following"][last] = entry.row
+                self.columns["previous"][entry.row] = last
+            self._last[conversation] = entry.row
+        else:
+            self._link(np.flatnonzero(self.columns["conversation"] == conversation))
+
+    def remove(self, row: int) -> None:
+        if not self._has(row):
+            return
+        before, after = int(self.columns["previous"][row]), int(self.columns["following"][row])
+        if before != NOBODY:
+            self.columns["following"][before] = after
+        if after != NOBODY:
+            self.columns["previous"][after] = before
+        conversation = int(self.columns["conversation"][row])
+        if self._last.get(conversation) == row:
+            if before == NOBODY:
+                del self._last[conversation]
+            else:
+                self._last[conversation] = before
+        for name, (_, empty) in _COLUMNS.items():
+            self.columns[name][row] = empty
+
+    def visible(self, asked: Filter, *, now_ms: int) -> NDArray[np.bool_]:
+        """Which rows a recall may return, indexed by row number."""
+        columns = self.columns
+        mask: NDArray[np.bool_] = columns["live"].copy()
+        for name, chosen, codes in (
+            ("space", asked.spaces, self._spaces),
+            ("kind", asked.kinds, {kind: number for number, kind in enumerate(_KINDS)}),
+            ("speaker", None if asked.speaker is None else (asked.speaker,), self.speakers),
+        ):
+            if chosen is not None:
+                wanted = [codes[value] for value in chosen if value in codes]  # type: ignore[index] # str keys all
+                mask &= np.isin(columns[name], wanted)
+        if asked.since_ms is not None:
+            mask &= columns["when_ms"] >= asked.since_ms
+        if asked.until_ms is not None:
+            mask &= columns["when_ms"] < asked.until_ms
+        if asked.as_of_ms is None:
+            mask &= ~columns["hidden"]
+            mask &= columns["valid_to_ms"] > now_ms
+        else:
+            mask &= (columns["valid_from_ms"] <= asked.as_of_ms) & (
+                columns["valid_to_ms"] > asked.as_of_ms
+            )
+        return mask
+
+    def neighbour(self, rows: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
+        """The rows that stand `steps` after (before, if negative) in the same conversation; NOBODY past its ends."""
+        column = self.columns["following" if steps > 0 else "previous"]
+        reached = rows
+        for _ in range(abs(steps)):
+            inside = (reached >= 0) & (reached < len(column))
+            reached = np.where(inside, column[np.where(inside, reached, 0)], NOBODY)
+        return reached
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.columns["live"]))
+
+    def _has(self, row: int) -> bool:
+        return row < len(self.columns["live"]) and bool(self.columns["live"][row])
+
+    def _put(self, entry: Entry) -> None:
+        if entry.row >= len(self.columns["live"]):
+            self._grow(entry.row + 1)
+        columns, row = self.columns, entry.row
+        columns["hidden"][row] = entry.hidden
+        columns["pinned"][row] = entry.pinned
+        columns["question"][row] = entry.question
+        columns["kind"][row] = _KINDS.index(entry.kind)
+        columns["trust"][row] = TRUSTS.index(entry.trust)
+        columns["space"][row] = _code(self._spaces, entry.space)
+        columns["speaker"][row] = (
+            NOBODY if entry.speaker is None else _code(self.speakers, entry.speaker)
+        )
+        columns["conversation"][row] = (
+            NOBODY
+            if entry.conversation is None
+            else _code(self._conversations, (entry.space, entry.conversation))
+        )
+        columns["position"][row] = NOBODY if entry.position is None else entry.position
+        columns["when_ms"][row] = entry.when_ms
+        columns["valid_from_ms"][row] = entry.valid_from_ms
+        columns["valid_to_ms"][row] = ALWAYS_MS if entry.valid_to_ms is None else entry.valid_to_ms
+        columns["chars"][row] = entry.chars
+        columns["importance"][row] = entry.importance
+        columns["live"][row] = True
+
+    def _grow(self, needed: int) -> None:
+        size = max(needed, int(len(self.columns["live"]) * _GROWTH), 1024)
+        grown = {}
+        for name, (dtype, empty) in _COLUMNS.items():
+            grown[name] = np.full(size, empty, dtype)
+            grown[name][: len(self.columns[name])] = self.columns[name]
+        self.columns = grown
+
+    def _link(self, rows: NDArray[np.int64]) -> None:
+        """Set the neighbours of whole conversations, given all their rows."""
+        if not len(rows):
+            return
+        conversation, position = self.columns["conversation"][rows], self.columns["position"][rows]
+        ordered = rows[np.lexsort((rows, position, conversation))]
+        same = (
+            self.columns["conversation"][ordered[1:]] == self.columns["conversation"][ordered[:-1]]
+        )
+        self.columns["previous"][ordered] = np.concatenate(
+            ([NOBODY], np.where(same, ordered[:-1], NOBODY))
+        )
+        self.columns["following"][ordered] = np.concatenate(
+            (np.where(same, ordered[1:], NOBODY), [NOBODY])
+        )
+        lasts = ordered[np.concatenate((~same, [True]))]
+        for row in lasts.tolist():
+            self._last[int(self.columns["conversation"][row])] = row
+
+
+def _code(codes: dict[_Name, int], name: _Name) -> int:
+    return codes.setdefault(name, len(codes))

@@ -1,0 +1,119 @@
+"""From settings to an open device: unlock the keys, settle an interrupted rekey, open the vault, choose the model.
+
+Also what the person does rarely and alone: make a vault, change its key, change what protects it.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from mcp_server import settings as settings_module
+from mcp_server.device import Device, keys_from, open_device
+from mcp_server.index.embedder import Embedder, OnnxEmbedder
+from mcp_server.index.export import bundled_model_folder, export_in_child
+from mcp_server.settings import Settings
+from mcp_server.vault import keys
+from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault
+from mcp_server.vault.protectors import Access, ProtectorKind
+from shared.clock import Clock
+from shared.errors import ConflictError, ForbiddenError, SunaivaError
+
+
+class NewVault(Struct, frozen=True):
+    """A vault just made. The words are shown once and kept nowhere."""
+
+    home: Path
+    protected_by: ProtectorKind
+    words: str
+
+
+def access(settings: Settings, *, passphrase: str | None = None) -> Access:
+    """What opens a vault here: the passphrase given, or the one of the environment, the key folder, the OS keychain."""
+    return Access(
+        key_folder=settings.key_folder, passphrase=passphrase or settings_module.passphrase()
+    )
+
+
+def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Clock) -> NewVault:
+    """Keys first, then the file: whatever is interrupted in between leaves nothing that pretends to be a vault.
+
+    Raises:
+        ConflictError: there is a vault already; it is not touched.
+    """
+    database = settings.home / DATABASE_NAME
+    if database.exists():
+        raise ConflictError(f"There is a vault in {settings.home} already. It was left as it is.")
+    new = keys.create_keys(settings.home, kind, given, clock)
+    create_vault(database, keys_from(new.root_key).database)
+    return NewVault(settings.home, kind, new.words)
+
+
+def open_here(settings: Settings, given: Access, clock: Clock) -> Device:
+    """The device of these settings, answering by keyword at once and by meaning as soon as the model is there.
+
+    Raises: as `vault.keys.unlock` and `vault.db.open_vault`.
+    """
+    root = settled_root(settings.home, given)
+    return open_device(
+        settings.home, root, clock=clock, open_embedder=lambda: open_embedder(settings)
+    )
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The model of these settings, exported and quantised on first use (by a child process, which takes its time)."""
+    folder = settings.model_folder or bundled_model_folder()
+    return OnnxEmbedder(export_in_child(folder, settings.model_cache))
+
+
+def settled_root(home: Path, given: Access) -> bytes:
+    """The root key that opens the database. If a rekey was interrupted, whichever of the two it is, and that is then settled."""
+    return _settle(home, keys.unlock(home, given), given)
+
+
+def settled_root_by_words(home: Path, words: str, given: Access) -> bytes:
+    """The same with the recovery words."""
+    return _settle(home, keys.unlock_with_words(home, words), given)
+
+
+def change_key(
+    home: Path, root: bytes, kind: ProtectorKind, given: Access, *, show: Callable[[str], None]
+) -> tuple[str, str | None]:
+    """A new root key: the vault is encrypted anew, and all former keys and words open it no more.
+
+    The new words (shown before the vault depends on them), and a sentence about what is left to do by hand, if anything.
+
+    Raises: as `vault.keys.begin_rekey` and `vault.db.open_vault`; then the former key still opens the vault.
+    """
+    vault = open_vault(home / DATABASE_NAME, keys_from(root).database)
+    try:
+        new = keys.begin_rekey(home, root, kind, given)
+        show(new.words)
+        try:
+            vault.rekey(keys_from(new.root_key).database)
+        except SunaivaError:
+            keys.abandon_rekey(home, given)
+            raise
+    finally:
+        vault.close()
+    return new.words, keys.finish_rekey(home, given)
+
+
+def _settle(home: Path, found: keys.RootKeys, given: Access) -> bytes:
+    if found.pending is None:
+        return found.current
+    for root, settle in ((found.pending, keys.finish_rekey), (found.current, keys.abandon_rekey)):
+        if _opens(home, root):
+            settle(home, given)
+            return root
+    raise ForbiddenError(
+        f"Neither key of an interrupted rekey opens {home / DATABASE_NAME}. Restore a backup with `sunaiva restore`."
+    )
+
+
+def _opens(home: Path, root: bytes) -> bool:
+    with suppress(ForbiddenError):
+        open_vault(home / DATABASE_NAME, keys_from(root).database).close()
+        return True
+    return False

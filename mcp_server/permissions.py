@@ -1,0 +1,83 @@
+"""Which assistant may read or write which space. A guard against the wrong window, not against a hostile program.
+
+A client is known by the name it gives itself, so these rules keep an honest client out of a space; whoever can start
+programs as the person can also lie about the name. Without a rule a client may read and write; a rule for the space `*` holds
+for every space that has none of its own.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from mcp_server.device import Device
+from mcp_server.vault import audit
+from shared.errors import ForbiddenError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Access = Literal["none", "read", "write"]
+EVERY_SPACE = "*"
+
+
+def readable(db: "Database", client: str, asked: str | None) -> tuple[str, ...] | None:
+    """The spaces a client may read of those it asks for; None for all there are.
+
+    Raises:
+        ForbiddenError: it may not read the space it names, or none at all.
+    """
+    rules = _rules(db, client)
+    if not rules:
+        return None if asked is None else (asked,)
+    if asked is not None:
+        if _access(rules, asked) == "none":
+            raise _refused(client, "read", asked)
+        return (asked,)
+    spaces = [space for (space,) in db.execute("SELECT DISTINCT space FROM memories")]
+    allowed = tuple(space for space in spaces if _access(rules, space) != "none")
+    if spaces and not allowed:
+        raise _refused(client, "read", "anything")
+    return allowed
+
+
+def check_write(db: "Database", client: str, space: str) -> None:
+    """Raises:
+    ForbiddenError: this client may not write to this space.
+    """
+    if _access(_rules(db, client), space) != "write":
+        raise _refused(client, "write to", space)
+
+
+def permit(device: Device, client: str, space: str, access: Access) -> None:
+    """Set a rule; it holds from the next call on."""
+    with device.vault.writing() as db:
+        db.execute(
+            "INSERT OR REPLACE INTO permissions (client, space, access) VALUES (?, ?, ?)",
+            [client, space, access],
+        )
+        audit.note(
+            db,
+            device.keys.audit,
+            at=device.clock(),
+            client=client,
+            action="permit",
+            memories=[],
+            count=0,
+        )
+
+
+def rules(db: "Database") -> list[tuple[str, str, Access]]:
+    """Every rule: client, space, access."""
+    return list(db.execute("SELECT client, space, access FROM permissions ORDER BY client, space"))
+
+
+def _rules(db: "Database", client: str) -> dict[str, Access]:
+    return dict(db.execute("SELECT space, access FROM permissions WHERE client = ?", [client]))
+
+
+def _access(rules: dict[str, Access], space: str) -> Access:
+    return rules.get(space, rules.get(EVERY_SPACE, "write"))
+
+
+def _refused(client: str, what: str, space: str) -> ForbiddenError:
+    return ForbiddenError(
+        f"{client} may not {what} {space!r} here. The person can allow it with `sunaiva permit {client!r} {space!r} write`."
+    )

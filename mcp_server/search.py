@@ -1,0 +1,358 @@
+"""Finding memories: ask the indexes, rank, and fit the answer into the tokens that the caller can afford.
+
+Nothing here changes a memory. A recall writes one line into the access log. Filters hold for everything returned;
+neighbours that do not pass them may lend evidence, but never come back.
+"""
+
+import base64
+import math
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from mcp_server import recall
+from mcp_server.device import Device
+from mcp_server.index import lexical
+from mcp_server.index.catalogue import TRUSTS, Filter
+from mcp_server.index.live import memory_text
+from mcp_server.model import Kind, Memory
+from mcp_server.vault import audit, store
+from mcp_server.vault.store import Selection
+from mcp_server.when import Span
+from shared.clock import to_ms
+from shared.errors import InvalidError
+from shared.ids import MemoryId, short_id
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+QUERY_CHARS_MAX = 10_000
+TOKENS_MAX = 50_000
+RESULTS_MAX = 200
+
+_POOL = 400  # of each index; the ranking looks no deeper
+_LEXICAL_LIMIT = 2_000
+_LEXICAL_LIMIT_MAX = 100_000
+# A long message is shown by the part that answers; the rest is one call away (`memory://{id}`).
+EXCERPT_CHARS = 700
+_ASSISTANT = TRUSTS.index("said_by_assistant")
+_WEIGHTS = recall.Weights()
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """One question, with what may be returned."""
+
+    query: str
+    max_tokens: int = 2_000
+    limit: int = 50
+    spaces: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
+    when: Span | None = None
+    as_of: datetime | None = None
+    speaker: str | None = None
+    cursor: str | None = None
+
+
+class Found(Struct, frozen=True):
+    memory: Memory
+    text: str
+    """What fits: the text, or an excerpt of a long one."""
+    truncated: bool
+    score: float
+    why: str
+
+
+class Answer(Struct, frozen=True):
+    found: tuple[Found, ...]
+    cursor: str | None
+    searched: Literal["full", "keywords"]
+    note: str | None
+
+
+def find(device: Device, asked: Asked, *, client: str) -> Answer:
+    """Answer a question.
+
+    Raises:
+        InvalidError: the question or a limit cannot be used.
+    """
+    _check(asked)
+    offset = _offset(asked)
+    state = device.index.state()
+    with device.vault.reading() as db:
+        ranked = _rank(device, db, asked) if state.listed else _by_keyword(device, db, asked)
+        memories = store.by_rows(db, ranked.rows[offset : offset + asked.limit].tolist())
+    found = _fit(ranked, memories, asked, offset)
+    with device.vault.writing() as db:
+        ids = [item.memory.id for item in found]
+        audit.note(
+            db,
+            device.keys.audit,
+            at=device.clock(),
+            client=client,
+            action="recall",
+            memories=ids,
+            count=len(ids),
+        )
+    more = offset + len(found) < len(ranked.rows) and bool(found)
+    return Answer(
+        found=tuple(found),
+        cursor=_cursor(asked, offset + len(found)) if more else None,
+        searched="full" if state.meaning and not state.waiting else "keywords",
+        note=_note(state.meaning, state.waiting, state.trouble),
+    )
+
+
+def line(memory: Memory, text: str) -> str:
+    """How a memory reads in an answer: `[short id] date speaker: text`."""
+    moment = memory.occurred_at or memory.created_at
+    who = f" {memory.speaker}:" if memory.speaker else ""
+    ended = f" (until {memory.valid_to:%Y-%m-%d})" if memory.valid_to else ""
+    return f"[{short_id(memory.id)}] {moment:%Y-%m-%d}{ended}{who} {text}"
+
+
+def tokens(text: str) -> int:
+    """Tokens of a text, estimated as a quarter of its characters, rounded up."""
+    return math.ceil(len(text) / 4)
+
+
+def excerpt(text: str, query: str) -> tuple[str, bool]:
+    """A long text's part that has most words of the query, and whether anything was left out."""
+    if len(text) <= EXCERPT_CHARS:
+        return text, False
+    wanted = {
+        word[:6] for word in lexical.words(query)
+    }  # a stem for the poor: prefixes meet inflections
+    step = EXCERPT_CHARS // 2
+    windows = range(0, len(text) - step, step)
+    best = max(
+        windows,
+        key=lambda start: sum(
+            word[:6] in wanted for word in set(lexical.words(text[start : start + EXCERPT_CHARS]))
+        ),
+    )
+    start = 0 if best == 0 else _word_start(text, best)
+    end = min(len(text), start + EXCERPT_CHARS)
+    return (
+        f"{'… ' if start else ''}{text[start:end].strip()}{' …' if end < len(text) else ''}",
+        True,
+    )
+
+
+def _check(asked: Asked) -> None:
+    if not asked.query.strip():
+        raise InvalidError(
+            "The question is empty. Ask with a few words; to list memories, use `browse`."
+        )
+    if len(asked.query) > QUERY_CHARS_MAX:
+        raise InvalidError(
+            f"The question has {len(asked.query):,} characters; at most {QUERY_CHARS_MAX:,} are read."
+        )
+    if not 1 <= asked.max_tokens <= TOKENS_MAX or not 1 <= asked.limit <= RESULTS_MAX:
+        raise InvalidError(
+            f"max_tokens goes from 1 to {TOKENS_MAX:,}, limit from 1 to {RESULTS_MAX}."
+        )
+
+
+def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
+    """Hybrid ranking over what both indexes found and what stands beside it."""
+    catalogue = device.index.catalogue
+    columns = catalogue.columns
+    now_ms = to_ms(device.clock())
+    mask = catalogue.visible(_filter(asked), now_ms=now_ms)
+    if asked.tags:
+        tagged = np.zeros_like(mask)
+        tagged[[row for row in store.rows_with_tags(db, asked.tags) if row < len(mask)]] = True
+        mask &= tagged
+    share = max(1, len(catalogue) // max(1, int(np.count_nonzero(mask))))
+    word_rows, word_scores = _words(
+        db, asked.query, min(_LEXICAL_LIMIT * share, _LEXICAL_LIMIT_MAX)
+    )
+    inside = word_rows < len(mask)
+    word_rows, word_scores = word_rows[inside], word_scores[inside]
+    embedder, vectors = device.index.embedder, device.index.vectors
+    seeds = word_rows[mask[word_rows]][:_POOL]
+    vector = None
+    if embedder is not None and vectors is not None:
+        vector = embedder.embed([memory_text(asked.query, None)])[0]
+        near, _ = vectors.search(vector, _POOL, mask)
+        seeds = np.union1d(seeds, near[near < len(mask)])
+    rows = np.unique(
+        np.concatenate([seeds, *(catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2))])
+    )
+    rows = rows[rows >= 0]
+    if vectors is not None and vector is not None:
+        meaning = vectors.cosines(vector, rows)
+    else:
+        meaning = np.zeros(len(rows), np.float32)
+    candidates = recall.Candidates(
+        rows=rows,
+        words=_values_at(rows, word_rows, word_scores),
+        meaning=meaning,
+        eligible=mask[rows],
+        columns={name: column[rows] for name, column in columns.items()},
+        beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in (-2, -1, 1, 2)},
+    )
+    question = recall.understand(asked.query, catalogue.speakers)
+    return recall.score(question, candidates, _ASSISTANT, _WEIGHTS)
+
+
+def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
+    """While the catalogue loads: the keyword index alone, filtered by what the rows themselves say."""
+    rows, scores = _words(db, asked.query, _LEXICAL_LIMIT)
+    memories = store.by_rows(db, rows.tolist())
+    wanted = _filter(asked)
+    now = device.clock()
+    kept = [
+        number
+        for number, row in enumerate(rows.tolist())
+        if row in memories and _passes(memories[row], wanted, asked, now)
+    ]
+    return recall.Ranked(rows[kept], scores[kept], ["words"] * len(kept))
+
+
+def _passes(memory: Memory, wanted: Filter, asked: Asked, now: datetime) -> bool:
+    when = memory.occurred_at or memory.created_at
+    at = asked.as_of or now
+    true_then = memory.valid_to is None or memory.valid_to > at
+    if asked.as_of is None:
+        true_then = true_then and not memory.archived and memory.superseded_by is None
+    else:
+        true_then = true_then and (memory.valid_from or when) <= at
+    return (
+        true_then
+        and (wanted.spaces is None or memory.space in wanted.spaces)
+        and (wanted.kinds is None or memory.kind in wanted.kinds)
+        and (wanted.speaker is None or memory.speaker == wanted.speaker)
+        and (wanted.since_ms is None or to_ms(when) >= wanted.since_ms)
+        and (wanted.until_ms is None or to_ms(when) < wanted.until_ms)
+        and set(asked.tags or ()) <= set(memory.tags)
+    )
+
+
+def _filter(asked: Asked) -> Filter:
+    since = asked.when.since if asked.when else None
+    until = asked.when.until if asked.when else None
+    return Filter(
+        spaces=asked.spaces,
+        kinds=asked.kinds,
+        speaker=asked.speaker,
+        since_ms=None if since is None else to_ms(since),
+        until_ms=None if until is None else to_ms(until),
+        as_of_ms=None if asked.as_of is None else to_ms(asked.as_of),
+    )
+
+
+def _words(db: "Database", query: str, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    expression = lexical.match_expression(query)
+    if expression is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return lexical.search(db, expression, limit=limit)
+
+
+def _values_at(
+    rows: NDArray[np.int64], known_rows: NDArray[np.int64], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The values of `rows`, 0 for those that are not known."""
+    order = np.argsort(known_rows)
+    places = _places(known_rows[order], rows)
+    found = np.zeros(len(rows), np.float32)
+    found[places >= 0] = values[order][places[places >= 0]]
+    return found
+
+
+def _places(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each wanted value stands in an ordered array; -1 if it does not."""
+    if not len(ordered):
+        return np.full(len(wanted), -1, np.int64)
+    places = np.searchsorted(ordered, wanted)
+    inside = np.minimum(places, len(ordered) - 1)
+    return np.where(ordered[inside] == wanted, inside, -1)
+
+
+def _fit(
+    ranked: recall.Ranked, memories: dict[int, Memory], asked: Asked, offset: int
+) -> list[Found]:
+    """As many of the best as the budget holds; always at least one, so that an answer is never empty for its length."""
+    found: list[Found] = []
+    spent = 0
+    for number, row in enumerate(ranked.rows[offset : offset + asked.limit].tolist(), offset):
+        memory = memories.get(row)
+        if memory is None:  # stored or forgotten since the snapshot was taken
+            continue
+        text, truncated = excerpt(memory.text, asked.query)
+        spent += tokens(line(memory, text)) + 1
+        if found and spent > asked.max_tokens:
+            break
+        found.append(
+            Found(memory, text, truncated, float(ranked.scores[number]), ranked.reasons[number])
+        )
+    return found
+
+
+def _note(meaning: bool, waiting: int, trouble: str | None) -> str | None:
+    if trouble is not None:
+        return f"Searched by keyword only. {trouble}"
+    if not meaning:
+        return "Searched by keyword only: the language model is still loading. Ask again in a few seconds for more."
+    if waiting:
+        return f"{waiting:,} memories are not searchable by meaning yet; they are found by their words."
+    return None
+
+
+def _cursor(asked: Asked, offset: int) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode([asked.query, offset])).decode()
+
+
+def _offset(asked: Asked) -> int:
+    if asked.cursor is None:
+        return 0
+    try:
+        query, offset = msgspec.json.decode(
+            base64.urlsafe_b64decode(asked.cursor), type=tuple[str, int]
+        )
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidError("That cursor is not one of ours. Call again without it.") from None
+    if query != asked.query or offset < 0:
+        raise InvalidError("That cursor belongs to another question. Call again without it.")
+    return offset
+
+
+def _word_start(text: str, place: int) -> int:
+    space = re.compile(r"\s").search(text, place)
+    return space.end() if space and space.end() - place < 40 else place
+
+
+def browse(
+    device: Device, selection: Selection, *, limit: int, cursor: str | None, client: str
+) -> tuple[list[Memory], str | None]:
+    """A page of memories, the newest stored first, and the cursor of the next.
+
+    Raises:
+        InvalidError: a cursor that is none of ours.
+    """
+    if not 1 <= limit <= RESULTS_MAX:
+        raise InvalidError(f"limit goes from 1 to {RESULTS_MAX}.")
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise InvalidError("That cursor is not one of ours. Call again without it.")
+    with device.vault.writing() as db:
+        rows = store.page(
+            db, selection, before_row=int(cursor) if cursor else None, limit=limit + 1
+        )
+        page = rows[:limit]
+        ids: list[MemoryId] = [row.memory.id for row in page]
+        audit.note(
+            db,
+            device.keys.audit,
+            at=device.clock(),
+            client=client,
+            action="read",
+            memories=ids,
+            count=len(ids),
+        )
+    return [row.memory for row in page], str(page[-1].row) if len(rows) > limit else None

@@ -1,0 +1,101 @@
+"""The only module that reads the environment. Unknown `SUNAIVA_*` names are refused, so a typo is never a default."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from msgspec import Struct
+from platformdirs import user_cache_path, user_config_path, user_state_path
+
+from mcp_server.connect.clients import Places
+from mcp_server.home import vault_home
+from shared.errors import InvalidError
+
+VectorStore = Literal["auto", "exact", "chroma"]
+
+_KNOWN = {
+    "SUNAIVA_HOME": "folder of the vault",
+    "SUNAIVA_PASSPHRASE": "unlocks a vault that is protected by a passphrase",
+    "SUNAIVA_MODEL": "folder of another sentence-transformers model",
+    "SUNAIVA_MODEL_CACHE": "folder of the quantised model exports",
+    "SUNAIVA_VECTORS": "auto, exact (vectors never touch the disk outside the vault) or chroma",
+}
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Where things are on this device; no secret is among them."""
+
+    home: Path
+    """Holds the vault, and nothing that is not the vault's."""
+    key_folder: Path
+    """Key files live outside the vault's folder, so that a copied folder alone opens nothing."""
+    runtime_folder: Path
+    """Sockets. Short, because a unix socket's path may have some 100 bytes only."""
+    model_cache: Path
+    model_folder: Path | None = None
+    vectors: VectorStore = "auto"
+    places: Places
+    """Where assistants keep their configuration."""
+    connect_backups: Path
+    """Copies of assistants' configurations before `connect` changed them. They may hold other servers' keys."""
+    home_if_unusual: Path | None = None
+    """The vault's folder where it is not the usual one: assistants must then be told."""
+    passphrase_given: bool = False
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        InvalidError: an unknown `SUNAIVA_*` variable, or a value that is none of its choices.
+    """
+    env = os.environ if environ is None else environ  # noqa: TID251 (this is the one module)
+    unknown = sorted(name for name in env if name.startswith("SUNAIVA_") and name not in _KNOWN)
+    if unknown:
+        known = ", ".join(_KNOWN)
+        raise InvalidError(f"Unknown setting {', '.join(unknown)}. Known settings are: {known}.")
+    vectors = env.get("SUNAIVA_VECTORS", "auto")
+    if vectors not in get_args(VectorStore):
+        raise InvalidError(f"SUNAIVA_VECTORS is {vectors!r}; it can be auto, exact or chroma.")
+    model = env.get("SUNAIVA_MODEL")
+    return Settings(
+        home=vault_home(env),
+        key_folder=user_config_path("sunaiva") / "keys",
+        runtime_folder=_runtime_folder(env),
+        model_cache=Path(env.get("SUNAIVA_MODEL_CACHE") or user_cache_path("sunaiva") / "models"),
+        model_folder=Path(model).expanduser().absolute() if model else None,
+        vectors=vectors,  # type: ignore[arg-type] # checked against the choices just above
+        places=_places(env),
+        connect_backups=user_state_path("sunaiva") / "connect",
+        home_if_unusual=vault_home(env) if env.get("SUNAIVA_HOME") else None,
+        passphrase_given=bool(env.get("SUNAIVA_PASSPHRASE")),
+    )
+
+
+def passphrase(environ: Mapping[str, str] | None = None) -> str | None:
+    """The passphrase from the environment, read when needed so that no struct carries it."""
+    env = os.environ if environ is None else environ  # noqa: TID251
+    return env.get("SUNAIVA_PASSPHRASE") or None
+
+
+def _runtime_folder(env: Mapping[str, str]) -> Path:
+    """The session's own runtime folder, or one under /tmp: platformdirs would warn on every start without a session."""
+    given = env.get("XDG_RUNTIME_DIR")
+    return Path(given) / "sunaiva" if given else Path(f"/tmp/sunaiva-{os.getuid()}")  # noqa: S108 (made 0700, owner checked)
+
+
+def _places(env: Mapping[str, str]) -> Places:
+    def folder(*names: str) -> Path | None:
+        found = next((env[name] for name in names if env.get(name)), None)
+        return Path(found) if found else None
+
+    return Places(
+        home=Path.home(),
+        platform=sys.platform,
+        config_folder=folder("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME"),
+        local_folder=folder("LOCALAPPDATA"),
+        claude_folder=folder("CLAUDE_CONFIG_DIR"),
+        codex_folder=folder("CODEX_HOME"),
+    )

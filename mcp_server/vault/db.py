@@ -1,0 +1,270 @@
+"""The one door to the vault's SQLCipher file: open, migrate, read, write, copy, change the key.
+
+Every connection is keyed by its first statement and must then read real content; a file with a plaintext SQLite
+header is refused, and there is no way to open a vault without a key. One connection writes, a small pool reads
+(WAL), and everything that must not be interleaved happens inside `OpenVault.writing`.
+"""
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlcipher3
+import sqlcipher3.dbapi2 as driver
+
+from shared.errors import (
+    ConflictError,
+    CorruptError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
+
+# sqlite-utils prefers a module of this name over the standard library's; with it, its own error handling
+# (`alter=True`, `ignore=True`) catches the errors that this driver raises.
+sys.modules.setdefault("pysqlite3", sqlcipher3)
+sys.modules.setdefault("pysqlite3.dbapi2", driver)
+
+from sqlite_utils import Database  # noqa: E402 (must come after the line above)
+
+from mcp_server.vault.migrations import MIGRATIONS  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATABASE_NAME = "vault.db"
+_PLAINTEXT_HEADER = b"SQLite format 3\x00"
+_READERS = 4  # more would only queue on two or four cores, and each has a page cache
+_WRITER_CACHE_KIB = 16_000
+_READER_CACHE_KIB = 8_000
+_BUSY_MS = 10_000
+
+
+class OpenVault:
+    """An open vault file. Close it; one process has one (the agent's lock sees to that)."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self.path = path
+        self._key = key
+        self._lock = threading.RLock()
+        self._writer = _connect(path, key, cache_kib=_WRITER_CACHE_KIB)
+        self._readers: queue.SimpleQueue[Database] = queue.SimpleQueue()
+        self._all = [self._writer]
+        for _ in range(_READERS):
+            reader = _connect(path, key, cache_kib=_READER_CACHE_KIB)
+            reader.execute("PRAGMA query_only = ON")
+            self._readers.put(reader)
+            self._all.append(reader)
+
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """One transaction: committed when the block ends, rolled back whole when it raises."""
+        with self._lock, _said_plainly(self.path):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            try:
+                self._writer.execute("COMMIT")
+            except driver.Error:
+                # A commit that failed (a full disk) leaves the transaction open; the next write must find none.
+                with suppress(driver.Error):
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """A read connection on one consistent snapshot."""
+        reader = self._readers.get()
+        try:
+            with _said_plainly(self.path):
+                reader.execute("BEGIN")
+                try:
+                    yield reader
+                finally:
+                    reader.execute("COMMIT")
+        finally:
+            self._readers.put(reader)
+
+    def truncate_wal(self) -> None:
+        """Bring everything into the main file and empty the log, so that no old page survives in it."""
+        with self._lock, _said_plainly(self.path):
+            busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise UnavailableError(
+                "Another reader holds an old copy of a page. Try again in a moment."
+            )
+
+    def copy_to(self, target: Path, key: bytes) -> None:
+        """A consistent copy under `key`, complete and on disk when this returns."""
+        copy = _connect(target, key, cache_kib=_READER_CACHE_KIB, must_exist=False)
+        try:
+            with self._lock, _said_plainly(target):
+                self._writer.conn.backup(copy.conn)
+                copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            copy.conn.close()
+
+    def problems(self) -> list[str]:
+        """What SQLCipher and SQLite find wrong with the file; empty when it is sound."""
+        self.truncate_wal()  # the cipher check reads the main file only
+        with self._lock:
+            found = [row[0] for row in self._writer.execute("PRAGMA cipher_integrity_check")]
+            found += [row[0] for row in self._writer.execute("PRAGMA integrity_check")]
+        return [line for line in found if line != "ok"]
+
+    def rekey(self, new_key: bytes) -> None:
+        """Encrypt every page under `new_key`. Readers are closed first: their key would no longer fit."""
+        with self._lock, _said_plainly(self.path):
+            for reader in self._all[1:]:
+                reader.conn.close()
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # In WAL mode a rekey goes through the log; the rollback journal makes it one atomic commit.
+            self._writer.execute("PRAGMA journal_mode = DELETE")
+            self._writer.execute(f"PRAGMA rekey = \"x'{new_key.hex()}'\"")
+            self._writer.conn.close()
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in reversed(self._all):
+                connection.conn.close()
+
+
+def create_vault(path: Path, key: bytes) -> None:
+    """A new, empty vault file of the present schema.
+
+    Raises:
+        ConflictError: there is a file already; it is not touched.
+    """
+    if path.exists():
+        raise ConflictError(f"There is a vault at {path} already. It was left as it is.")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    db = _connect(path, key, cache_kib=_WRITER_CACHE_KIB, must_exist=False)
+    try:
+        with _said_plainly(path):
+            MIGRATIONS.apply(db)
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        db.conn.close()
+    with path.open("rb") as file:
+        assert file.read(16) != _PLAINTEXT_HEADER, "a new vault must be encrypted"
+
+
+def open_vault(
+    path: Path, key: bytes, *, before_migration: "Callable[[], None] | None" = None
+) -> OpenVault:
+    """Open a vault and bring its schema up to date.
+
+    Raises:
+        NotFoundError: there is no file.
+        ForbiddenError: the key does not open it, or the folder may not be written.
+        CorruptError: it is no vault, it is damaged, or a newer Sunaiva made it.
+    """
+    if not path.exists():
+        raise NotFoundError(f"There is no vault at {path}. Make one with `sunaiva init`.")
+    vault = OpenVault(path, key)
+    try:
+        with vault._lock, _said_plainly(path):  # noqa: SLF001 (the same module)
+            db = vault._writer  # noqa: SLF001
+            known = {migration.name for migration in MIGRATIONS.pending(db)}
+            applied = {migration.name for migration in MIGRATIONS.applied(db)}
+            newer = applied - {m.name for m in MIGRATIONS._migrations}  # noqa: SLF001 (no public list)
+            if newer:
+                raise CorruptError(
+                    "A newer Sunaiva wrote this vault. Update with `pip install -U sunaiva`, then try again."
+                )
+            if known and before_migration is not None:
+                before_migration()
+            if known:
+                MIGRATIONS.apply(db)
+    except BaseException:
+        vault.close()
+        raise
+    return vault
+
+
+def _connect(path: Path, key: bytes, *, cache_kib: int, must_exist: bool = True) -> Database:
+    assert len(key) == 32, "SQLCipher takes a raw 256-bit key"
+    if must_exist:
+        _refuse_what_is_no_vault(path)
+    with _said_plainly(path):
+        connection = driver.connect(
+            str(path), isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000
+        )
+        try:
+            # A wrong key is an ordinary event here, told by our own sentence, not on stderr.
+            connection.execute("PRAGMA cipher_log_level = NONE")
+            connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL: an acknowledged write is on the disk, also when the power fails.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        except BaseException:
+            connection.close()
+            raise
+    return Database(connection, execute_plugins=False)
+
+
+def _refuse_what_is_no_vault(path: Path) -> None:
+    with _said_plainly(path), path.open("rb") as file:
+        header = file.read(len(_PLAINTEXT_HEADER))
+        size = file.seek(0, os.SEEK_END)
+    if header == _PLAINTEXT_HEADER:
+        raise CorruptError(
+            f"{path} is a plain SQLite file, not an encrypted vault. Sunaiva does not open it. "
+            "Put the vault back with `sunaiva restore`, or move this file away."
+        )
+    if size < 4096 or size % 4096:
+        raise CorruptError(
+            f"{path} is cut short ({size} bytes). Put a good copy back with `sunaiva restore BACKUP`; "
+            "the damaged file is kept."
+        )
+
+
+@contextmanager
+def _said_plainly(path: Path) -> Iterator[None]:
+    """Turn what the driver and the system say into a sentence for a person."""
+    try:
+        yield
+    except driver.DatabaseError as error:
+        raise _in_words(error, path) from error
+    except PermissionError as error:
+        raise ForbiddenError(
+            f"No permission for {path}: make the folder yours, then try again."
+        ) from error
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} is gone. Put it back with `sunaiva restore`.") from error
+
+
+def _in_words(error: Exception, path: Path) -> Exception:
+    said = str(error).lower()
+    if "not a database" in said:
+        return ForbiddenError(
+            f"The key does not open {path}. If the vault was restored or copied from elsewhere, "
+            "use `sunaiva rekey --recovery-words`."
+        )
+    if "disk is full" in said or "disk full" in said:
+        return UnavailableError(
+            f"The disk is full, nothing was stored. Free some space beside {path}."
+        )
+    if "readonly" in said or "read-only" in said or "unable to open" in said:
+        return ForbiddenError(f"{path} cannot be written. Check the folder's permissions.")
+    if "malformed" in said or "disk i/o error" in said:
+        return CorruptError(
+            f"{path} is damaged ({error}). Run `sunaiva doctor`; put a backup back with `sunaiva restore BACKUP`."
+        )
+    if "locked" in said or "busy" in said:
+        return UnavailableError("The vault is busy with another write. Try again in a moment.")
+    return error

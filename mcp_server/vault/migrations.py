@@ -1,0 +1,118 @@
+"""The vault's schema, as the list of steps that made it. Append only: a step that was released never changes.
+
+Applied by sqlite-utils, each step in one transaction with the record of it. Constraints state the invariants.
+Columns ending in `_ms` are milliseconds since 1970 in UTC; ids are the 16 bytes of a UUID.
+"""
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+MIGRATIONS = Migrations("vault")
+
+
+@MIGRATIONS(name="0001_memories")
+def _memories(db: "Database") -> None:
+    db.executescript("""
+        -- AUTOINCREMENT: a row number is never used again, so a vector or a posting that refers to a forgotten
+        -- memory can never come to mean another one.
+        CREATE TABLE memories (
+            row INTEGER PRIMARY KEY AUTOINCREMENT,
+            id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+            text TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            space TEXT NOT NULL CHECK (space <> ''),
+            occurred_ms INTEGER,
+            valid_from_ms INTEGER,
+            valid_to_ms INTEGER,
+            speaker TEXT,
+            conversation TEXT,
+            position INTEGER,
+            trust TEXT NOT NULL,
+            client TEXT,
+            tool TEXT,
+            key TEXT UNIQUE,
+            importance REAL NOT NULL CHECK (importance BETWEEN 0 AND 1),
+            pinned INTEGER NOT NULL CHECK (pinned IN (0, 1)),
+            archived INTEGER NOT NULL CHECK (archived IN (0, 1)),
+            superseded_by BLOB CHECK (length(superseded_by) = 16),
+            version INTEGER NOT NULL CHECK (version >= 1),
+            created_ms INTEGER NOT NULL,
+            updated_ms INTEGER NOT NULL,
+            -- keyed hash of the text: finds the same words again without a second copy of them
+            digest BLOB NOT NULL CHECK (length(digest) = 16)
+        ) STRICT;
+        -- the last five bytes name a memory in what people and assistants read
+        CREATE INDEX memories_by_short_id ON memories (substr(id, 12));
+        CREATE INDEX memories_by_digest ON memories (digest);
+        CREATE INDEX memories_by_conversation ON memories (conversation, position) WHERE conversation IS NOT NULL;
+        CREATE INDEX memories_pinned ON memories (row) WHERE pinned = 1;
+        CREATE INDEX memories_superseding ON memories (superseded_by) WHERE superseded_by IS NOT NULL;
+
+        CREATE TABLE tags (
+            memory INTEGER NOT NULL REFERENCES memories (row) ON DELETE CASCADE,
+            tag TEXT NOT NULL,
+            PRIMARY KEY (tag, memory)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX tags_by_memory ON tags (memory);
+
+        CREATE TABLE links (
+            memory INTEGER NOT NULL REFERENCES memories (row) ON DELETE CASCADE,
+            relation TEXT NOT NULL,
+            target BLOB NOT NULL CHECK (length(target) = 16),
+            PRIMARY KEY (memory, relation, target)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX links_by_target ON links (target);
+
+        CREATE TABLE models (
+            number INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE
+        ) STRICT;
+        -- The source of truth for vectors. A memory without a row here waits to be embedded.
+        CREATE TABLE vectors (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL,
+            scale REAL NOT NULL
+        ) STRICT;
+
+        -- The text is kept once, in `memories`. Without column sizes BM25 has no length normalisation, which
+        -- finds turns better and answers faster; deleting then needs the old text, which is at hand.
+        CREATE VIRTUAL TABLE lexical USING fts5 (
+            text, content='', columnsize=0, tokenize="porter unicode61 remove_diacritics 2"
+        );
+        -- Without this a forgotten word stays in the index until the next merge of its segment.
+        INSERT INTO lexical (lexical, rank) VALUES ('secure-delete', 1);
+
+        CREATE TABLE findings (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            relation TEXT NOT NULL CHECK (relation IN ('near_duplicate', 'may_contradict')),
+            first BLOB NOT NULL CHECK (length(first) = 16),
+            second BLOB NOT NULL CHECK (length(second) = 16),
+            noticed_ms INTEGER NOT NULL,
+            decision TEXT CHECK (decision IN ('keep_both', 'keep_first', 'keep_second')),
+            decided_ms INTEGER,
+            UNIQUE (first, second)
+        ) STRICT;
+
+        CREATE TABLE permissions (
+            client TEXT NOT NULL,
+            space TEXT NOT NULL,
+            access TEXT NOT NULL CHECK (access IN ('none', 'read', 'write')),
+            PRIMARY KEY (client, space)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Who read or wrote which memory, when; ids and counts, never contents. Each line's hash covers the one before.
+        CREATE TABLE access_log (
+            seq INTEGER PRIMARY KEY,
+            at_ms INTEGER NOT NULL,
+            client TEXT NOT NULL,
+            action TEXT NOT NULL,
+            memories BLOB NOT NULL,
+            count INTEGER NOT NULL,
+            hash BLOB NOT NULL CHECK (length(hash) = 32)
+        ) STRICT;
+    """)

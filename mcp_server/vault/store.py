@@ -1,0 +1,399 @@
+"""Every question the device asks the vault, one function each: SQL in here, values out.
+
+Functions take the `Database` of `OpenVault.reading` or `.writing`; none of them begins or commits anything.
+Ids travel as canonical UUID strings outside and as 16 bytes inside.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from mcp_server.model import Kind, Link, Memory, Source
+from mcp_server.noticing import Relation
+from shared.clock import from_ms, to_ms
+from shared.ids import MemoryId
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_COLUMNS = """row, id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position,
+    trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms, updated_ms"""
+# SQLite binds at most 32,766 variables in one statement; JSON carries any number of rows in one.
+_ROWS = "row IN (SELECT value FROM json_each(?))"
+
+
+class Row(Struct, frozen=True):
+    """A memory and its row number, the name it has inside this one vault file."""
+
+    row: int
+    memory: Memory
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which memories: every condition given must hold; `None` asks nothing."""
+
+    spaces: tuple[str, ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    """All of them."""
+    conversation: str | None = None
+    since: datetime | None = None
+    """Happened (or else: was stored) at this instant or later."""
+    until: datetime | None = None
+    """Happened before this instant."""
+    superseded: bool = False
+    """Also what was superseded or archived."""
+
+
+# --- writing -------------------------------------------------------------------------------------------------
+
+
+def insert(db: "Database", memory: Memory, digest: bytes) -> int:
+    """Store a new memory; its row number.
+
+    Raises:
+        sqlcipher3 IntegrityError: its id or its key is there already (callers look first, inside the transaction).
+    """
+    cursor = db.execute(
+        """INSERT INTO memories (id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
+               position, trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms,
+               updated_ms, digest)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        [
+            as_bytes(memory.id),
+            memory.text,
+            *_changeable(memory)[:2],
+            _ms(memory.occurred_at),
+            *_changeable(memory)[2:4],
+            memory.speaker,
+            memory.conversation,
+            memory.position,
+            memory.source.trust,
+            memory.source.client,
+            memory.source.tool,
+            memory.source.key,
+            *_changeable(memory)[4:],
+            memory.version,
+            to_ms(memory.created_at),
+            to_ms(memory.updated_at),
+            digest,
+        ],
+    )
+    row = cursor.lastrowid
+    assert row is not None
+    _put_sets(db, row, memory)
+    return row
+
+
+def update(db: "Database", row: int, memory: Memory) -> None:
+    """Write everything about a memory that may change; text, source and place in a conversation never do."""
+    db.execute(
+        """UPDATE memories SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
+               archived = ?, superseded_by = ?, version = ?, updated_ms = ? WHERE row = ?""",
+        [*_changeable(memory), memory.version, to_ms(memory.updated_at), row],
+    )
+    db.execute("DELETE FROM tags WHERE memory = ?", [row])
+    db.execute("DELETE FROM links WHERE memory = ?", [row])
+    _put_sets(db, row, memory)
+
+
+def delete(db: "Database", row: int, memory_id: MemoryId) -> None:
+    """Remove a memory with its tags, links, vector and findings, and other memories' links to it."""
+    key = as_bytes(memory_id)
+    db.execute("DELETE FROM links WHERE target = ?", [key])
+    db.execute("DELETE FROM findings WHERE first = ? OR second = ?", [key, key])
+    db.execute("UPDATE memories SET superseded_by = NULL WHERE superseded_by = ?", [key])
+    db.execute("DELETE FROM memories WHERE row = ?", [row])
+
+
+def _changeable(memory: Memory) -> list[Any]:
+    return [
+        memory.kind,
+        memory.space,
+        _ms(memory.valid_from),
+        _ms(memory.valid_to),
+        memory.importance,
+        int(memory.pinned),
+        int(memory.archived),
+        None if memory.superseded_by is None else as_bytes(memory.superseded_by),
+    ]
+
+
+def _put_sets(db: "Database", row: int, memory: Memory) -> None:
+    for tag in memory.tags:
+        db.execute("INSERT INTO tags (memory, tag) VALUES (?, ?)", [row, tag])
+    for link in memory.links:
+        db.execute(
+            "INSERT INTO links (memory, relation, target) VALUES (?, ?, ?)",
+            [row, link.relation, as_bytes(link.target)],
+        )
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def by_id(db: "Database", memory_id: MemoryId) -> Row | None:
+    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE id = ?", [as_bytes(memory_id)])
+    return found[0] if found else None
+
+
+def by_short_id(db: "Database", short: str) -> list[Row]:
+    """The memories whose ids end so; nearly always one."""
+    return _rows(
+        db,
+        f"SELECT {_COLUMNS} FROM memories WHERE substr(id, 12) = ?",
+        [bytes.fromhex(short)],
+    )
+
+
+def by_key(db: "Database", key: str) -> Row | None:
+    """The memory that a draft with this idempotency key became."""
+    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE key = ?", [key])
+    return found[0] if found else None
+
+
+def by_digest(db: "Database", digest: bytes, space: str) -> Row | None:
+    """A present memory of the same words in this space that is not a turn of a conversation."""
+    found = _rows(
+        db,
+        f"""SELECT {_COLUMNS} FROM memories WHERE digest = ? AND space = ? AND conversation IS NULL
+            AND superseded_by IS NULL AND archived = 0 ORDER BY row LIMIT 1""",
+        [digest, space],
+    )
+    return found[0] if found else None
+
+
+def by_rows(db: "Database", rows: Iterable[int]) -> dict[int, Memory]:
+    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE {_ROWS}", [json.dumps(list(rows))])
+    return {item.row: item.memory for item in found}
+
+
+def superseded_chain(db: "Database", memory_id: MemoryId) -> list[Row]:
+    """What a memory superseded, and what that had superseded, oldest last; without the memory itself."""
+    return _rows(
+        db,
+        f"""WITH RECURSIVE older (id) AS (
+                VALUES (?) UNION SELECT memories.id FROM memories JOIN older ON memories.superseded_by = older.id)
+            SELECT {_COLUMNS} FROM memories WHERE id IN (SELECT id FROM older) AND id <> ? ORDER BY row DESC""",
+        [as_bytes(memory_id), as_bytes(memory_id)],
+    )
+
+
+def page(db: "Database", selection: Selection, *, before_row: int | None, limit: int) -> list[Row]:
+    """The newest stored first, below `before_row`."""
+    where, values = _where(selection)
+    if before_row is not None:
+        where.append("row < ?")
+        values.append(before_row)
+    chosen = " AND ".join(where) or "1"
+    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY row DESC LIMIT ?"
+    return _rows(db, sql, [*values, limit])
+
+
+def in_order(db: "Database", *, after: MemoryId | None, limit: int) -> list[Row]:
+    """Every memory by id, for exports: the order does not depend on when this vault learned of them."""
+    start = b"" if after is None else as_bytes(after)
+    return _rows(
+        db, f"SELECT {_COLUMNS} FROM memories WHERE id > ? ORDER BY id LIMIT ?", [start, limit]
+    )
+
+
+def conversation_turns(db: "Database", conversation: str, *, limit: int) -> list[Row]:
+    """The turns of a conversation in order; of each space that has one of this name, one space after the other."""
+    return _rows(
+        db,
+        f"SELECT {_COLUMNS} FROM memories WHERE conversation = ? ORDER BY space, position, row LIMIT ?",
+        [conversation, limit],
+    )
+
+
+def next_position(db: "Database", conversation: str, space: str) -> int:
+    (last,) = db.execute(
+        "SELECT max(position) FROM memories WHERE conversation = ? AND space = ?",
+        [conversation, space],
+    ).fetchone()
+    return 0 if last is None else last + 1
+
+
+def rows_with_tags(db: "Database", tags: Sequence[str]) -> list[int]:
+    """Rows that carry all of these tags."""
+    found = db.execute(
+        """SELECT memory FROM tags WHERE tag IN (SELECT value FROM json_each(?))
+           GROUP BY memory HAVING count(*) = ?""",
+        [json.dumps(sorted(set(tags))), len(set(tags))],
+    )
+    return [row for (row,) in found]
+
+
+def pinned_rows(db: "Database", *, limit: int) -> list[int]:
+    """The rows of what is pinned and in force, the newest first."""
+    found = db.execute(
+        """SELECT row FROM memories WHERE pinned = 1 AND superseded_by IS NULL AND archived = 0
+           ORDER BY row DESC LIMIT ?""",
+        [limit],
+    )
+    return [row for (row,) in found]
+
+
+class Finding(Struct, frozen=True):
+    number: int
+    relation: Relation
+    first: Memory
+    second: Memory
+
+
+def open_findings(db: "Database", *, limit: int) -> list[Finding]:
+    """Likenesses and contradictions that nobody has decided, the newest first."""
+    found = db.execute(
+        """SELECT number, relation, (SELECT row FROM memories WHERE id = first), (SELECT row FROM memories WHERE id = second)
+           FROM findings WHERE decision IS NULL ORDER BY number DESC LIMIT ?""",
+        [limit],
+    ).fetchall()
+    memories = by_rows(db, {row for _, _, *pair in found for row in pair})
+    return [
+        Finding(number, relation, memories[first], memories[second])
+        for number, relation, first, second in found
+    ]
+
+
+def count(db: "Database", selection: Selection | None = None) -> int:
+    where, values = _where(selection or Selection(superseded=True))
+    chosen = " AND ".join(where) or "1"
+    (number,) = db.execute(f"SELECT count(*) FROM memories WHERE {chosen}", values).fetchone()
+    return int(number)
+
+
+class SpaceCount(Struct, frozen=True):
+    space: str
+    memories: int
+    newest: datetime
+
+
+def spaces(db: "Database") -> list[SpaceCount]:
+    found = db.execute(
+        "SELECT space, count(*), max(updated_ms) FROM memories GROUP BY space ORDER BY space"
+    )
+    return [SpaceCount(space, number, from_ms(newest)) for space, number, newest in found]
+
+
+def scan(db: "Database", *, after_row: int = 0) -> Iterator[tuple[Any, ...]]:
+    """What the in-memory catalogue keeps of each memory, in row order; the fields of `catalogue.Entry`."""
+    return iter(
+        db.execute(
+            """SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
+                   coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
+                   archived = 1 OR superseded_by IS NOT NULL, length(text), instr(text, '?') > 0, pinned, importance
+               FROM memories WHERE row > ? ORDER BY row""",
+            [after_row],
+        )
+    )
+
+
+def _where(selection: Selection) -> tuple[list[str], list[Any]]:
+    where: list[str] = []
+    values: list[Any] = []
+    for column, chosen in (("space", selection.spaces), ("kind", selection.kinds)):
+        if chosen is not None:
+            where.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(chosen)))
+    for tag in selection.tags or ():
+        where.append("row IN (SELECT memory FROM tags WHERE tag = ?)")
+        values.append(tag)
+    if selection.conversation is not None:
+        where.append("conversation = ?")
+        values.append(selection.conversation)
+    if selection.since is not None:
+        where.append("coalesce(occurred_ms, created_ms) >= ?")
+        values.append(to_ms(selection.since))
+    if selection.until is not None:
+        where.append("coalesce(occurred_ms, created_ms) < ?")
+        values.append(to_ms(selection.until))
+    if not selection.superseded:
+        where.append("superseded_by IS NULL AND archived = 0")
+    return where, values
+
+
+def _rows(db: "Database", sql: str, values: Sequence[Any]) -> list[Row]:
+    records = db.execute(sql, list(values)).fetchall()
+    if not records:
+        return []
+    numbers = json.dumps([record[0] for record in records])
+    tags: dict[int, list[str]] = {}
+    for row, tag in db.execute(
+        "SELECT memory, tag FROM tags WHERE memory IN (SELECT value FROM json_each(?)) ORDER BY tag",
+        [numbers],
+    ):
+        tags.setdefault(row, []).append(tag)
+    links: dict[int, list[Link]] = {}
+    for row, relation, target in db.execute(
+        """SELECT memory, relation, target FROM links WHERE memory IN (SELECT value FROM json_each(?))
+           ORDER BY relation, target""",
+        [numbers],
+    ):
+        links.setdefault(row, []).append(Link(relation, as_id(target)))
+    return [_row(record, tags, links) for record in records]
+
+
+def _row(record: Sequence[Any], tags: dict[int, list[str]], links: dict[int, list[Link]]) -> Row:
+    (
+        row,
+        key,
+        text,
+        kind,
+        space,
+        occurred,
+        valid_from,
+        valid_to,
+        speaker,
+        conversation,
+        position,
+    ) = record[:11]
+    (trust, client, tool, source_key, importance, pinned, archived, superseded_by, version) = (
+        record[11:20]
+    )
+    created, updated = record[20:]
+    return Row(
+        row,
+        Memory(
+            id=as_id(key),
+            text=text,
+            source=Source(trust=trust, client=client, tool=tool, key=source_key),
+            kind=kind,
+            space=space,
+            tags=tuple(tags.get(row, ())),
+            links=tuple(links.get(row, ())),
+            occurred_at=_moment(occurred),
+            valid_from=_moment(valid_from),
+            valid_to=_moment(valid_to),
+            speaker=speaker,
+            conversation=conversation,
+            position=position,
+            importance=importance,
+            pinned=bool(pinned),
+            archived=bool(archived),
+            superseded_by=None if superseded_by is None else as_id(superseded_by),
+            version=version,
+            created_at=from_ms(created),
+            updated_at=from_ms(updated),
+        ),
+    )
+
+
+def as_bytes(memory_id: MemoryId) -> bytes:
+    return uuid.UUID(memory_id).bytes
+
+
+def as_id(key: bytes) -> MemoryId:
+    return MemoryId(str(uuid.UUID(bytes=key)))
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else to_ms(moment)
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else from_ms(milliseconds)

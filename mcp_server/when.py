@@ -1,0 +1,245 @@
+"""Times in words: "last week", "2023-05", "8 May 2023", "since March", "2023-01-01..2023-03-31" → a span of time.
+
+Pure; English words, ISO 8601 for everybody else. Relative words are taken from the `now` given, in UTC. A span is
+half-open: [since, until). What is not understood is refused with examples, never guessed.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from shared.clock import whole_milliseconds
+from shared.errors import InvalidError
+
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+          "November", "December")  # fmt: skip
+_MONTH_NUMBER = {name[:3].lower(): number for number, name in enumerate(MONTHS, 1)}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+# Meteorological seasons of the northern hemisphere; winter begins in December of the year before.
+_SEASONS = {
+    "spring": (3, 0),
+    "summer": (6, 0),
+    "autumn": (9, 0),
+    "fall": (9, 0),
+    "winter": (12, -1),
+}
+_NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+            "nine": 9, "ten": 10, "couple": 2, "few": 3}  # fmt: skip
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+
+
+class Span(Struct, frozen=True):
+    """From `since` (included) until `until` (excluded); `None` is open."""
+
+    since: datetime | None
+    until: datetime | None
+
+
+def parse_moment(text: str) -> datetime:
+    """One instant: ISO 8601, or the beginning of a span in ISO (`2023-05` is 1 May). Naive times are UTC.
+
+    Raises:
+        InvalidError: it is neither.
+    """
+    try:
+        return whole_milliseconds(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        span = _iso_span(text.strip())
+    if span is None or span.since is None:
+        raise InvalidError(
+            f"{text[:60]!r} is not a time. Write ISO 8601, as in 2023-05-08 or 2023-05-08T14:30:00Z."
+        )
+    return span.since
+
+
+def parse_span(text: str, *, now: datetime) -> Span:
+    """A span of time from ISO 8601, a range `a..b`, or words.
+
+    Raises:
+        InvalidError: it is not understood; the message shows what is.
+    """
+    words = " ".join(text.strip().lower().split())
+    if ".." in words:
+        left, _, right = words.partition("..")
+        return Span(
+            parse_span(left, now=now).since if left else None,
+            parse_span(right, now=now).until if right else None,
+        )
+    for prefix, side in (
+        ("since ", "since"),
+        ("after ", "until"),
+        ("before ", "since"),
+        ("until ", "until"),
+    ):
+        if words.startswith(prefix):
+            edge = getattr(parse_span(words.removeprefix(prefix), now=now), side)
+            return Span(edge, None) if prefix in ("since ", "after ") else Span(None, edge)
+    for read in (_iso_span, _named_date, lambda said: _relative(said, now)):
+        span = read(words)
+        if span is not None:
+            return span
+    raise InvalidError(
+        f"{text[:60]!r} is not a time that Sunaiva understands. Examples: 2023-05, 2023-05-08, 8 May 2023, yesterday, "
+        "last week, 3 months ago, last spring, since 2024, 2023-01-01..2023-03-31."
+    )
+
+
+def dates_in(question: str) -> list[Span]:
+    """The explicit dates a question names: "8 May 2023", "in May 2023", "2023-05-08", "2023"."""
+    found: list[Span] = []
+    rest = question.lower()
+    for pattern in (_ISO_IN_TEXT, _DAY_MONTH_YEAR, _MONTH_DAY_YEAR, _MONTH_YEAR, _YEAR):
+        for match in pattern.finditer(rest):
+            span = _iso_span(match.group()) or _named_date(match.group())
+            if span is not None:
+                found.append(span)
+        rest = pattern.sub(" ", rest)
+    return found
+
+
+_ISO_IN_TEXT = re.compile(r"\b\d{4}-\d{2}(-\d{2})?\b")
+_DAY_MONTH_YEAR = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH},? (\d{{4}})\b")
+_MONTH_DAY_YEAR = re.compile(rf"\b{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b")
+_MONTH_YEAR = re.compile(rf"\b{_MONTH},? (\d{{4}})\b")
+_YEAR = re.compile(r"\b(?:19|20)\d{2}\b")
+
+
+def _iso_span(words: str) -> Span | None:
+    parts = re.fullmatch(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", words)
+    if parts:
+        year, month, day = (int(part) if part else None for part in parts.groups())
+        assert year is not None
+        return _whole(year, month, day)
+    try:
+        moment = whole_milliseconds(datetime.fromisoformat(words.upper()))
+    except ValueError:
+        return None
+    return Span(moment, moment + timedelta(milliseconds=1))
+
+
+def _named_date(words: str) -> Span | None:
+    if match := _DAY_MONTH_YEAR.fullmatch(words):
+        day, month, year = match.groups()
+    elif match := _MONTH_DAY_YEAR.fullmatch(words):
+        month, day, year = match.groups()
+    elif match := _MONTH_YEAR.fullmatch(words):
+        (month, year), day = match.groups(), None
+    else:
+        return None
+    return _whole(int(year), _MONTH_NUMBER[month], int(day) if day else None)
+
+
+def _whole(year: int, month: int | None, day: int | None) -> Span | None:
+    try:
+        start = datetime(year, month or 1, day or 1, tzinfo=UTC)
+    except ValueError:
+        return None
+    if day is not None:
+        return Span(start, start + timedelta(days=1))
+    return Span(start, _months_later(start, 1 if month else 12))
+
+
+def _relative(words: str, now: datetime) -> Span | None:
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    monday = today - timedelta(days=today.weekday())
+    fixed: dict[str, Callable[[], Span]] = {
+        "today": lambda: Span(today, today + timedelta(days=1)),
+        "yesterday": lambda: Span(today - timedelta(days=1), today),
+        "tomorrow": lambda: Span(today + timedelta(days=1), today + timedelta(days=2)),
+        "this week": lambda: Span(monday, monday + timedelta(days=7)),
+        "last week": lambda: Span(monday - timedelta(days=7), monday),
+        "next week": lambda: Span(monday + timedelta(days=7), monday + timedelta(days=14)),
+        "this month": lambda: _month_of(today, 0),
+        "last month": lambda: _month_of(today, -1),
+        "next month": lambda: _month_of(today, 1),
+        "this year": lambda: _whole_year(today.year),
+        "last year": lambda: _whole_year(today.year - 1),
+        "next year": lambda: _whole_year(today.year + 1),
+        "recently": lambda: Span(today - timedelta(days=14), None),
+    }
+    if words in fixed:
+        return fixed[words]()
+    return _ago(words, today) or _last_n(words, today) or _last_named(words, today)
+
+
+def _ago(words: str, today: datetime) -> Span | None:
+    match = re.fullmatch(
+        r"(?:about |around )?(?:a )?(\w+)(?: of)? (day|week|month|year)s? ago", words
+    )
+    number = _number(match.group(1)) if match else None
+    if match is None or number is None:
+        return None
+    unit = match.group(2)
+    if unit == "day":
+        return Span(today - timedelta(days=number), today - timedelta(days=number - 1))
+    if unit == "week":
+        start = today - timedelta(days=today.weekday() + 7 * number)
+        return Span(start, start + timedelta(days=7))
+    return _month_of(today, -number) if unit == "month" else _whole_year(today.year - number)
+
+
+def _last_n(words: str, today: datetime) -> Span | None:
+    match = re.fullmatch(r"(?:the )?(?:last|past) (\w+) (day|week|month|year)s?", words)
+    number = _number(match.group(1)) if match else None
+    if match is None or number is None:
+        return None
+    days = {"day": 1, "week": 7}.get(match.group(2))
+    since = (
+        today - timedelta(days=days * number)
+        if days
+        else _months_later(today, -number * (12 if match.group(2) == "year" else 1))
+    )
+    return Span(since, None)
+
+
+def _last_named(words: str, today: datetime) -> Span | None:
+    match = re.fullmatch(r"(?:(last|this|in|on) )?(\w+)", words)
+    if match is None:
+        return None
+    last, name = match.group(1) == "last", match.group(2)
+    if name in _WEEKDAYS:
+        back = (today.weekday() - _WEEKDAYS.index(name)) % 7 or (7 if last else 0)
+        return Span(today - timedelta(days=back), today - timedelta(days=back - 1))
+    if name in _SEASONS:
+        month, shift = _SEASONS[name]
+        start = datetime(today.year + shift, month, 1, tzinfo=UTC)
+        return _latest(start, months=3, today=today, last=last)
+    if re.fullmatch(_MONTH, name) and any(
+        full.lower().startswith(name.rstrip(".")) for full in MONTHS
+    ):
+        start = datetime(today.year, _MONTH_NUMBER[name[:3]], 1, tzinfo=UTC)
+        return _latest(start, months=1, today=today, last=last)
+    return None
+
+
+def _latest(start: datetime, *, months: int, today: datetime, last: bool) -> Span:
+    """The latest such span that has begun; with "last", the latest that is over."""
+    while start > today or (last and _months_later(start, months) > today):
+        start = _months_later(start, -12)
+    return Span(start, _months_later(start, months))
+
+
+def _number(word: str) -> int | None:
+    if word.isascii() and word.isdigit() and len(word) <= 3:
+        return int(word)
+    return _NUMBERS.get(word)
+
+
+def _month_of(day: datetime, shift: int) -> Span:
+    start = _months_later(day.replace(day=1), shift)
+    return Span(start, _months_later(start, 1))
+
+
+def _whole_year(year: int) -> Span:
+    return Span(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+
+
+def _months_later(day: datetime, months: int) -> datetime:
+    """The same day some months later; the 31st becomes the last day of a shorter month."""
+    index = day.year * 12 + day.month - 1 + months
+    year, month = divmod(index, 12)
+    first_after = datetime(year + (month == 11), (month + 1) % 12 + 1, 1, tzinfo=UTC)
+    last_day = (first_after - timedelta(days=1)).day
+    return day.replace(year=year, month=month + 1, day=min(day.day, last_day))
