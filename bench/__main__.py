@@ -6,6 +6,7 @@ Exit status 0: every bar holds; 1: measured, and a bar falls short; 2: could not
 import argparse
 import asyncio
 import importlib
+import signal
 import sys
 from pathlib import Path
 from time import monotonic
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
     # By name, so that one bench does not load what only another needs.
     bench = importlib.import_module(f"bench.{name}")
     options = _options(name, bench, arguments[1:])
+    # Asked to end, a bench still takes its processes and folders with it, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress(options.seconds)
     started = monotonic()
     try:

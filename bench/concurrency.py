@@ -5,7 +5,6 @@ assistant would; what is then there twice is counted too. Only the agents of thi
 """
 
 import argparse
-import json
 import random
 from collections import Counter
 from typing import Any
@@ -59,8 +58,7 @@ async def measure(
             tasks.start_soon(_kill_at_random, device, random.Random(options.seed), tally)
         async with connected(device) as client:
             present = await listed(client)
-        # The doctor opens the vault itself or asks the agent; either way it must find nothing wrong.
-        doctor = run_cli(device, "doctor", "--json")
+        problems = run_cli(device, "doctor", "--json")["problems"]
     texts = Counter(memory["text"] for memory in present)
     ids = {memory["id"]: memory["text"] for memory in present}
     lost = sum(ids.get(memory_id) != text for text, memory_id in tally.acknowledged.items())
@@ -74,16 +72,15 @@ async def measure(
         "lost": lost,
         "duplicated": sum(count - 1 for count in texts.values()),
         "altered": len(set(texts) - written),
-        "doctor": doctor,
+        "doctor_problems": problems,
     }
-    unsound = 0 if _sound(doctor) else 1
     return results, [
         at_least("writes acknowledged", len(tally.acknowledged), writes),
         at_least("kills", tally.kills, 1),
         at_most("acknowledged writes lost", lost, 0),
         at_most("texts stored twice", results["duplicated"], 0),
         at_most("texts altered", results["altered"], 0),
-        at_most("problems the doctor finds in the vault", unsound, 0),
+        at_most("problems the doctor finds in the vault", len(problems), 0),
     ]
 
 
@@ -136,7 +133,3 @@ def _text(number: int) -> str:
     return (
         f"Write number {number}: the crate {number * 7919 % 100_003} stands in aisle {number % 97}."
     )
-
-
-def _sound(doctor: Any) -> bool:
-    return "corrupt" not in json.dumps(doctor)

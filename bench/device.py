@@ -70,10 +70,10 @@ def script() -> str:
 
 
 def run_cli(device: Device, *arguments: str, seconds: float = CLI_SECONDS) -> Any:
-    """What a `sunaiva … --json` command printed.
+    """What a `sunaiva … --json` command printed, also when it then ended with a complaint.
 
     Raises:
-        UnavailableError: it failed or took too long.
+        UnavailableError: it printed nothing, or took too long.
     """
     shown = "sunaiva " + " ".join(arguments)
     try:
@@ -87,11 +87,11 @@ def run_cli(device: Device, *arguments: str, seconds: float = CLI_SECONDS) -> An
         )
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"`{shown}` took longer than {seconds:.0f} s.") from None
-    if done.returncode != 0:
+    if not done.stdout.strip():
         raise UnavailableError(
             f"`{shown}` ended with {done.returncode}: {done.stderr.strip()[-500:]}"
         )
-    return json.loads(done.stdout) if done.stdout.strip() else None
+    return json.loads(done.stdout)
 
 
 def connected(device: Device, *arguments: str) -> AbstractAsyncContextManager[Client]:

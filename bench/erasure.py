@@ -18,8 +18,9 @@ from mcp.client import Client
 from msgspec import Struct
 
 from bench import cipher_pages, texts
-from bench.device import Device, connected, fresh_device, run_cli
+from bench.device import Device, agents, connected, fresh_device, run_cli
 from bench.filling import index_complete
+from bench.processes import end
 from bench.progress import Progress
 from bench.report import Bar, at_least, at_most
 from bench.stdio import call
@@ -31,6 +32,7 @@ from shared.errors import CorruptError
 MEMORIES = 300
 FORGOTTEN_SHARE = 3  # every third
 _PER_CALL = 100
+_TEXT_PIECE_BYTES = 32
 _VECTOR_PIECE_BYTES = 16
 _SYLLABLES = ("ka", "lo", "mi", "zu", "re", "to", "ve", "xi", "qua", "bro")
 _PLAINTEXT_HEADER = b"SQLite format 3\x00"
@@ -40,7 +42,8 @@ class Trace(Struct, frozen=True):
     """What one memory leaves on a disk, as bytes to look for."""
 
     memory_id: str
-    text: bytes
+    text: tuple[bytes, ...]
+    """Pieces of the text that no other text has."""
     word: bytes
     vector: tuple[bytes, ...]
 
@@ -60,9 +63,10 @@ async def measure(
             ids = await _remember(client, [text for text, _ in texts_and_words])
             await index_complete(client, ["personal"], progress)
             vectors = _vectors(device, key)
+            pieces = _own_pieces([text for text, _ in texts_and_words])
             traces = [
-                Trace(memory_id, text.encode(), word.encode(), vectors.get(memory_id, ()))
-                for memory_id, (text, word) in zip(ids, texts_and_words, strict=True)
+                Trace(memory_id, own, word.encode(), vectors.get(memory_id, ()))
+                for memory_id, own, (_, word) in zip(ids, pieces, texts_and_words, strict=True)
             ]
             doomed, kept = (
                 traces[::FORGOTTEN_SHARE],
@@ -74,6 +78,7 @@ async def measure(
             said = run_cli(device, "forget", doomed[0].memory_id, "--yes", "--verify", "--json")
             while_running = _found(device, key, traces)
             recalled = await _still_recalled(client, doomed)
+        end(agents(device))
         after = _found(device, key, traces)
     return _figures(traces, doomed, kept, before, while_running, after, recalled, said)
 
@@ -94,7 +99,7 @@ def _figures(
         "memories": len(traces),
         "forgotten": len(doomed),
         "with_vector": sum(bool(trace.vector) for trace in traces),
-        "verify_said": said,
+        "verify_said": said["verified"],
         "recalled_after": recalled,
     }
     bars = [at_most("forgotten memories that recall returns", recalled, 0)]
@@ -119,6 +124,19 @@ def _marked_texts(rng: random.Random, seed: int, count: int) -> Iterator[tuple[s
     for number in range(count):
         word = f"{''.join(rng.choices(_SYLLABLES, k=5))}{number:05}{rng.randrange(10**6):06}"
         yield f"{next(made)['text']} The password hint is {word}.", word
+
+
+def _own_pieces(said: list[str]) -> list[tuple[bytes, ...]]:
+    whole = [text.encode() for text in said]
+    return [
+        tuple(
+            piece
+            for start in range(0, len(text) - _TEXT_PIECE_BYTES + 1, _TEXT_PIECE_BYTES)
+            if sum((piece := text[start : start + _TEXT_PIECE_BYTES]) in other for other in whole)
+            == 1
+        )
+        for text in whole
+    ]
 
 
 async def _remember(client: Client, said: list[str]) -> list[str]:
@@ -174,7 +192,7 @@ def _found(device: Device, key: bytes, traces: list[Trace]) -> dict[str, set[str
     """Ids of the memories whose text, word or vector stands anywhere in the device's files."""
     clear = b"\x00".join(_contents(device.root, key))
     return {
-        "text": {trace.memory_id for trace in traces if _stands(clear, [trace.text[:80]])},
+        "text": {trace.memory_id for trace in traces if _stands(clear, trace.text)},
         # The keyword index cuts what a word has in common with the one before it: look for its end.
         "word": {trace.memory_id for trace in traces if _stands(clear, [trace.word[-11:]])},
         "vector": {trace.memory_id for trace in traces if _stands(clear, trace.vector)},

@@ -1,6 +1,6 @@
 """Getting many turns into a vault through MCP, and knowing when they can all be found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -49,22 +49,28 @@ async def listed(client: Client, **selection: Any) -> list[dict[str, Any]]:
 
 
 async def ids_in_order(
-    client: Client, conversation: str, texts: Sequence[str], *, space: str
-) -> list[str]:
-    """The memory ids of a conversation that was just captured, in the order of its turns.
+    client: Client, texts: Mapping[str, Sequence[str]], *, space: str
+) -> dict[str, list[str]]:
+    """Of each conversation of a space that was just captured, the memory ids in the order of its turns.
 
     Raises:
         CorruptError: `browse` shows other turns, or in another order, than were captured.
     """
-    found = await listed(client, conversation=conversation, space=space)
-    for candidate in (found, found[::-1]):  # a listing may begin with the latest
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in texts}
+    for memory in await listed(client, space=space):
+        found[memory["conversation"]].append(memory)
+    return {name: _in_order(name, memories, texts[name]) for name, memories in found.items()}
+
+
+def _in_order(name: str, found: list[dict[str, Any]], texts: Sequence[str]) -> list[str]:
+    for candidate in (found[::-1], found):  # a listing begins with the latest
         if len(candidate) == len(texts) and all(
             text.startswith(memory["text"].rstrip("…")[:_COMPARED])
             for memory, text in zip(candidate, texts, strict=True)
         ):
             return [memory["id"] for memory in candidate]
     raise CorruptError(
-        f"`browse` shows {len(found)} turns for {len(texts)} captured ones, or in another order."
+        f"`browse` shows {len(found)} turns of {name} for {len(texts)} captured, or in another order."
     )
 
 

@@ -71,24 +71,29 @@ async def _measure(
 
 
 async def _fill(client: Client, dataset: Dataset, progress: Progress) -> DocIds:
-    """Capture every session."""
-    doc_ids: DocIds = {}
+    """Capture every session, scope by scope."""
     sessions = [(scope, *item) for scope in dataset.scopes for item in scope.sessions.items()]
     for scope, name, docs in progress.over(sessions, f"{dataset.name}: capture"):
-        conversation = f"{scope.id}/{name}"
         turns = [
             {"speaker": doc.who, "text": doc.text, "at": doc.ts, "key": f"{scope.id}/{doc.id}"}
             | ({"role": doc.role} if doc.role else {})
             for doc in docs
         ]
-        await capture(client, conversation, turns, space=scope.id)
-        texts = [doc.text for doc in docs]
-        ids = await ids_in_order(client, conversation, texts, space=scope.id)
-        for memory_id, doc in zip(ids, docs, strict=True):
-            doc_ids[memory_id] = (scope.id, doc.id)
+        await capture(client, f"{scope.id}/{name}", turns, space=scope.id)
     if not progress.complete:
         raise UnavailableError("Time was up before everything was captured. Give more --seconds.")
-    return doc_ids
+    return await _doc_ids(client, dataset, progress)
+
+
+async def _doc_ids(client: Client, dataset: Dataset, progress: Progress) -> DocIds:
+    found: DocIds = {}
+    for scope in progress.over(dataset.scopes, f"{dataset.name}: list"):
+        sessions = {f"{scope.id}/{name}": docs for name, docs in scope.sessions.items()}
+        texts = {name: [doc.text for doc in docs] for name, docs in sessions.items()}
+        for name, ids in (await ids_in_order(client, texts, space=scope.id)).items():
+            for memory_id, doc in zip(ids, sessions[name], strict=True):
+                found[memory_id] = (scope.id, doc.id)
+    return found
 
 
 async def _ask_all(

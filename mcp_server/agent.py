@@ -27,11 +27,11 @@ from mcp.shared.message import SessionMessage
 from msgspec import Struct
 
 from mcp_server import rendezvous
-from mcp_server.conversation import DRAIN_SECONDS, Conversation, parse
 from mcp_server.http import Address, HttpServer, http_server, open_port, token, url
 from mcp_server.launch import LOG_BYTES_MAX
 from mcp_server.lines import Lines
 from mcp_server.rendezvous import AgentInfo
+from mcp_server.session import DRAIN_SECONDS, Session, parse
 from mcp_server.settings import Settings
 from mcp_server.terminal import CALL_THREADS_MAX, Call, Terminal
 from mcp_server.version import __version__
@@ -44,20 +44,21 @@ CONNECTIONS_MAX = 256  # assistants open one per window; beyond this something o
 
 _HELLO_SECONDS = 5.0
 _LAST_SECONDS = 2.0
-_CLOSE_SECONDS = (
-    10.0  # a vault closes in milliseconds, but may first fold a large WAL into its file
-)
-_REFUSING_SECONDS = (
-    2.0  # an agent that cannot start stays this long, so that whoever waits for it hears why
-)
+# A vault closes in milliseconds, but may first fold a large WAL into its file.
+_CLOSE_SECONDS = 10.0
+# An agent that cannot start stays this long, so that whoever waits for it hears why.
+_REFUSING_SECONDS = 0.5
 _HOUSEKEEPING_SECONDS = 30.0
 
 
 class AgentApp(Protocol):
     """What the agent serves."""
 
-    server: MCPServer[Any]
-    calls: Mapping[str, Call]
+    @property
+    def server(self) -> MCPServer[Any]: ...
+
+    @property
+    def calls(self) -> Mapping[str, Call]: ...
 
     def start(self) -> None:
         """Opens the vault, and returns: models and indexes load behind. Clients wait for this.
@@ -76,6 +77,7 @@ def serve(
     *,
     http: Address | None = None,
     idle_seconds: float | None = None,
+    drain_seconds: float = DRAIN_SECONDS,
     clock: Clock = system_clock,
     version: str = __version__,
 ) -> int:
@@ -92,7 +94,8 @@ def serve(
     os.chdir("/")  # not the project folder of the window that happened to start us
 
     async def main() -> int:
-        return await _Agent(app, settings, version).run(http, idle_seconds, clock)
+        agent = _Agent(app, settings, version, drain_seconds)
+        return await agent.run(http, idle_seconds, clock)
 
     try:
         return asyncio.run(main())
@@ -136,16 +139,19 @@ class _Hello(Struct):
 class _Agent:
     """State of the running process: its clients, and whether it is ready or about to leave."""
 
-    def __init__(self, app: AgentApp, settings: Settings, version: str) -> None:
+    def __init__(
+        self, app: AgentApp, settings: Settings, version: str, drain_seconds: float
+    ) -> None:
         self._app = app
         self._settings = settings
         self._version = version
+        self._drain_seconds = drain_seconds
         self._ready: asyncio.Future[SunaivaError | None] = asyncio.Future()
         self._leaving = asyncio.Event()
         self._exit_code = 0
         self._http: HttpServer | None = None
         self._connections = 0
-        self._serving: dict[asyncio.Task[None], Conversation | Terminal] = {}
+        self._serving: dict[asyncio.Task[None], Session | Terminal] = {}
         self._threads = anyio.CapacityLimiter(CALL_THREADS_MAX)
         self._idle_since = time.monotonic()
 
@@ -202,6 +208,8 @@ class _Agent:
             pass  # the client went away, or never spoke our language
         except Exception:  # an error of one connection never ends the agent
             logger.exception("a connection failed")
+        except asyncio.CancelledError:
+            pass  # the loop ends; asyncio 3.11 would log a traceback for each client still connected
         finally:
             self._connections -= 1
             self._idle_since = time.monotonic()
@@ -227,8 +235,8 @@ class _Agent:
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
         if refusal is None and hello.sunaiva == "mcp":
-            conversation = Conversation(_messages(lines), _sender(writer))
-            await self._during(conversation, conversation.run(self._app.server))
+            session = Session(_messages(lines), _sender(writer), self._drain_seconds)
+            await self._during(session, session.run(self._app.server))
         elif refusal is None and hello.sunaiva == "calls":
             name = hello.client or "terminal"
             terminal = Terminal(lines, writer, self._app.calls, client=name, threads=self._threads)
@@ -247,7 +255,7 @@ class _Agent:
             raise ConnectionAbortedError("leaving")
         return problem
 
-    async def _during(self, client: Conversation | Terminal, work: Awaitable[None]) -> None:
+    async def _during(self, client: Session | Terminal, work: Awaitable[None]) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._serving[task] = client
@@ -262,7 +270,7 @@ class _Agent:
             self._http.should_exit = True
         for client in self._serving.values():
             client.stop()
-        await _settled({*self._serving, starting}, DRAIN_SECONDS + 1)
+        await _settled({*self._serving, starting}, self._drain_seconds + 1)
         for client in self._serving.values():
             if isinstance(client, Terminal):
                 client.hurry()
@@ -278,16 +286,16 @@ class _Agent:
 
 async def _serve_stdio(app: AgentApp) -> int:
     async with stdio_server() as (read, write):
-        conversation = Conversation(aiter(read), write.send)
+        session = Session(aiter(read), write.send)
         left = asyncio.Event()
 
         def leave() -> None:
             left.set()
-            conversation.stop()
+            session.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, leave)
-        await conversation.run(app.server)
+        await session.run(app.server)
         await write.aclose()
         if left.is_set():
             app.close()

@@ -114,7 +114,7 @@ class PermitArgs(Struct, kw_only=True):
 
 
 class PathArgs(Struct, kw_only=True):
-    path: Path
+    path: str
 
 
 class ContextArgs(Struct, kw_only=True):
@@ -286,7 +286,8 @@ def _permissions(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
 
 def _backup(device: Device, ctx: CallContext, args: PathArgs) -> Steps:
     yield {"doing": "Copying the vault"}
-    return backup.write(device, args.path)
+    made = backup.write(device, Path(args.path))
+    return {"path": str(made.path), "file_bytes": made.file_bytes}
 
 
 def _context(device: Device, ctx: CallContext, args: ContextArgs) -> Steps:

@@ -46,11 +46,7 @@ def gather(
     now = device.clock()
     candidates: dict[str, list[Memory]] = {}
     with device.vault.reading() as db:
-        candidates["Pinned"] = [
-            memory
-            for memory in store.by_rows(db, store.pinned_rows(db, limit=_SECTION_MAX)).values()
-            if spaces is None or memory.space in spaces
-        ]
+        candidates["Pinned"] = [row.memory for row in store.pinned(db, spaces, limit=_SECTION_MAX)]
         candidates["Preferences"] = _page(db, spaces, ("preference",))
         coming = Selection(spaces=spaces, since=now, until=now + timedelta(days=_COMING_DAYS))
         candidates["Coming up"] = sorted(
@@ -72,7 +68,11 @@ def gather(
         answer = search.find(device, asked, client=client)
         candidates["On this topic"] = [found.memory for found in answer.found]
         del candidates["Latest"]
-    sections = _within(candidates, max_tokens)
+    in_force = {
+        title: [memory for memory in memories if memory.valid_to is None or memory.valid_to > now]
+        for title, memories in candidates.items()
+    }
+    sections = _within(in_force, max_tokens)
     with device.vault.writing() as db:
         ids = [memory.id for section in sections for memory in section.memories]
         audit.note(

@@ -1,5 +1,6 @@
 """An open vault with all that belongs to it: keys, clock, ids, indexes. What every use case gets as its first argument."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -7,9 +8,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from mcp_server.index.chroma import ChromaIndex, CodesOf
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import LiveIndex
+from mcp_server.index.neighbours import GRAPH_FROM, Neighbours
+from mcp_server.settings import VectorStore
 from mcp_server.vault import keys as vault_keys
+from mcp_server.vault import lasting
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, open_vault
 from shared import crypto
 from shared.clock import Clock
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlite_utils import Database
+
+GRAPH_FOLDER = "chroma"
 
 
 class Keys(Struct, frozen=True):
@@ -82,25 +89,51 @@ def _changing(device: Device) -> "Iterator[Change]":
         change.follow()
 
 
-def keys_from(root: bytes) -> Keys:
+def keys_from(root: bytes, lasting_secret: bytes | None = None) -> Keys:
+    """The keys of a vault. Without its lasting secret, which only the open vault has, just those that open it are right."""
+    lasting_root = lasting_secret or root
     return Keys(
         database=crypto.derive(root, vault_keys.DATABASE_KEY),
-        audit=crypto.derive(root, vault_keys.AUDIT_KEY),
-        digest=crypto.derive(root, vault_keys.DIGEST_KEY),
+        audit=crypto.derive(lasting_root, vault_keys.AUDIT_KEY),
+        digest=crypto.derive(lasting_root, vault_keys.DIGEST_KEY),
         confirm=crypto.derive(root, vault_keys.CONFIRM_KEY),
         vectors=crypto.derive(root, vault_keys.VECTOR_KEY),
     )
 
 
 def open_device(
-    home: Path, root: bytes, *, clock: Clock, open_embedder: Callable[[], Embedder]
+    home: Path,
+    root: bytes,
+    *,
+    clock: Clock,
+    open_embedder: Callable[[], Embedder],
+    vectors: VectorStore = "exact",
 ) -> Device:
     """Open the vault in `home` and begin to load its indexes; it answers by keyword at once.
 
     Raises: as `vault.db.open_vault`.
     """
-    keys = keys_from(root)
-    vault = open_vault(home / DATABASE_NAME, keys.database)
-    index = LiveIndex(vault, open_embedder)
+    vault = open_vault(home / DATABASE_NAME, keys_from(root).database)
+    try:
+        with vault.writing() as db:
+            keys = keys_from(root, lasting.secret(db, root))
+    except BaseException:
+        vault.close()
+        raise
+    index = LiveIndex(vault, open_embedder, _neighbours(home / GRAPH_FOLDER, keys.vectors, vectors))
     index.start()
     return Device(vault, keys, clock=clock, ids=IdFactory(clock), index=index)
+
+
+def _neighbours(folder: Path, key: bytes, store: VectorStore) -> Callable[[int], Neighbours]:
+    """How the vectors of a vault are searched, by the person's setting."""
+    if store == "exact":
+        # What an earlier setting left on the disk is a projection that nobody keeps up to date any more.
+        shutil.rmtree(folder, ignore_errors=True)
+        return lambda dim: Neighbours(dim, None)
+    graph_from = GRAPH_FROM if store == "auto" else 0
+
+    def open_graph(dim: int, codes_of: CodesOf) -> ChromaIndex:
+        return ChromaIndex(folder, key, dim, codes_of)
+
+    return lambda dim: Neighbours(dim, open_graph, graph_from=graph_from)

@@ -5,13 +5,15 @@ from the vault, from its write-ahead log and from memory. What the access log ke
 There is no trash and no undo; a backup made before still holds what it held, and the answer says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
 
 from mcp_server.device import Device
 from mcp_server.index import lexical
+from mcp_server.index.protect import BETA, Protection, protect, protection
 from mcp_server.memory import lexical_text, present
 from mcp_server.model import Memory
 from mcp_server.vault import audit, pages, store
@@ -26,6 +28,11 @@ _TOKEN_BYTES = 6
 # Pieces of a text that are searched for on decrypted pages. Shorter ones stand in innocent texts, longer ones may lie
 # across two pages.
 _NEEDLE_BYTES = 24
+# Of a long text, so many pieces from all over it: looking for every one of a megabyte takes minutes and proves no more,
+# because a page that is left holds many of them.
+_PIECES_MAX = 512
+_PIECE_BYTES_MAX = 64  # of a vector: sixteen float32
+_FILE_PART_BYTES = 1 << 20
 
 
 class Erased(Struct, frozen=True):
@@ -41,10 +48,12 @@ class Traces(Struct, frozen=True):
     """Words that no other memory has."""
 
 
-class Evidence(Struct, frozen=True):
+class Evidence(Struct, frozen=True, kw_only=True):
     """What was looked for after an erasure, and where; `left` must be empty."""
 
     pages: int
+    files: int
+    """Others than the vault's own: the graph of a large vault, logs."""
     pieces: int
     words: int
     left: tuple[str, ...]
@@ -80,7 +89,7 @@ def chosen(
     if len(everything) > PER_CALL_MAX:
         raise InvalidError(
             f"That is more than {PER_CALL_MAX:,} memories; one call forgets at most so many. Nothing was forgotten. "
-            "Narrow it down, or use `sunaiva forget --all-in-space` in a terminal."
+            "Narrow it down, or use `sunaiva forget --space` or `--conversation` in a terminal."
         )
     return sorted(everything.values(), key=lambda row: row.row)
 
@@ -124,36 +133,63 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> Erased:
 
 
 def traces(device: Device, rows: Sequence[Row]) -> Traces:
-    """What these memories consist of on the disk, less what other memories have in common with them."""
+    """What these memories consist of on the disk, less the words that other memories have, too."""
     doomed = "[" + ",".join(str(row.row) for row in rows) + "]"
     pieces: dict[bytes, str] = {}
+    blur: Protection | None = None
     with device.vault.reading() as db:
         for row in rows:
-            for piece in _pieces(row.memory):
-                shared = db.execute(
-                    """SELECT 1 FROM memories WHERE instr(CAST(text AS BLOB), ?)
-                       AND row NOT IN (SELECT value FROM json_each(?)) LIMIT 1""",
-                    [piece, doomed],
-                ).fetchone()
-                if shared is None:
-                    pieces[piece] = f"text of {row.memory.id}"
+            pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
             stored = db.execute(
                 "SELECT code, scale FROM vectors WHERE memory = ?", [row.row]
             ).fetchone()
             if stored is not None:
-                pieces |= _vector_pieces(row.memory.id, *stored)
+                blur = blur or protection(device.keys.vectors, len(stored[0]), BETA)
+                pieces |= _vector_pieces(row, blur, *stored)
         said = {word for row in rows for word in lexical.words(row.memory.text)}
         words = tuple(word for word in sorted(said) if lexical.only_in(db, word, doomed))
     return Traces(pieces, words)
 
 
 def verify(device: Device, wanted: Traces) -> Evidence:
-    """Look for the traces on every decrypted page, free pages and the log included, and in the keyword index."""
-    looked_at = list(pages.decrypted(device.vault.path, device.keys.database))
-    left = {wanted.pieces[piece] for piece in pages.occurrences(looked_at, wanted.pieces)}
+    """Look for the traces on every decrypted page, free pages and the log included, in the keyword index, and in every other
+    file of the vault's folder as it lies there.
+    """
+    looked_at = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal looked_at
+        for page in pages.decrypted(device.vault.path, device.keys.database):
+            looked_at += 1
+            yield page
+
+    found = pages.occurrences(counted(), wanted.pieces)
+    others = [
+        path
+        for path in device.vault.path.parent.rglob("*")
+        if path.is_file() and not path.name.startswith(device.vault.path.name)
+    ]
+    for path in others:
+        found |= pages.occurrences(_overlapping(path), wanted.pieces)
+    left = {wanted.pieces[piece] for piece in found}
     with device.vault.reading() as db:
         left |= {f"the word {word!r}" for word in wanted.words if lexical.has(db, word)}
-    return Evidence(len(looked_at), len(wanted.pieces), len(wanted.words), tuple(sorted(left)))
+    return Evidence(
+        pages=looked_at,
+        files=len(others),
+        pieces=len(wanted.pieces),
+        words=len(wanted.words),
+        left=tuple(sorted(left)),
+    )
+
+
+def _overlapping(path: Path) -> Iterator[bytes]:
+    """A file's bytes in parts that overlap by more than the longest piece."""
+    with path.open("rb") as file:
+        kept = b""
+        while part := file.read(_FILE_PART_BYTES):
+            yield kept + part
+            kept = part[-_PIECE_BYTES_MAX:]
 
 
 def _pieces(memory: Memory) -> list[bytes]:
@@ -166,13 +202,16 @@ def _pieces(memory: Memory) -> list[bytes]:
     ]
 
 
-def _vector_pieces(memory_id: MemoryId, code: bytes, scale: float) -> dict[bytes, str]:
-    """The vector as int8, as float32 and as normalised float32, each by a piece from its middle."""
+def _vector_pieces(row: Row, blur: Protection, code: bytes, scale: float) -> dict[bytes, str]:
+    """The vector as int8, as float32, as normalised float32 and as a graph on the disk may hold it, each by its middle."""
+    name = f"vector of {row.memory.id}"
     middle = slice(len(code) // 2, len(code) // 2 + 16)
     values = np.frombuffer(code, np.int8).astype(np.float32) * np.float32(scale)
     unit = values / np.linalg.norm(values)
+    protected = protect(blur, np.array([row.row]), values[None, :])[0]
     return {
-        code[middle]: f"vector of {memory_id} (int8)",
-        values[middle].tobytes(): f"vector of {memory_id} (float32)",
-        unit[middle].tobytes(): f"vector of {memory_id} (normalised)",
+        code[middle]: f"{name} (int8)",
+        values[middle].tobytes(): f"{name} (float32)",
+        unit[middle].tobytes(): f"{name} (normalised)",
+        protected[middle].tobytes(): f"{name} (protected)",
     }

@@ -9,6 +9,7 @@ from mcp_server.device import Device
 from mcp_server.index import lexical
 from mcp_server.memory import lexical_text
 from mcp_server.vault import audit, store
+from shared.errors import CorruptError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -34,20 +35,15 @@ class Health(Struct, frozen=True, kw_only=True):
 def examine(device: Device) -> Health:
     """Look at everything; changes nothing."""
     problems = device.vault.problems()
-    with device.vault.reading() as db:
-        broken = audit.broken_at(db, device.keys.audit)
-        if broken is not None:
-            problems.append(
-                f"The access log was changed from outside: line {broken} does not follow from the one before."
-            )
-        memories = store.count(db)
-        spaces = len(store.spaces(db))
-        missing = sum(not lexical.holds(db, row, indexed) for row, indexed in _sample(db))
-        (embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
-    if missing:
-        problems.append(
-            f"The keyword index misses {missing} of {_SAMPLED} memories looked at. Repair it with `sunaiva doctor --rebuild`."
-        )
+    memories = spaces = embedded = 0
+    try:
+        with device.vault.reading() as db:
+            problems += _disagreements(device, db)
+            memories = store.count(db)
+            spaces = len(store.spaces(db))
+            (embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+    except CorruptError as error:
+        problems.append(str(error))
     state = device.index.state()
     embedder = device.index.embedder
     return Health(
@@ -60,6 +56,23 @@ def examine(device: Device) -> Health:
         problems=problems,
         file_bytes=device.vault.path.stat().st_size,
     )
+
+
+def _disagreements(device: Device, db: "Database") -> list[str]:
+    found = []
+    broken = audit.broken_at(db, device.keys.audit)
+    if broken is not None:
+        found.append(
+            f"The access log was changed from outside: line {broken} does not follow from the one before."
+        )
+    sample = _sample(db)
+    missing = sum(not lexical.holds(db, row, indexed) for row, indexed in sample)
+    if missing:
+        found.append(
+            f"The keyword index misses {missing} of {len(sample)} memories looked at. "
+            "Repair it with `sunaiva doctor --rebuild`."
+        )
+    return found
 
 
 def rebuild(device: Device) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 
 def vault_home(environ: Mapping[str, str]) -> Path:
     """The vault's folder: `SUNAIVA_HOME`, or this person's data folder."""
-    return Path(environ.get("SUNAIVA_HOME") or user_data_path("sunaiva")).expanduser().absolute()
+    given = environ.get("SUNAIVA_HOME")
+    if given:
+        return Path(given).expanduser().absolute()
+    from platformdirs import user_data_path  # noqa: PLC0415 (a megabyte in every window's relay)
+
+    return user_data_path("sunaiva").absolute()

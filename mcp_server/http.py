@@ -98,6 +98,8 @@ def http_server(server: MCPServer, channel: socket.socket, secret: str) -> HttpS
     )
     config = uvicorn.Config(
         _with_token(app, secret),
+        # httptools, which uvicorn prefers where it finds it, leaves blanks behind a header's value; MCP compares values.
+        http="h11",
         log_config=None,
         access_log=False,
         server_header=False,

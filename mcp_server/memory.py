@@ -79,7 +79,9 @@ def remember(
     Raises:
         InvalidError: one of them cannot be stored as it is; the message says which, and why.
     """
-    checked = [_checked(draft, number) for number, draft in enumerate(_bounded(drafts), 1)]
+    checked = [
+        _checked(draft, f"Memory {number}") for number, draft in enumerate(_bounded(drafts), 1)
+    ]
     vectors = _embedded(device, [memory_text(draft.text, draft.speaker) for draft in checked])
     added: list[tuple[Row, NDArray[np.float32] | None]] = []
     stored: list[Stored] = []
@@ -116,7 +118,7 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
                 store.by_key(db, memory.source.key) if memory.source.key else None
             )
             if there is None:
-                _text_checked(memory.text, "The memory " + memory.id)
+                _checked(_as_draft(memory), f"Memory {memory.id}")
                 added.append(_insert(device, db, memory, _digest(device, memory.text)))
             stored.append(Stored(memory.id, "known" if there else "stored"))
         _note(device, db, client, "import", [item.id for item in stored])
@@ -218,14 +220,7 @@ def resolve(
     changed: list[Row] = []
     with device.changing() as change:
         db = change.db
-        finding = db.execute(
-            "SELECT first, second FROM findings WHERE number = ? AND decision IS NULL", [number]
-        ).fetchone()
-        if finding is None:
-            raise NotFoundError(
-                f"There is no open finding {number}. Call resolve without an id to list them."
-            )
-        first, second = (present(db, store.as_id(key)) for key in finding)
+        first, second = in_finding(db, number)
         if decision != "keep_both":
             kept, dropped = (first, second) if decision == "keep_first" else (second, first)
             now = device.clock()
@@ -246,6 +241,23 @@ def resolve(
         change.then(lambda: _publish(device, changed, embedded=True))
 
 
+def in_finding(db: "Database", number: int) -> tuple[Row, Row]:
+    """The two memories of an open finding.
+
+    Raises:
+        NotFoundError: there is no open finding of this number.
+    """
+    finding = db.execute(
+        "SELECT first, second FROM findings WHERE number = ? AND decision IS NULL", [number]
+    ).fetchone()
+    if finding is None:
+        raise NotFoundError(
+            f"There is no open finding {number}. Call resolve without an id to list them."
+        )
+    first, second = (present(db, store.as_id(key)) for key in finding)
+    return first, second
+
+
 def _bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
     if not items:
         raise InvalidError("There is nothing to store: give at least one memory.")
@@ -257,8 +269,7 @@ def _bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
     return items  # type: ignore[return-value] # callers know which of the two they gave
 
 
-def _checked(draft: Draft, number: int) -> Draft:
-    which = f"Memory {number}"
+def _checked(draft: Draft, which: str) -> Draft:
     _text_checked(draft.text, which)
     for what, name in (
         ("space", draft.space),
@@ -468,17 +479,14 @@ def _with_changes(device: Device, old: Memory, changes: Changes) -> Memory:
     after = msgspec.structs.replace(
         old, **fields, version=old.version + 1, updated_at=device.clock()
     )
-    _checked(
-        Draft(
-            text=after.text, source=after.source, space=after.space, tags=after.tags, links=after.links,
-            importance=after.importance,
-        ),
-        1,
-    )  # fmt: skip
     # A memory that turned out to be wrong from its first moment may end where it began.
-    if "valid_from" in fields:
-        _span_checked(after.valid_from, after.valid_to, "The memory")
+    span = {} if "valid_from" in fields else {"valid_from": None}
+    _checked(msgspec.structs.replace(_as_draft(after), **span), "The memory")
     return after
+
+
+def _as_draft(memory: Memory) -> Draft:
+    return Draft(**{name: getattr(memory, name) for name in Draft.__struct_fields__})
 
 
 def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[Row]:

@@ -54,4 +54,4 @@ def _differ(new: str, old: str, new_words: set[str], old_words: set[str]) -> boo
 
 
 def _words(text: str) -> set[str]:
-    return {word.casefold() for word in _WORD.findall(text)}
+    return {word.casefold() for word in _WORD.findall(text.replace("’", "'"))}

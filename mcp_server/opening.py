@@ -10,11 +10,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from mcp_server import settings as settings_module
+from mcp_server.backup import move_aside
 from mcp_server.device import Device, keys_from, open_device
 from mcp_server.index.embedder import Embedder, OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child
 from mcp_server.settings import Settings
-from mcp_server.vault import keys
+from mcp_server.vault import audit, keys, lasting
 from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault
 from mcp_server.vault.protectors import Access, ProtectorKind
 from shared.clock import Clock
@@ -45,6 +46,9 @@ def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Cl
     database = settings.home / DATABASE_NAME
     if database.exists():
         raise ConflictError(f"There is a vault in {settings.home} already. It was left as it is.")
+    if settings.home.exists():
+        # Keys without a vault are what an interrupted `init` leaves. They are kept, should the vault turn up.
+        move_aside(settings.home, clock())
     new = keys.create_keys(settings.home, kind, given, clock)
     create_vault(database, keys_from(new.root_key).database)
     return NewVault(settings.home, kind, new.words)
@@ -57,7 +61,11 @@ def open_here(settings: Settings, given: Access, clock: Clock) -> Device:
     """
     root = settled_root(settings.home, given)
     return open_device(
-        settings.home, root, clock=clock, open_embedder=lambda: open_embedder(settings)
+        settings.home,
+        root,
+        clock=clock,
+        open_embedder=lambda: open_embedder(settings),
+        vectors=settings.vectors,
     )
 
 
@@ -78,7 +86,13 @@ def settled_root_by_words(home: Path, words: str, given: Access) -> bytes:
 
 
 def change_key(
-    home: Path, root: bytes, kind: ProtectorKind, given: Access, *, show: Callable[[str], None]
+    home: Path,
+    root: bytes,
+    kind: ProtectorKind,
+    given: Access,
+    *,
+    clock: Clock,
+    show: Callable[[str], None],
 ) -> tuple[str, str | None]:
     """A new root key: the vault is encrypted anew, and all former keys and words open it no more.
 
@@ -91,6 +105,12 @@ def change_key(
         new = keys.begin_rekey(home, root, kind, given)
         show(new.words)
         try:
+            with vault.writing() as db:
+                key = keys_from(root, lasting.secret(db, root)).audit
+                audit.note(
+                    db, key, at=clock(), client="terminal", action="rekey", memories=[], count=0
+                )
+                lasting.hand_over(db, root, new.root_key)
             vault.rekey(keys_from(new.root_key).database)
         except SunaivaError:
             keys.abandon_rekey(home, given)

@@ -41,9 +41,9 @@ class Weights(Struct, frozen=True, kw_only=True):
     conversation_best: float = 0.3
     question_before: float = 0.5
     length: float = 0.2
-    said_by_assistant: float = (
-        -1.0
-    )  # assistants talk much and are rarely the source of what a person means
+    # Assistants talk much in conversations and are rarely the source of what a person means. What an assistant noted
+    # with `remember` is no turn of a conversation and is not lowered.
+    said_by_assistant: float = -1.0
     importance: float = 0.05
     pinned: float = 0.1
 
@@ -129,7 +129,10 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
         + weights.pinned * found.columns["pinned"].astype(np.float32)
     )
     if not question.of_assistant:
-        prior = prior + weights.said_by_assistant * _is(found.columns["trust"], assistant_code)
+        prior = prior + weights.said_by_assistant * (
+            _is(found.columns["trust"], assistant_code)
+            * (found.columns["conversation"].astype(np.int64) >= 0)
+        )
     total = (sum(evidence.values()) + prior).astype(np.float32)
     order = np.argsort(-total, kind="stable")
     order = order[found.eligible[order]]

@@ -92,17 +92,26 @@ class _Relay:
         if ready == _STDIN:
             self._hear()
         elif ready == _STDOUT:
-            # More than PIPE_BUF could block although the pipe is said to be ready.
-            written = os.write(_STDOUT, self._to_assistant[: select.PIPE_BUF])
-            del self._to_assistant[:written]
+            self._say()
         else:
             if events & select.POLLOUT:
                 self._send()
             if events & ~select.POLLOUT:
                 self._receive()
 
+    def _say(self) -> None:
+        with suppress(BlockingIOError):
+            # More than PIPE_BUF could block although the pipe is said to be ready.
+            written = os.write(_STDOUT, self._to_assistant[: select.PIPE_BUF])
+            del self._to_assistant[:written]
+
     def _hear(self) -> None:
-        chunk = os.read(_STDIN, _CHUNK_BYTES)
+        try:
+            chunk = os.read(_STDIN, _CHUNK_BYTES)
+        except BlockingIOError:  # somebody we share it with made it so
+            return
+        except OSError:  # a terminal that was closed
+            chunk = b""
         if not chunk:
             self._deadline = time.monotonic() + _DRAIN_SECONDS
             chunk = b"\n" if self._heard else b""

@@ -35,10 +35,10 @@ if sys.platform != "win32":
 PROTOCOL = 1
 HELLO_BYTES_MAX = 65_536
 LINE_BYTES_MAX = 64_000_000  # one message: a full `remember` call of large memories fits, a runaway client doesn't
+# A new agent answers when its vault is open, and deriving a key from a passphrase takes a while.
+ANSWER_SECONDS = 30.0
 LEAVE_SECONDS = 30.0  # the agent finishes requests for at most ten of these, then closes the vault
 
-# A new agent answers when its vault is open, and deriving a key from a passphrase takes a while.
-_ANSWER_SECONDS = 30.0
 # The kernel's limit for a unix socket's path is 104 bytes on macOS and 108 on Linux.
 _SOCKET_PATH_BYTES_MAX = 100
 _LOCK_PATIENCE_SECONDS = 2.0  # others hold the lock for an instant to see whether it is free
@@ -66,7 +66,12 @@ class Connection(NamedTuple):
 
 
 def reach(
-    home: Path, kind: str, *, client: str | None = None, version: str = __version__
+    home: Path,
+    kind: str,
+    *,
+    client: str | None = None,
+    version: str = __version__,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> Connection | None:
     """One attempt at the running agent. None if nobody answers.
 
@@ -80,7 +85,7 @@ def reach(
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _require_private(Path(info.socket).parent)
-        channel.settimeout(_ANSWER_SECONDS)
+        channel.settimeout(answer_seconds)
         channel.connect(info.socket)
         hello = {"sunaiva": kind, "version": version, "protocol": PROTOCOL, "client": client}
         channel.sendall(json.dumps(hello).encode() + b"\n")

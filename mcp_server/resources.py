@@ -12,7 +12,7 @@ from mcp_server.model import Memory
 from mcp_server.tools import OpenDevice
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
-from shared.errors import NotFoundError, SunaivaError
+from shared.errors import InvalidError, NotFoundError, SunaivaError
 
 _RECENT = 20
 _TURNS_MAX = 1_000
@@ -118,7 +118,7 @@ def _told() -> Iterator[None]:
     """Our errors as the resource errors of the protocol."""
     try:
         yield
-    except NotFoundError as error:
+    except (NotFoundError, InvalidError) as error:  # what is no id names nothing
         raise ResourceNotFoundError(str(error)) from error
     except SunaivaError as error:
         raise ResourceError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What a relay must know of a conversation to tell it to another agent. Pure: bytes in, bytes out.
+"""What a relay must know of a session to tell it to another agent. Pure: bytes in, bytes out.
 
 A question of the agent (an elicitation) goes to the assistant under an id of ours that names the agent which asked:
 an answer meant for an agent that died must never answer the next one's question, least of all "forget this?".
@@ -20,7 +20,7 @@ _TOO_LARGE = (
 
 
 class Retelling:
-    """One assistant's conversation, as far as it is still open."""
+    """One assistant's session, as far as it is still open."""
 
     def __init__(self) -> None:
         self._initialize: dict[str, Any] | None = None

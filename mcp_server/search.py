@@ -5,7 +5,7 @@ neighbours that do not pass them may lend evidence, but never come back.
 """
 
 import base64
-import math
+import hashlib
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -40,6 +40,8 @@ _LEXICAL_LIMIT = 2_000
 _LEXICAL_LIMIT_MAX = 100_000
 # A long message is shown by the part that answers; the rest is one call away (`memory://{id}`).
 EXCERPT_CHARS = 700
+# That part is looked for in the first so many characters: a megabyte of log would take longer than the search itself.
+_LOOKED_THROUGH_CHARS = 100_000
 _ASSISTANT = TRUSTS.index("said_by_assistant")
 _WEIGHTS = recall.Weights()
 
@@ -87,7 +89,10 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     with device.vault.reading() as db:
         ranked = _rank(device, db, asked) if state.listed else _by_keyword(device, db, asked)
         memories = store.by_rows(db, ranked.rows[offset : offset + asked.limit].tolist())
-    found = _fit(ranked, memories, asked, offset)
+    # Between ranking and reading, a memory may have moved to another space or been superseded.
+    wanted, now = _filter(asked), device.clock()
+    memories = {row: each for row, each in memories.items() if _passes(each, wanted, asked, now)}
+    found, following = _fit(ranked, memories, asked, offset)
     with device.vault.writing() as db:
         ids = [item.memory.id for item in found]
         audit.note(
@@ -99,43 +104,41 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
             memories=ids,
             count=len(ids),
         )
-    more = offset + len(found) < len(ranked.rows) and bool(found)
     return Answer(
         found=tuple(found),
-        cursor=_cursor(asked, offset + len(found)) if more else None,
+        cursor=_cursor(asked, following) if following < len(ranked.rows) else None,
         searched="full" if state.meaning and not state.waiting else "keywords",
         note=_note(state.meaning, state.waiting, state.trouble),
     )
 
 
 def line(memory: Memory, text: str) -> str:
-    """How a memory reads in an answer: `[short id] date speaker: text`."""
+    """How a memory reads in an answer: `[short id] date speaker: text`. Further lines of the text are indented, so that
+    no text can pass for another memory."""
     moment = memory.occurred_at or memory.created_at
     who = f" {memory.speaker}:" if memory.speaker else ""
     ended = f" (until {memory.valid_to:%Y-%m-%d})" if memory.valid_to else ""
-    return f"[{short_id(memory.id)}] {moment:%Y-%m-%d}{ended}{who} {text}"
+    said = "\n  ".join(text.splitlines())
+    return f"[{short_id(memory.id)}] {moment:%Y-%m-%d}{ended}{who} {said}"
 
 
 def tokens(text: str) -> int:
-    """Tokens of a text, estimated as a quarter of its characters, rounded up."""
-    return math.ceil(len(text) / 4)
+    """Tokens of a text, estimated as a quarter of its UTF-8 bytes, rounded up: near for English and for Chinese."""
+    return (len(text.encode()) + 3) // 4
 
 
 def excerpt(text: str, query: str) -> tuple[str, bool]:
     """A long text's part that has most words of the query, and whether anything was left out."""
     if len(text) <= EXCERPT_CHARS:
         return text, False
-    wanted = {
-        word[:6] for word in lexical.words(query)
-    }  # a stem for the poor: prefixes meet inflections
+    wanted = lexical.beginnings(query)
     step = EXCERPT_CHARS // 2
-    windows = range(0, len(text) - step, step)
-    best = max(
-        windows,
-        key=lambda start: sum(
-            word[:6] in wanted for word in set(lexical.words(text[start : start + EXCERPT_CHARS]))
-        ),
-    )
+    looked_through = min(len(text), _LOOKED_THROUGH_CHARS)
+    halves: list[set[str]] = [set() for _ in range(looked_through // step + 1)]
+    for match in wanted.finditer(text, 0, looked_through) if wanted else ():
+        halves[match.start() // step].add(match.group().casefold())
+    windows = range(0, looked_through - step, step)
+    best = max(windows, key=lambda start: len(set().union(*halves[start // step :][:2])))
     start = 0 if best == 0 else _word_start(text, best)
     end = min(len(text), start + EXCERPT_CHARS)
     return (
@@ -149,6 +152,8 @@ def _check(asked: Asked) -> None:
         raise InvalidError(
             "The question is empty. Ask with a few words; to list memories, use `browse`."
         )
+    if any("\ud800" <= character <= "\udfff" for character in asked.query):
+        raise InvalidError("The question is not valid Unicode. Send it as UTF-8.")
     if len(asked.query) > QUERY_CHARS_MAX:
         raise InvalidError(
             f"The question has {len(asked.query):,} characters; at most {QUERY_CHARS_MAX:,} are read."
@@ -162,9 +167,10 @@ def _check(asked: Asked) -> None:
 def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """Hybrid ranking over what both indexes found and what stands beside it."""
     catalogue = device.index.catalogue
-    columns = catalogue.columns
-    now_ms = to_ms(device.clock())
-    mask = catalogue.visible(_filter(asked), now_ms=now_ms)
+    mask = catalogue.visible(_filter(asked), now_ms=to_ms(device.clock()))
+    columns = (
+        catalogue.columns
+    )  # after the mask: they only grow, and rows beyond the mask are left out below
     if asked.tags:
         tagged = np.zeros_like(mask)
         tagged[[row for row in store.rows_with_tags(db, asked.tags) if row < len(mask)]] = True
@@ -185,7 +191,7 @@ def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     rows = np.unique(
         np.concatenate([seeds, *(catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2))])
     )
-    rows = rows[rows >= 0]
+    rows = rows[(rows >= 0) & (rows < len(mask))]
     if vectors is not None and vector is not None:
         meaning = vectors.cosines(vector, rows)
     else:
@@ -277,8 +283,9 @@ def _places(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np
 
 def _fit(
     ranked: recall.Ranked, memories: dict[int, Memory], asked: Asked, offset: int
-) -> list[Found]:
-    """As many of the best as the budget holds; always at least one, so that an answer is never empty for its length."""
+) -> tuple[list[Found], int]:
+    """As many of the best as the budget holds, and the place where the next page begins. At least one, whatever its length,
+    so that an answer is never empty for want of room."""
     found: list[Found] = []
     spent = 0
     for number, row in enumerate(ranked.rows[offset : offset + asked.limit].tolist(), offset):
@@ -288,11 +295,11 @@ def _fit(
         text, truncated = excerpt(memory.text, asked.query)
         spent += tokens(line(memory, text)) + 1
         if found and spent > asked.max_tokens:
-            break
+            return found, number
         found.append(
             Found(memory, text, truncated, float(ranked.scores[number]), ranked.reasons[number])
         )
-    return found
+    return found, min(offset + asked.limit, len(ranked.rows))
 
 
 def _note(meaning: bool, waiting: int, trouble: str | None) -> str | None:
@@ -306,21 +313,29 @@ def _note(meaning: bool, waiting: int, trouble: str | None) -> str | None:
 
 
 def _cursor(asked: Asked, offset: int) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([asked.query, offset])).decode()
+    return base64.urlsafe_b64encode(msgspec.json.encode([_mark(asked), offset])).decode()
 
 
 def _offset(asked: Asked) -> int:
     if asked.cursor is None:
         return 0
     try:
-        query, offset = msgspec.json.decode(
+        mark, offset = msgspec.json.decode(
             base64.urlsafe_b64decode(asked.cursor), type=tuple[str, int]
         )
     except (ValueError, msgspec.DecodeError):
         raise InvalidError("That cursor is not one of ours. Call again without it.") from None
-    if query != asked.query or offset < 0:
-        raise InvalidError("That cursor belongs to another question. Call again without it.")
+    if mark != _mark(asked) or offset < 0:
+        raise InvalidError(
+            "That cursor belongs to another question or other filters. Call again without it."
+        )
     return offset
+
+
+def _mark(asked: Asked) -> str:
+    """What a cursor remembers of its question: enough to know it again."""
+    question = msgspec.structs.replace(asked, max_tokens=0, limit=0, cursor=None)
+    return hashlib.sha256(msgspec.json.encode(question)).hexdigest()[:12]
 
 
 def _word_start(text: str, place: int) -> int:

@@ -26,6 +26,7 @@ def create_server(open_device: OpenDevice) -> MCPServer:
         tools=build_tools(open_device),
         log_level="WARNING",
         middleware=[remember_caller],
+        subscriptions=False,  # what is declared must come: nothing here announces changes yet
         cache_hints={
             method: CacheHint(ttl_ms=60_000, scope="private")
             for method in (

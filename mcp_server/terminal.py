@@ -71,6 +71,7 @@ class Terminal:
                 answer = await anyio.to_thread.run_sync(self._perform, line, limiter=self._threads)
             finally:
                 watch.cancel()
+                await asyncio.wait([watch])  # one reader at a time
             await self._write(answer)
 
     def stop(self) -> None:
@@ -105,7 +106,7 @@ class Terminal:
             return _failure(error)
         except ConnectionError:  # the terminal went away while we told it how far we are
             return b""
-        except Exception as error:  # an error of one call never ends the agent
+        except Exception as error:  # allow broad-except: an error of one call never ends the agent
             logger.exception("the call %s failed", name)
             return _failure(_unexpected(error))
 

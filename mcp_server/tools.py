@@ -70,7 +70,8 @@ def _remember(open_device: OpenDevice) -> Tool:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
             permissions.check_write(db, client, space)
-        source = Source(trust="said_by_user", client=client, tool="remember")
+        # The assistant's own words about what it heard, not the person's.
+        source = Source(trust="said_by_assistant", client=client, tool="remember")
         drafts = [_draft(each, space, source) for each in memories]
         stored = memory.remember(device, drafts, client=client)
         lines = [
@@ -268,8 +269,7 @@ def _forget(open_device: OpenDevice) -> Tool:
         space: str | None,
         confirm: str | None,
     ) -> Elicit[Confirm] | NotAsked:
-        capabilities = ctx.client_capabilities
-        if confirm is not None or capabilities is None or capabilities.elicitation is None:
+        if confirm is not None or not _can_ask(ctx):
             return NotAsked()
         rows = _chosen(open_device(), caller.name(), ids, conversation, space)
         if not rows:
@@ -279,7 +279,8 @@ def _forget(open_device: OpenDevice) -> Tool:
         )
 
     def forget(
-        asked: Annotated[ElicitationResult[Confirm] | NotAsked, Resolve(_answering(ask_person))],
+        # The union is inside: around it, the SDK would not see that we want to know of a refusal as well.
+        asked: Annotated[ElicitationResult[Confirm | NotAsked], Resolve(_answering(ask_person))],
         ids: list[str] = [],  # noqa: B006 (read only; a list is what the schema shows)
         conversation: str | None = None,
         space: str | None = None,
@@ -289,10 +290,10 @@ def _forget(open_device: OpenDevice) -> Tool:
         rows = _chosen(device, client, ids, conversation, space)
         if not rows:
             return said("Nothing to forget.", {"forgotten": 0})
-        if isinstance(asked, AcceptedElicitation) and asked.data.forget:
-            confirm = forgetting.token(device, rows)
-        elif not isinstance(asked, NotAsked):
+        if not isinstance(asked, AcceptedElicitation) or asked.data == Confirm(forget=False):
             return said("The person declined. Nothing was forgotten.", {"forgotten": 0})
+        if isinstance(asked.data, Confirm):
+            confirm = forgetting.token(device, rows)
         if confirm is None:
             token = forgetting.token(device, rows)
             preview = _preview(rows)
@@ -309,6 +310,13 @@ def _forget(open_device: OpenDevice) -> Tool:
         )
 
     return _tool(forget, "Forget", "Erase memories for good: preview first, then confirm.", _ERASE)
+
+
+def _can_ask(ctx: Context) -> bool:
+    """Whether the client shows forms to the person; one that only opens addresses does not."""
+    capabilities = ctx.client_capabilities
+    offered = None if capabilities is None else capabilities.elicitation
+    return offered is not None and (offered.form is not None or offered.url is None)
 
 
 def _chosen(
@@ -376,13 +384,16 @@ def _resolve(open_device: OpenDevice) -> Tool:
                 "To decide a finding, give both its id and a decision; to list them, give neither."
             )
         if id is not None and decision is not None:
+            with device.vault.reading() as db:
+                for row in memory.in_finding(db, id):
+                    permissions.check_write(db, client, row.memory.space)
             memory.resolve(device, id, decision, client=client)
         with device.vault.reading() as db:
             spaces = permissions.readable(db, client, None)
             findings = [
                 finding
                 for finding in store.open_findings(db, limit=search.RESULTS_MAX)
-                if spaces is None or finding.first.space in spaces
+                if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
         lines = [
             f"{finding.number} {finding.relation}\n  first  {context.shown(finding.first)}\n"

@@ -4,9 +4,10 @@ Pure; English words, ISO 8601 for everybody else. Relative words are taken from 
 half-open: [since, until). What is not understood is refused with examples, never guessed.
 """
 
+import calendar
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from msgspec import Struct
 
@@ -17,17 +18,15 @@ MONTHS = ("January", "February", "March", "April", "May", "June", "July", "Augus
           "November", "December")  # fmt: skip
 _MONTH_NUMBER = {name[:3].lower(): number for number, name in enumerate(MONTHS, 1)}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-# Meteorological seasons of the northern hemisphere; winter begins in December of the year before.
-_SEASONS = {
-    "spring": (3, 0),
-    "summer": (6, 0),
-    "autumn": (9, 0),
-    "fall": (9, 0),
-    "winter": (12, -1),
-}
+# Meteorological seasons of the northern hemisphere, by their first month.
+_SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}
 _NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
             "nine": 9, "ten": 10, "couple": 2, "few": 3}  # fmt: skip
-_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+# Written out, so that "marketing 2023" and "decided 2023" name no month.
+_MONTH = (
+    r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)\.?"
+)
 
 
 class Span(Struct, frozen=True):
@@ -45,7 +44,7 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         return whole_milliseconds(datetime.fromisoformat(text.strip()))
-    except ValueError:
+    except (ValueError, OverflowError):
         span = _iso_span(text.strip())
     if span is None or span.since is None:
         raise InvalidError(
@@ -60,30 +59,42 @@ def parse_span(text: str, *, now: datetime) -> Span:
     Raises:
         InvalidError: it is not understood; the message shows what is.
     """
-    words = " ".join(text.strip().lower().split())
-    if ".." in words:
-        left, _, right = words.partition("..")
-        return Span(
-            parse_span(left, now=now).since if left else None,
-            parse_span(right, now=now).until if right else None,
+    words = " ".join(text.lower().split())
+    span = _between(words, now) or _from_or_to(words, now) or _plain(words, now)
+    if span is None or span == Span(None, None):
+        raise InvalidError(
+            f"{text[:60]!r} is not a time that Sunaiva understands. Examples: 2023-05, 2023-05-08, 8 May 2023, yesterday, "
+            "last week, 3 months ago, last spring, since 2024, 2023-01-01..2023-03-31."
         )
-    for prefix, side in (
-        ("since ", "since"),
-        ("after ", "until"),
-        ("before ", "since"),
-        ("until ", "until"),
-    ):
-        if words.startswith(prefix):
-            edge = getattr(parse_span(words.removeprefix(prefix), now=now), side)
-            return Span(edge, None) if prefix in ("since ", "after ") else Span(None, edge)
-    for read in (_iso_span, _named_date, lambda said: _relative(said, now)):
-        span = read(words)
-        if span is not None:
-            return span
-    raise InvalidError(
-        f"{text[:60]!r} is not a time that Sunaiva understands. Examples: 2023-05, 2023-05-08, 8 May 2023, yesterday, "
-        "last week, 3 months ago, last spring, since 2024, 2023-01-01..2023-03-31."
-    )
+    if span.since is not None and span.until is not None and span.until <= span.since:
+        raise InvalidError(f"{text[:60]!r} ends before it begins. Turn it round.")
+    return span
+
+
+def _between(words: str, now: datetime) -> Span | None:
+    left, dots, right = words.partition("..")
+    begin, end = _plain(left.strip(), now), _plain(right.strip(), now)
+    if not dots or (left and begin is None) or (right and end is None):
+        return None
+    return Span(begin.since if begin else None, end.until if end else None)
+
+
+def _from_or_to(words: str, now: datetime) -> Span | None:
+    preposition, _, rest = words.partition(" ")
+    span = _plain(rest, now)
+    if span is None:
+        return None
+    sides = {
+        "since": Span(span.since, None),
+        "after": Span(span.until, None),
+        "before": Span(None, span.since),
+        "until": Span(None, span.until),
+    }
+    return sides.get(preposition)
+
+
+def _plain(words: str, now: datetime) -> Span | None:
+    return _iso_span(words) or _named_date(words) or _relative(words, now)
 
 
 def dates_in(question: str) -> list[Span]:
@@ -99,10 +110,12 @@ def dates_in(question: str) -> list[Span]:
     return found
 
 
-_ISO_IN_TEXT = re.compile(r"\b\d{4}-\d{2}(-\d{2})?\b")
+# What follows may be a time of day: 2023-05-08T14:30.
+_ISO_IN_TEXT = re.compile(r"\b\d{4}-\d{2}(-\d{2})?(?!\d)")
 _DAY_MONTH_YEAR = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH},? (\d{{4}})\b")
 _MONTH_DAY_YEAR = re.compile(rf"\b{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b")
 _MONTH_YEAR = re.compile(rf"\b{_MONTH},? (\d{{4}})\b")
+_WEEK_OR_DAY = re.compile(r"\d{8}|\d{4}-?w\d{2}(-?\d)?", re.ASCII)
 _YEAR = re.compile(r"\b(?:19|20)\d{2}\b")
 
 
@@ -113,10 +126,14 @@ def _iso_span(words: str) -> Span | None:
         assert year is not None
         return _whole(year, month, day)
     try:
+        if _WEEK_OR_DAY.fullmatch(words):
+            first = date.fromisoformat(words.upper())
+            start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+            return Span(start, start + timedelta(days=7 if len(words.replace("-", "")) == 7 else 1))
         moment = whole_milliseconds(datetime.fromisoformat(words.upper()))
-    except ValueError:
+        return Span(moment, moment + timedelta(milliseconds=1))
+    except (ValueError, OverflowError):  # no time, or beyond the year 9999
         return None
-    return Span(moment, moment + timedelta(milliseconds=1))
 
 
 def _named_date(words: str) -> Span | None:
@@ -128,17 +145,17 @@ def _named_date(words: str) -> Span | None:
         (month, year), day = match.groups(), None
     else:
         return None
-    return _whole(int(year), _MONTH_NUMBER[month], int(day) if day else None)
+    return _whole(int(year), _MONTH_NUMBER[month[:3]], int(day) if day else None)
 
 
 def _whole(year: int, month: int | None, day: int | None) -> Span | None:
     try:
         start = datetime(year, month or 1, day or 1, tzinfo=UTC)
-    except ValueError:
+        if day is not None:
+            return Span(start, start + timedelta(days=1))
+        return Span(start, _months_later(start, 1 if month else 12))
+    except (ValueError, OverflowError):  # no such day, or its end is beyond the year 9999
         return None
-    if day is not None:
-        return Span(start, start + timedelta(days=1))
-    return Span(start, _months_later(start, 1 if month else 12))
 
 
 def _relative(words: str, now: datetime) -> Span | None:
@@ -203,12 +220,9 @@ def _last_named(words: str, today: datetime) -> Span | None:
         back = (today.weekday() - _WEEKDAYS.index(name)) % 7 or (7 if last else 0)
         return Span(today - timedelta(days=back), today - timedelta(days=back - 1))
     if name in _SEASONS:
-        month, shift = _SEASONS[name]
-        start = datetime(today.year + shift, month, 1, tzinfo=UTC)
+        start = datetime(today.year, _SEASONS[name], 1, tzinfo=UTC)
         return _latest(start, months=3, today=today, last=last)
-    if re.fullmatch(_MONTH, name) and any(
-        full.lower().startswith(name.rstrip(".")) for full in MONTHS
-    ):
+    if re.fullmatch(_MONTH, name):
         start = datetime(today.year, _MONTH_NUMBER[name[:3]], 1, tzinfo=UTC)
         return _latest(start, months=1, today=today, last=last)
     return None
@@ -240,6 +254,5 @@ def _months_later(day: datetime, months: int) -> datetime:
     """The same day some months later; the 31st becomes the last day of a shorter month."""
     index = day.year * 12 + day.month - 1 + months
     year, month = divmod(index, 12)
-    first_after = datetime(year + (month == 11), (month + 1) % 12 + 1, 1, tzinfo=UTC)
-    last_day = (first_after - timedelta(days=1)).day
+    last_day = calendar.monthrange(year, month + 1)[1]
     return day.replace(year=year, month=month + 1, day=min(day.day, last_day))

@@ -53,7 +53,11 @@ def agent(
 ) -> int:
     """Run the agent, the one process that has the vault open. Assistants and commands start it by themselves."""
     settings = load()
-    if client.running(settings) is None:
+    running = client.running(settings)
+    if running is not None and http is not None and running.url is None:
+        client.leave(settings)  # it listens on its socket only; a new one will do both
+        running = None
+    if running is None:
         unlockable(settings)
     if background:
         command = [*agent_command(), *([] if http is None else ["--http", str(http)])]

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Group
 
 from mcp_server.cli import assistants, memories, screen, transfer, vault
 from mcp_server.version import __version__
-from shared.errors import SunaivaError
+from shared.errors import InvalidError, SunaivaError
 
 _DAILY = Group("Memories", sort_key=1)
 _MOVING = Group("In and out", sort_key=2)
@@ -56,13 +56,13 @@ app.register_install_completion_command(name="install-completion", group=_VAULT)
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     try:
-        code = app(arguments, exit_on_error=False, print_error=True)
-    except CycloptsError:
+        _refuse_broken_text(arguments)
+        code = app(_with_dash_last(arguments), exit_on_error=False, print_error=True)
+    except CycloptsError as error:
+        _tell_program(arguments, InvalidError.code, str(error))
         return 2
     except SunaivaError as error:
-        if "--json" in arguments:
-            answer = {"error": {"code": error.code, "message": str(error)}}
-            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+        _tell_program(arguments, error.code, str(error))
         screen.fail(str(error))
         return 1
     except KeyboardInterrupt:
@@ -72,3 +72,25 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0
+
+
+def _with_dash_last(arguments: Sequence[str]) -> Sequence[str]:
+    """A lone `-` means stdin everywhere; cyclopts would take it for an option without a name."""
+    if "-" not in arguments or "--" in arguments:
+        return arguments
+    return [*(argument for argument in arguments if argument != "-"), "--", "-"]
+
+
+def _tell_program(arguments: Sequence[str], code: str, message: str) -> None:
+    if "--json" in arguments:
+        answer = {"error": {"code": code, "message": message}}
+        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+
+
+def _refuse_broken_text(arguments: Sequence[str]) -> None:
+    """Python lets bytes that are no UTF-8 through as lone surrogates, which nothing after this could write down."""
+    for number, argument in enumerate(arguments, 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InvalidError(f"Argument {number} is not UTF-8. Nothing was done.") from None

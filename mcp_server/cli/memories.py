@@ -1,6 +1,7 @@
 """Commands about memories: remember, recall, list, show, edit, forget."""
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ _PAGE = 200
 def remember(
     *text: str,
     space: str = DEFAULT_SPACE,
-    kind: Kind = "note",
+    kind: Annotated[Kind, Parameter(name=["--kind", "-k"])] = "note",
     tag: Tags = (),
     at: Annotated[str | None, Parameter(help="When it happened, ISO 8601.")] = None,
     pin: Annotated[bool, Parameter(negative="")] = False,
@@ -159,8 +160,10 @@ def forget(
     ] = False,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Erase memories for good, with the older versions they superseded."""
+    if ids and (conversation is not None or space is not None):
+        raise InvalidError("Give either ids, or --conversation and --space. Nothing was forgotten.")
     forgotten: list[str] = []
     evidence: list[Evidence] = []
     with agent() as connection:
@@ -188,6 +191,7 @@ def forget(
         "forgotten": forgotten,
         "verified": {
             "pages": sum(each.pages for each in evidence),
+            "files": max(each.files for each in evidence),
             "pieces": sum(each.pieces for each in evidence),
             "words": sum(each.words for each in evidence),
             "left": left,
@@ -196,10 +200,10 @@ def forget(
         else None,
     }
     screen.emit(result, as_json=json, show=_show_forgotten)
-    if left:
-        raise ForbiddenError(
-            "Traces are left; see above. Run `sunaiva doctor --rebuild`, then verify again."
-        )
+    if not left:
+        return 0
+    screen.fail("Traces are left. Run `sunaiva doctor --rebuild`, and tell us: this should not be.")
+    return 1
 
 
 def _all_of(connection: AgentConnection, conversation: str | None, space: str | None) -> list[str]:
@@ -220,7 +224,8 @@ def _all_of(connection: AgentConnection, conversation: str | None, space: str | 
 
 def _agreed(memories: list[dict[str, Any]], total: int) -> bool:
     shown = msgspec.convert(memories[:10], list[Memory])
-    screen.memories(shown, texts=[each.text[:160] for each in shown])
+    # Part of the question, and stdout is for the answer.
+    screen.memories(shown, texts=[each.text[:160] for each in shown], to=screen.err)
     number = max(total, len(memories))
     screen.say(
         f"{f'… and {number - len(shown):,} more. ' if number > len(shown) else ''}There is no undo."
@@ -247,9 +252,16 @@ def _edited(text: str) -> str:
     with tempfile.TemporaryDirectory(prefix="sunaiva-") as folder:
         file = Path(folder) / "memory.txt"
         file.touch(mode=0o600)
-        file.write_text(text, encoding="utf-8")
-        subprocess.run([*editor.split(), str(file)], check=False)
-        edited = file.read_text(encoding="utf-8")
+        file.write_bytes(text.encode())  # as bytes: line ends are part of the text
+        try:
+            subprocess.run([*shlex.split(editor), str(file)], check=True)
+            edited = file.read_bytes().decode()
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise InvalidError(
+                f"The editor {editor!r} did not work: {error}. Nothing was changed. Set EDITOR, or give the new text."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise InvalidError("The edited text is not UTF-8. Nothing was changed.") from error
     # Editors add a last line end that nobody typed.
     edited = edited.removesuffix("\n") if not text.endswith("\n") else edited
     if edited == text:
@@ -338,8 +350,8 @@ def _show_forgotten(result: dict[str, Any]) -> None:
     seen = result["verified"]
     if seen is not None:
         screen.out.print(
-            f"  Looked through {seen['pages']:,} decrypted pages for {seen['pieces']:,} pieces of text and vectors, and in the "
-            f"keyword index for {seen['words']:,} words: {'nothing left.' if not seen['left'] else 'FOUND:'}"
+            f"  Looked through {seen['pages']:,} decrypted pages and {seen['files']:,} other files for {seen['pieces']:,} pieces of text and "
+            f"vectors, and in the keyword index for {seen['words']:,} words: {'nothing left.' if not seen['left'] else 'FOUND:'}"
         )
         for trace in seen["left"]:
             screen.fail(trace)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -43,8 +44,15 @@ _PICTURES |= dict.fromkeys((0x202D, 0x202E), 0xFFFD)
 Done = Callable[[int], None]
 """Tells a progress bar how many are done."""
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, stderr=True)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read us has seen enough, which is no error: told to the one place that answers, not ended here."""
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(highlight=False, stderr=True)
 
 
 def printable(text: str) -> str:
@@ -55,10 +63,15 @@ def printable(text: str) -> str:
 def emit(value: Any, *, as_json: bool, show: Callable[[Any], None]) -> None:
     """Print the answer, either as one JSON value or by `show`."""
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(value, enc_hook=_path) + b"\n")
         sys.stdout.flush()
     else:
         show(value)
+
+
+def _path(value: Any) -> str:
+    assert isinstance(value, Path), f"{type(value)} is not for programs"
+    return str(value)
 
 
 def ok(sentence: str) -> None:
@@ -67,22 +80,29 @@ def ok(sentence: str) -> None:
 
 def say(sentence: str) -> None:
     """A sentence to the person, apart from the answer."""
-    err.print(Text(printable(sentence)))
+    _tell(Text(printable(sentence)))
 
 
 def warn(sentence: str) -> None:
-    err.print(Text.assemble(("! ", "bold yellow"), printable(sentence)))
+    _tell(Text.assemble(("! ", "bold yellow"), printable(sentence)))
 
 
 def fail(sentence: str) -> None:
-    err.print(Text.assemble(("✗ ", "bold red"), printable(sentence)))
+    _tell(Text.assemble(("✗ ", "bold red"), printable(sentence)))
 
 
-def memories(found: Sequence[Memory], *, texts: Sequence[str] | None = None) -> None:
+def _tell(line: Text) -> None:
+    # Never wrapped: a log keeps a sentence on one line, and a terminal wraps by itself.
+    err.print(line, soft_wrap=True)
+
+
+def memories(
+    found: Sequence[Memory], *, texts: Sequence[str] | None = None, to: Console = out
+) -> None:
     """Memories as a list: id, date, who, what."""
     for number, memory in enumerate(found):
         text = printable(memory.text if texts is None else texts[number])
-        out.print(
+        to.print(
             Text.assemble(
                 (short_id(memory.id), "cyan"),
                 ("  " + day(memory.occurred_at or memory.created_at), "green"),
@@ -118,6 +138,7 @@ def progress(doing: str, *, total: int | None) -> Iterator[Done]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as bar:
         task: TaskID = bar.add_task(doing, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -132,6 +153,7 @@ def watching(doing: str) -> Iterator[Callable[[dict[str, Any]], None]]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as bar:
         task = bar.add_task(doing, total=None)
 

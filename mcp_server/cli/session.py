@@ -67,4 +67,12 @@ def confirmed(question: str) -> bool:
     """Whether a person says yes; without a terminal nobody does."""
     if not sys.stdin.isatty():
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    return typed_line(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def typed_line(prompt: str = "") -> str:
+    """The next line of stdin; nothing at its end (Ctrl-D)."""
+    try:
+        return input(prompt)
+    except EOFError:
+        return ""

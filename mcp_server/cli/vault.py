@@ -1,5 +1,6 @@
 """Commands about the vault itself: init, backup, restore, rekey, audit, permit, doctor, consolidate."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,13 @@ from mcp_server import backup as backups
 from mcp_server import client, opening
 from mcp_server.cli import screen
 from mcp_server.cli.screen import Json, printable
-from mcp_server.cli.session import agent, ask_passphrase, confirmed, require_vault
+from mcp_server.cli.session import (
+    agent,
+    ask_passphrase,
+    confirmed,
+    require_vault,
+    typed_line,
+)
 from mcp_server.health import Health
 from mcp_server.index.export import bundled_model_folder, export_in_child
 from mcp_server.permissions import EVERY_SPACE, Access
@@ -22,7 +29,7 @@ from mcp_server.vault import keys
 from mcp_server.vault.protectors import Access as KeyAccess
 from mcp_server.vault.protectors import ProtectorKind, protectors_available
 from shared.clock import system_clock
-from shared.errors import CorruptError, ForbiddenError, InvalidError, UnavailableError
+from shared.errors import ForbiddenError, InvalidError, UnavailableError
 from shared.ids import short_id
 
 Protect = Annotated[
@@ -46,6 +53,11 @@ def init(
 ) -> None:
     """Make the vault: an encrypted file, its key, and twelve recovery words."""
     settings = load()
+    if not (yes or json or sys.stdin.isatty()):
+        raise ForbiddenError(
+            "Twelve recovery words are shown once, and nobody is here to write them down. Run `sunaiva init` in a terminal, "
+            "or keep what it prints and add --yes. Nothing was made."
+        )
     kind = protect or _usual_protector(settings)
     given = _access(settings, kind, new=True)
     new = opening.make_vault(settings, kind, given, system_clock)
@@ -57,15 +69,8 @@ def init(
         "model": model,
     }
     screen.emit(answer, as_json=json, show=lambda _: _show_new(new, settings))
-    if not (yes or json):
-        while not confirmed("Have you written the words down?"):
-            screen.say(
-                "Take your time."
-                if _is_terminal()
-                else "Run `sunaiva init` in a terminal, or add --yes."
-            )
-            if not _is_terminal():
-                return
+    while not (yes or json or confirmed("Have you written the words down?")):
+        screen.say("Take your time.")
 
 
 def backup(to: Path, /, json: Json = False) -> None:
@@ -134,6 +139,7 @@ def rekey(
                 root,
                 kind,
                 given,
+                clock=system_clock,
                 show=lambda words: None if json else _show_words(words),
             )
     answer = {"protected_by": kind, "recovery_words": words, "left_to_do": left}
@@ -153,15 +159,15 @@ def audit(
     limit: int = 50,
     before: int | None = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Show who read or wrote which memories, when."""
     with agent() as connection:
         answer = connection.call("audit", {"limit": limit, "before": before, "verify": verify})
     screen.emit(answer, as_json=json, show=_show_log)
-    if answer["broken_at"] is not None:
-        raise CorruptError(
-            f"The access log was changed from outside at line {answer['broken_at']}."
-        )
+    if answer["broken_at"] is None:
+        return 0
+    screen.fail(f"The access log was changed from outside at line {answer['broken_at']}.")
+    return 1
 
 
 def permit(
@@ -188,7 +194,7 @@ def doctor(
         bool, Parameter(negative="", help="Make the indexes anew from the memories.")
     ] = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Examine everything and say what is wrong and what to do."""
     settings = load()
     require_vault(settings)
@@ -204,8 +210,7 @@ def doctor(
         **msgspec.to_builtins(found),
     }
     screen.emit(answer, as_json=json, show=lambda _: _show_health(settings, found))
-    if found.problems:
-        raise CorruptError(f"{len(found.problems)} problem(s) found; see above.")
+    return 1 if found.problems else 0
 
 
 def consolidate(json: Json = False) -> None:
@@ -230,7 +235,7 @@ def _access(settings: Settings, kind: ProtectorKind, *, new: bool) -> KeyAccess:
 def _root(settings: Settings, *, recovery_words: bool) -> bytes:
     if recovery_words:
         screen.say("Type the twelve recovery words:")
-        return opening.settled_root_by_words(settings.home, input(), opening.access(settings))
+        return opening.settled_root_by_words(settings.home, typed_line(), opening.access(settings))
     return opening.settled_root(
         settings.home, _access(settings, keys.protected_by(settings.home), new=False)
     )
@@ -248,10 +253,6 @@ def _prepare_model(settings: Settings) -> str:
     except UnavailableError as error:
         screen.warn(f"Memories will be found by keyword only. {error}")
         return "none"
-
-
-def _is_terminal() -> bool:
-    return screen.out.is_terminal
 
 
 def _named(kind: ProtectorKind) -> str:

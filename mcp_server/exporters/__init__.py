@@ -11,6 +11,7 @@ from typing import Literal, assert_never, get_args
 from msgspec import Struct
 
 from mcp_server.exporters import archive, lines, markdown, sqlite
+from mcp_server.exporters.counted import Counted
 from mcp_server.exporters.destination import new_file, new_folder
 from mcp_server.model import Memory
 from shared.clock import Clock
@@ -70,20 +71,19 @@ def write(
         raise InvalidError(
             f"Only the zip export can be encrypted, {format} cannot. Choose zip, or leave the passphrase out."
         )
-    ordered = _in_order(memories)
     match format:
         case "jsonl":
             with new_file(destination, overwrite=overwrite) as path:
-                count = _write_lines(ordered, path)
+                count = _write_lines(memories, path)
         case "zip":
             with new_file(destination, overwrite=overwrite) as path:
-                count = archive.write(ordered, path, passphrase=passphrase)
+                count = archive.write(memories, path, passphrase=passphrase)
         case "sqlite":
             with new_file(destination, overwrite=overwrite) as path:
-                count = sqlite.write(ordered, path, exported_at=clock())
+                count = sqlite.write(memories, path, exported_at=clock())
         case "markdown":
             with new_folder(destination, overwrite=overwrite) as path:
-                count = markdown.write(ordered, path)
+                count = markdown.write(memories, path)
         case _:
             assert_never(format)
     return ExportReport(
@@ -97,19 +97,11 @@ def write(
 
 
 def _write_lines(memories: Iterator[Memory], path: Path) -> int:
-    counted = archive.Counted(memories)
+    counted = Counted(memories)
     with path.open("wb") as file:
         file.write(lines.HEADER)
         file.writelines(map(lines.encode, counted))
     return counted.count
-
-
-def _in_order(memories: Iterator[Memory]) -> Iterator[Memory]:
-    last = ""
-    for memory in memories:
-        assert last < memory.id, "an export that is not ordered by id would not be reproducible"
-        last = memory.id
-        yield memory
 
 
 def _size(path: Path) -> int:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from mcp_server.exporters import lines
+from mcp_server.exporters.counted import Counted
 from mcp_server.model import Memory
 from shared import crypto
 from shared.errors import CorruptError, ForbiddenError, InvalidError, QuotaExceededError
@@ -93,19 +94,6 @@ class _Sink(io.RawIOBase):
         taken = b"".join(self._parts)
         self._parts.clear()
         return taken
-
-
-class Counted:
-    """Passes memories on and knows how many there were."""
-
-    def __init__(self, memories: Iterable[Memory]) -> None:
-        self._memories = memories
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Memory]:
-        for memory in self._memories:
-            self.count += 1
-            yield memory
 
 
 def write(memories: Iterator[Memory], path: Path, *, passphrase: str | None) -> int:

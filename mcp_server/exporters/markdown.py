@@ -17,6 +17,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from mcp_server.exporters.counted import Counted
 from mcp_server.exporters.destination import MARK_FILE, MARK_LINE, no_space
 from mcp_server.exporters.lines import instant
 from mcp_server.model import Kind, Memory, Trust
@@ -84,49 +85,54 @@ def unescape(text: str) -> str:
     return _ESCAPED_MARK.sub(r"\1", text)
 
 
-_Row = tuple[str, str, bytes]
+_Row = tuple[str, str, str | None, str, bytes]
+"""Path, space, conversation, day, block."""
 
 
 def _sort_into(db: sqlite3.Connection, memories: Iterator[Memory]) -> int:
-    """Blocks in a table on disk: memories come by id, files want them by conversation, and a vault may not fit in memory."""
-    count = 0
+    """Blocks in a table on disk: they come by id, files want them by conversation, and a vault may not fit in memory."""
+    counted = Counted(memories)
     db.executescript(
         """PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
-        CREATE TABLE blocks (path TEXT, place INTEGER, id TEXT, head TEXT, body BLOB); BEGIN;"""
+        CREATE TABLE blocks
+            (path TEXT, place INTEGER, id TEXT, space TEXT, conversation TEXT, day TEXT, block BLOB);
+        BEGIN;"""
     )
-    for memory in memories:
-        count += 1
-        place = to_ms(_moment(memory)) if memory.conversation is None else memory.position
+    for memory in counted:
+        moment = _moment(memory)
+        place = to_ms(moment) if memory.conversation is None else memory.position
+        day = moment.date().isoformat()
+        file = day if memory.conversation is None else _titled(memory.conversation)
+        path = f"{_folder(memory.space)}/{file}.md"
         db.execute(
-            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?)",
-            [_path(memory), place, memory.id, _head(memory), _block(memory)],
+            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [path, place, memory.id, memory.space, memory.conversation, day, _block(memory)],
         )
-    return count
+    return counted.count
 
 
 def _sorted_blocks(db: sqlite3.Connection) -> Iterator[_Row]:
-    return db.execute("SELECT path, head, body FROM blocks ORDER BY path, place IS NULL, place, id")
+    return db.execute(
+        """SELECT path, space, conversation, day, block FROM blocks
+        ORDER BY path, place IS NULL, place, id"""
+    )
 
 
 def _write_file(path: Path, rows: Iterator[_Row]) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    first = next(rows)
     path.touch(mode=0o600)
+    _, space, conversation, day, first = next(rows)
     with path.open("wb") as file:
-        file.write(first[1].encode())
-        file.write(first[2])
-        file.writelines(body for _, _, body in rows)
+        file.write(_head(space, conversation, day).encode() + first)
+        file.writelines(block for *_, block in rows)
 
 
-def _head(memory: Memory) -> str:
-    if memory.conversation is None:
-        title = _moment(memory).date().isoformat()
-        about = {"sunaiva": "memories", "space": memory.space}
-    else:
-        title = memory.conversation
-        about = {"sunaiva": "memories", "space": memory.space, "conversation": title}
+def _head(space: str, conversation: str | None, day: str) -> str:
+    about = {"sunaiva": "memories", "space": space}
+    if conversation is not None:
+        about["conversation"] = conversation
     front = yaml.safe_dump(about, allow_unicode=True, sort_keys=False, width=1_000)
-    return f"---\n{front}---\n\n# {' '.join(title.split())}\n"
+    return f"---\n{front}---\n\n# {' '.join((conversation or day).split())}\n"
 
 
 def _block(memory: Memory) -> bytes:
@@ -160,16 +166,16 @@ def _moment(memory: Memory) -> datetime:
     return memory.occurred_at or memory.created_at
 
 
-def _path(memory: Memory) -> str:
-    if memory.conversation is None:
-        return f"{_name(memory.space)}/{_moment(memory).date().isoformat()}.md"
-    return f"{_name(memory.space)}/{_name(memory.conversation)}.md"
+def _folder(space: str) -> str:
+    # Short names may be devices on Windows, and capitals are not told apart everywhere.
+    return (
+        space
+        if re.fullmatch(r"[a-z0-9-]{4,}", space) and len(space) <= _NAME_CHARS_MAX
+        else _titled(space)
+    )
 
 
-def _name(text: str) -> str:
+def _titled(text: str) -> str:
     """A name that every file system takes, and a different one for every text."""
     plain = re.sub(r"[^\w .,()+-]+", "-", text).strip(" .-")[:_NAME_CHARS_MAX].strip(" .-")
-    if plain == text and re.fullmatch(r"[a-z0-9-]{4,}", text):
-        return text  # short ones may be device names on Windows; capitals are not told apart everywhere
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{plain} {digest}".strip()
+    return f"{plain} {hashlib.sha256(text.encode()).hexdigest()[:8]}".strip()

@@ -4,8 +4,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
+from mcp_server.exporters.counted import Counted
 from mcp_server.exporters.destination import no_space
 from mcp_server.exporters.lines import instant
 from mcp_server.model import Memory
@@ -48,27 +50,22 @@ def write(memories: Iterator[Memory], path: Path, *, exported_at: datetime) -> i
     Raises:
         UnavailableError: the disk is full.
     """
-    count = 0
+    counted = Counted(memories)
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        with closing(sqlite3.connect(path)) as db:
             # The file is renamed into place only when complete, so nothing needs a journal beside it.
-            db.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
-            db.executemany("INSERT INTO README VALUES (?, ?)", _README)
-            db.execute("INSERT INTO README VALUES ('exported_at', ?)", [instant(exported_at)])
-            batch: list[Memory] = []
-            for memory in memories:
-                batch.append(memory)
-                count += 1
-                if len(batch) == _ROWS_PER_BATCH:
+            db.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA}")
+            with db:
+                db.executemany("INSERT INTO README VALUES (?, ?)", _README)
+                db.execute("INSERT INTO README VALUES ('exported_at', ?)", [instant(exported_at)])
+                rows = iter(counted)
+                while batch := list(islice(rows, _ROWS_PER_BATCH)):
                     _insert(db, batch)
-                    batch.clear()
-            _insert(db, batch)
-            db.execute("COMMIT")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}:
             raise no_space(path) from error
         raise
-    return count
+    return counted.count
 
 
 def _insert(db: sqlite3.Connection, memories: list[Memory]) -> None:

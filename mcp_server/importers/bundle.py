@@ -176,7 +176,7 @@ class _Metered(io.RawIOBase):
 
 def _open_file(path: Path) -> io.BufferedReader:
     try:
-        return path.open("rb", buffering=BUFFER_BYTES)
+        return io.BufferedReader(io.FileIO(path), BUFFER_BYTES)
     except PermissionError:
         raise ForbiddenError(
             f"{path} may not be read. Change its permissions, or copy it."

@@ -20,24 +20,22 @@ from mcp_server.importers.drafts import (
     moment,
     turn_drafts,
 )
-from mcp_server.importers.records import records
+from mcp_server.importers.records import records_in
 
 _CONVERSATIONS = re.compile(r"conversations(-\d+)?\.json")
 
 # `code` is what the assistant sends to its tools, unless it is addressed to the person.
-_SEEN = frozenset({"text", "multimodal_text", "code"})
+_SEEN = ("text", "multimodal_text", "code")
 
 
 def read(bundle: Bundle) -> Iterator[Item]:
-    for member in members(bundle):
-        with bundle.open(member) as stream:
-            for record in records(stream, member.name):
-                if isinstance(record, Problem):
-                    yield record
-                elif not fields.mapping(record, "mapping"):
-                    yield Problem(member.name, "a conversation without any messages")
-                else:
-                    yield from _conversation(record)
+    for where, record in records_in(bundle, members(bundle)):
+        if isinstance(record, Problem):
+            yield record
+        elif not fields.mapping(record, "mapping"):
+            yield Problem(where, "a conversation without any messages")
+        else:
+            yield from _conversation(record)
 
 
 def members(bundle: Bundle) -> list[Member]:

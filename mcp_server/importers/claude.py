@@ -26,7 +26,7 @@ from mcp_server.importers.drafts import (
     tags,
     turn_drafts,
 )
-from mcp_server.importers.records import records
+from mcp_server.importers.records import records_in
 from mcp_server.model import Draft, Trust
 
 # About the account, not about anything said.
@@ -34,10 +34,8 @@ _NOT_MEMORIES = frozenset({"users.json", "user.json", "manifest.json"})
 
 
 def read(bundle: Bundle) -> Iterator[Item]:
-    for member in members(bundle):
-        with bundle.open(member) as stream:
-            for record in records(stream, member.name):
-                yield from _record(record, member.name)
+    for where, record in records_in(bundle, members(bundle)):
+        yield from _record(record, where)
 
 
 def members(bundle: Bundle) -> list[Member]:
@@ -75,7 +73,7 @@ def _conversation(record: dict[str, Any]) -> Iterator[Item]:
         key = f"{conversation_id}:{fields.text(message, 'uuid') or index}"
         at = moment(message.get("created_at"))
         text = _said(message)
-        speaker = SPEAKERS.get(message.get("sender"))
+        speaker = SPEAKERS.get(fields.text(message, "sender"))
         if text and speaker is not None:
             turn = Turn(key=key, speaker=speaker, text=text, at=at)
             drafts = turn_drafts(turn, "claude", conversation=conversation, position=position)

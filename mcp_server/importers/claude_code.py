@@ -79,7 +79,7 @@ def members(bundle: Bundle) -> list[Member]:
 def _turn(record: object, session: str) -> Turn | None:
     if not isinstance(record, dict) or any(record.get(mark) for mark in _NOT_SAID):
         return None
-    speaker = SPEAKERS.get(record.get("type"))
+    speaker = SPEAKERS.get(fields.text(record, "type"))
     if speaker is None:
         return None
     text = _said(fields.mapping(record, "message"))

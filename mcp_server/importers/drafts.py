@@ -37,7 +37,7 @@ Item = Draft | Memory | Problem
 
 
 Speaker = Literal["user", "assistant"]
-SPEAKERS: dict[object, Speaker] = {"user": "user", "human": "user", "assistant": "assistant"}
+SPEAKERS: dict[str | None, Speaker] = {"user": "user", "human": "user", "assistant": "assistant"}
 """By what products call them."""
 
 
@@ -152,24 +152,22 @@ def _best_cut(text: str, start: int, end: int) -> int:
 
 
 def _from_iso(text: str) -> datetime | None:
-    try:
-        return _whole(datetime.fromisoformat(text.strip()))
-    except ValueError:
-        pass
-    # basic-memory and others write `2026-03-01 09:30:00 +0000` or more digits than Python takes.
-    if found := re.match(r"\s*(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)", text):
-        return _whole(datetime.fromisoformat(f"{found[1]}T{found[2]}"))
+    # Others write more digits than Python takes, or a zone it does not know: then to the second, as UTC.
+    to_the_second = re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d", text.strip())
+    for written in (text.strip(), to_the_second[0] if to_the_second else ""):
+        try:
+            return _whole(datetime.fromisoformat(written))
+        except ValueError:
+            continue
     return None
 
 
 def _from_number(value: float) -> datetime | None:
-    seconds = float(value)
-    while abs(seconds) >= 1e11:  # as seconds that would be the year 5138
-        seconds /= 1000
-    try:
-        return from_ms(round(seconds * 1000))
-    except (OverflowError, ValueError):  # infinite, or no number
-        return None
+    # 10¹¹ as seconds would be the year 5138, as milliseconds it is 1973; the same again for microseconds.
+    for per_second in (1, 1_000, 1_000_000):
+        if abs(value) < 1e11 * per_second:  # never true of what is no number
+            return from_ms(round(value * 1_000 / per_second))
+    return None
 
 
 def _whole(value: datetime) -> datetime | None:

@@ -7,6 +7,7 @@ Sunaiva's own export each block is the memory it was, its text exact to the char
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,6 +27,8 @@ from mcp_server.model import DEFAULT_SPACE, Draft, Kind
 # A note is read as a whole; one larger than this is a book or no note at all.
 NOTE_BYTES_MAX = 20_000_000
 FRONT_MATTER_CHARS_MAX = 64_000
+# The parser needs minutes for thousands of open brackets; people write three.
+FRONT_MATTER_NESTING_MAX = 50
 
 _FRONT_MATTER = re.compile(
     r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -123,13 +126,18 @@ def _note(label: str, text: str) -> Iterator[Item]:
 
 
 def _front_matter(text: str) -> dict[Any, Any] | None:
-    if len(text) > FRONT_MATTER_CHARS_MAX:
+    if len(text) > FRONT_MATTER_CHARS_MAX or _nesting(text) > FRONT_MATTER_NESTING_MAX:
         return None
     try:
         read = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date like 2026-13-01
         return None
     return read if isinstance(read, dict) else {}
+
+
+def _nesting(text: str) -> int:
+    steps = (1 if each in "[{" else -1 for each in text if each in "[{]}")
+    return max(accumulate(steps), default=0)
 
 
 def _pieces(note: _Note, body: str) -> Iterator[Draft]:

@@ -9,7 +9,7 @@ from typing import Any
 from mcp_server.importers import fields
 from mcp_server.importers.bundle import Bundle, Member
 from mcp_server.importers.drafts import Item, Problem, digest, in_parts, moment, source, tags
-from mcp_server.importers.records import records
+from mcp_server.importers.records import records_in
 from mcp_server.model import Draft
 
 _OWNERS = {"user_id": "user", "agent_id": "agent", "app_id": "app", "run_id": "run"}
@@ -17,12 +17,10 @@ _LISTS = ("results", "memories", "data")
 
 
 def read(bundle: Bundle) -> Iterator[Item]:
-    for member in members(bundle):
-        with bundle.open(member) as stream:
-            for record in records(stream, member.name):
-                listed = [each for name in _LISTS for each in fields.items(record, name)]
-                for memory in listed or [record]:
-                    yield from _memory(memory, member.name)
+    for where, record in records_in(bundle, members(bundle)):
+        listed = [each for name in _LISTS for each in fields.items(record, name)]
+        for memory in listed or [record]:
+            yield from _memory(memory, where)
 
 
 def members(bundle: Bundle) -> list[Member]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from mcp_server.importers.bundle import BUFFER_BYTES
+from mcp_server.importers.bundle import BUFFER_BYTES, Bundle, Member
 from mcp_server.importers.drafts import Problem
 from shared.errors import CorruptError, InvalidError
 
@@ -27,9 +27,15 @@ _READ_BYTES = 1_000_000
 _BOM = b"\xef\xbb\xbf"
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SPACE = b" \t\r\n"
+_BETWEEN = _SPACE + b","
 
-# Groups: 1 opens, 2 closes, 3 begins a string whose end has not been read yet. A whole string is in no group.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|([\]}])|(")', re.DOTALL)
+# The next bracket that is not in a string (groups: 1 opens, 2 closes), or the beginning of a string whose end has not
+# been read yet (group 3), or the end. Possessive throughout, so that no input makes it go back and forth.
+_BRACKET = re.compile(
+    rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+(?:([\[{])|([\]}])|(")|\Z)', re.DOTALL
+)
+# A whole string (in no group) or a bracket, for a short beginning.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
 
 
 class Shape(Struct, frozen=True):
@@ -41,19 +47,44 @@ class Shape(Struct, frozen=True):
     """Of objects in lists in the records: `{"results": [{…}]}`."""
 
 
+class NotJsonError(InvalidError):
+    """A whole file that is no JSON."""
+
+
+class CutShortError(CorruptError):
+    """A file that ends in the middle of a record."""
+
+
+def records_in(bundle: Bundle, members: list[Member]) -> Iterator[tuple[str, Any]]:
+    """The records of several files, each with the name of its file. One bad file among others is a `Problem`.
+
+    Raises:
+        NotJsonError, CutShortError: it is the only file.
+    """
+    for member in members:
+        with bundle.open(member) as stream:
+            try:
+                for record in records(stream, member.name):
+                    yield member.name, record
+            except (NotJsonError, CutShortError) as error:
+                if len(members) == 1:
+                    raise
+                yield member.name, Problem(member.name, str(error))
+
+
 def records(stream: io.BufferedReader, where: str) -> Iterator[Any]:
     """Decoded records, and a `Problem` for each that cannot be decoded.
 
     Raises:
-        InvalidError: this is no JSON at all.
-        CorruptError: it ends in the middle.
+        NotJsonError: this is no JSON at all.
+        CutShortError: it ends in the middle.
     """
     _skip_bom(stream, where)
     beginning = stream.peek(BUFFER_BYTES).lstrip(_SPACE)
     if not beginning:
-        raise InvalidError(f"{where} is empty. Export it again.")
+        raise NotJsonError(f"{where} is empty. Export it again.")
     if beginning[:1] not in b"[{":
-        raise InvalidError(f"{where} is not JSON. Give the file as the product exported it.")
+        raise NotJsonError(f"{where} is not JSON. Give the file as the product exported it.")
     if beginning[:1] == b"{" and _first_line_is_whole(beginning):
         return lines(stream, where)
     return _split(stream, where, within_list=beginning[:1] == b"[")
@@ -79,7 +110,7 @@ def shape(stream: io.BufferedReader) -> Shape:
     level = 2 if head[:1] == b"[" else 1
     found: dict[int, set[str]] = {level: set(), level + 2: set()}
     depth = 0
-    for token in _TOKEN.finditer(head):
+    for token in _STRING_OR_BRACKET.finditer(head):
         if token[1]:
             depth += 1
         elif token[2]:
@@ -92,7 +123,7 @@ def shape(stream: io.BufferedReader) -> Shape:
 def _skip_bom(stream: io.BufferedReader, where: str) -> None:
     beginning = stream.peek(3)[:3]
     if beginning.startswith(_WIDE_BOMS):
-        raise InvalidError(f"{where} is written in UTF-16. Save it as UTF-8, then import it again.")
+        raise NotJsonError(f"{where} is written in UTF-16. Save it as UTF-8, then import it again.")
     if beginning == _BOM:
         stream.read(3)
 
@@ -135,22 +166,20 @@ class Splitter:
     def feed(self, chunk: bytes) -> Iterator[Any]:
         self._forget_what_is_done()
         self._buffer += chunk
-        for token in _TOKEN.finditer(self._buffer, self._scanned):
+        for token in _BRACKET.finditer(self._buffer, self._scanned):
             if token[3]:
-                self._scanned = token.start()
+                self._scanned = token.start(3)
                 break
             self._scanned = token.end()
             if token[1]:
-                yield from self._open(token.start())
+                yield from self._open(token.start(1))
             elif token[2]:
                 yield from self._close()
-        else:
-            self._scanned = len(self._buffer)
         self._bound()
 
     def finish(self) -> Iterator[Any]:
         if self._depth != 0 or self.waiting_bytes:
-            raise CorruptError(
+            raise CutShortError(
                 f"{self._where} ends in the middle of a record: it was not downloaded or copied completely, or was edited "
                 "by hand. Get it again, then repeat the import; what was imported already is kept and not added twice."
             )
@@ -181,19 +210,23 @@ class Splitter:
         self._begin, self._deepest, self._too_long = self._scanned, 0, False
 
     def _gap(self, end: int) -> Iterator[Problem]:
-        between = self._buffer[self._begin : end].strip(_SPACE + b",")
-        if between:
+        if self._buffer[self._begin : end].strip(_BETWEEN):
             yield Problem(self._place(), "something that is no record stands between the records")
 
     def _bound(self) -> None:
-        if self.waiting_bytes > RECORD_BYTES_MAX:
-            raise InvalidError(
-                f"{self._where} holds a single text of more than {RECORD_BYTES_MAX:,} bytes, or is not JSON."
-            )
-        if self._scanned - self._begin > RECORD_BYTES_MAX:
-            self._too_long = True
-        if self._too_long:
+        if self._depth <= self._base and not self._buffer[self._begin : self._scanned].strip(
+            _BETWEEN
+        ):
             self._begin = self._scanned
+        if len(self._buffer) - self._begin <= RECORD_BYTES_MAX:
+            return
+        if self._depth <= self._base or self.waiting_bytes > RECORD_BYTES_MAX // 2:
+            raise NotJsonError(
+                f"{self._where} is not JSON, or holds a text far longer than anybody writes. Give the file as the product "
+                "exported it."
+            )
+        self._too_long = True
+        self._begin = self._scanned
 
     def _forget_what_is_done(self) -> None:
         self._buffer = self._buffer[self._begin :]

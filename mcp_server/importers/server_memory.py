@@ -6,15 +6,13 @@ from typing import Any
 from mcp_server.importers import fields
 from mcp_server.importers.bundle import Bundle, Member
 from mcp_server.importers.drafts import Item, Problem, digest, in_parts, source, tags
-from mcp_server.importers.records import records
+from mcp_server.importers.records import records_in
 from mcp_server.model import Draft
 
 
 def read(bundle: Bundle) -> Iterator[Item]:
-    for member in members(bundle):
-        with bundle.open(member) as stream:
-            for record in records(stream, member.name):
-                yield from _record(record, member.name)
+    for where, record in records_in(bundle, members(bundle)):
+        yield from _record(record, where)
 
 
 def members(bundle: Bundle) -> list[Member]:

@@ -97,14 +97,16 @@ class Catalogue:
 
     def put(self, entry: Entry) -> None:
         """Add a memory, or take over what changed about it."""
-        known = self._has(entry.row)
+        before = int(self.columns["conversation"][entry.row]) if self._has(entry.row) else None
+        if before is not None and before != self._conversation_of(entry):
+            self._unlink(entry.row)  # it moved to another space, and there is another conversation
         self._put(entry)
-        if entry.conversation is None or known:
+        conversation = self._conversation_of(entry)
+        if conversation in (NOBODY, before):
             return
-        conversation = self._conversations[entry.space, entry.conversation]
         last = self._last.get(conversation)
         position = self.columns["position"]
-        if last is None or position[last] <= position[entry.row]:
+        if last is None or (position[last], last) <= (position[entry.row], entry.row):
             if last is not None:
                 self.columns["following"][last] = entry.row
                 self.columns["previous"][entry.row] = last
@@ -115,17 +117,7 @@ class Catalogue:
     def remove(self, row: int) -> None:
         if not self._has(row):
             return
-        before, after = int(self.columns["previous"][row]), int(self.columns["following"][row])
-        if before != NOBODY:
-            self.columns["following"][before] = after
-        if after != NOBODY:
-            self.columns["previous"][after] = before
-        conversation = int(self.columns["conversation"][row])
-        if self._last.get(conversation) == row:
-            if before == NOBODY:
-                del self._last[conversation]
-            else:
-                self._last[conversation] = before
+        self._unlink(row)
         for name, (_, empty) in _COLUMNS.items():
             self.columns[name][row] = empty
 
@@ -182,11 +174,7 @@ class Catalogue:
         columns["speaker"][row] = (
             NOBODY if entry.speaker is None else _code(self.speakers, entry.speaker)
         )
-        columns["conversation"][row] = (
-            NOBODY
-            if entry.conversation is None
-            else _code(self._conversations, (entry.space, entry.conversation))
-        )
+        columns["conversation"][row] = self._conversation_of(entry)
         columns["position"][row] = NOBODY if entry.position is None else entry.position
         columns["when_ms"][row] = entry.when_ms
         columns["valid_from_ms"][row] = entry.valid_from_ms
@@ -194,6 +182,26 @@ class Catalogue:
         columns["chars"][row] = entry.chars
         columns["importance"][row] = entry.importance
         columns["live"][row] = True
+
+    def _conversation_of(self, entry: Entry) -> int:
+        if entry.conversation is None:
+            return NOBODY
+        return _code(self._conversations, (entry.space, entry.conversation))
+
+    def _unlink(self, row: int) -> None:
+        """Take a row out from between its neighbours."""
+        before, after = int(self.columns["previous"][row]), int(self.columns["following"][row])
+        if before != NOBODY:
+            self.columns["following"][before] = after
+        if after != NOBODY:
+            self.columns["previous"][after] = before
+        conversation = int(self.columns["conversation"][row])
+        if self._last.get(conversation) == row:
+            if before == NOBODY:
+                del self._last[conversation]
+            else:
+                self._last[conversation] = before
+        self.columns["previous"][row] = self.columns["following"][row] = NOBODY
 
     def _grow(self, needed: int) -> None:
         size = max(needed, int(len(self.columns["live"]) * _GROWTH), 1024)

@@ -6,6 +6,7 @@ normalisation (the table keeps no column sizes), which measured better on turns 
 """
 
 import re
+import unicodedata
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ HEAD_CHARS = 900
 # A question of more words than this is somebody's pasted document; the first ones say what it is about.
 QUERY_WORDS_MAX = 64
 
+# Inflections share their first letters: "remind", "reminded", "reminders".
+_STEM_CHARS = 6
+
 # Words that ask instead of naming something. Small on purpose: a stop word that matters is lost for good.
 _STOP_WORDS = frozenset(
     """a about am an and any are as at be been being but by can could did do does doing for from had has have having
@@ -30,11 +34,13 @@ _STOP_WORDS = frozenset(
     some such than that the their theirs them then there these they this those to too us was we were what when where
     which while who whom whose why will with would you your yours tell know remember""".split()
 )
-_WORD = re.compile(r"\w+", re.UNICODE)
-# Scripts written without spaces: Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar. FTS5's tokenizer would take a whole
+# A letter with the marks that follow it (accents, Hebrew and Arabic vowels, all of the Indic blocks) is one word, also
+# where FTS5 cuts it at a mark: quoted, it is then looked for as these pieces side by side.
+_WORD = re.compile(r"[^\W_][\w\u0300-\u036f\u0591-\u05c7\u064b-\u0670\u0900-\u0dff]*")
+# Scripts written without spaces: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana, Han. FTS5's tokenizer would take a whole
 # sentence of them for one word, so each character becomes one.
 _UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])"
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af])"
 )
 
 
@@ -47,23 +53,36 @@ def indexed_text(text: str, *, speaker: str | None, when: datetime | None) -> st
 
 
 def words(text: str) -> list[str]:
-    """The words of a text that name something, lowercased, in order; all of them if none does."""
-    everything = [word.casefold() for word in _WORD.findall(_spaced(text))][:QUERY_WORDS_MAX]
-    return [word for word in everything if word not in _STOP_WORDS] or everything
+    """The words of a text that name something, as they are written, in order; all of them if none does."""
+    # Not casefolded: FTS5 folds by rules of its own, in which ß is no ss.
+    everything = _WORD.findall(_spaced(text))[:QUERY_WORDS_MAX]
+    return [word for word in everything if word.casefold() not in _STOP_WORDS] or everything
 
 
 def match_expression(question: str) -> str | None:
     """The question as an FTS5 expression (any of its words), or None if it has no word at all."""
-    distinct = dict.fromkeys(words(question))
-    return " OR ".join(f'"{word}"' for word in distinct) or None
+    distinct = {word.casefold(): word for word in words(question)}
+    return " OR ".join(f'"{word}"' for word in distinct.values()) or None
+
+
+def beginnings(question: str) -> re.Pattern[str] | None:
+    """Finds, in a text, where words begin as the question's words do: a stem for the poor. None if it has no word."""
+    stems = dict.fromkeys(word[:_STEM_CHARS] for word in words(question))
+    found = [
+        re.escape(stem) if _UNSPACED.match(stem) else rf"\b{re.escape(stem)}" for stem in stems
+    ]
+    return re.compile("|".join(found), re.IGNORECASE) if found else None
 
 
 def search(
     db: "Database", expression: str, *, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows and scores (larger is better), best first."""
+    """Rows and scores (larger is better, never negative), best first."""
+    # Without column sizes FTS5 takes each text for one of -1 words. Where the texts have three words on average, that makes
+    # its formula 0/0 for a word that no text has, and NULL of the score; where they have fewer, it is below zero.
     found = db.execute(
-        "SELECT rowid, -bm25(lexical) FROM lexical WHERE lexical MATCH ? ORDER BY rank LIMIT ?",
+        """SELECT rowid, max(coalesce(-bm25(lexical), 0), 0) FROM lexical WHERE lexical MATCH ?
+           ORDER BY rank LIMIT ?""",
         [expression, limit],
     ).fetchall()
     rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
@@ -113,4 +132,5 @@ def clear(db: "Database") -> None:
 
 
 def _spaced(text: str) -> str:
-    return _UNSPACED.sub(r" \1 ", text)
+    """In one normal form (an accent of its own, a ligature, a half-width kana are what they stand for), cut where FTS5 would not."""
+    return _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFKC", text))

@@ -19,7 +19,7 @@ from mcp_server.index import codes
 from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.lexical import HEAD_CHARS
-from mcp_server.index.vectors import ExactIndex, VectorIndex
+from mcp_server.index.neighbours import Neighbours
 from mcp_server.model import Memory
 from mcp_server.vault import store
 from mcp_server.vault.db import OpenVault
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 # One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
 _EMBED_BATCH = 32
 _LOAD_BATCH = 20_000
+# A full disk or a busy vault: embedding is tried again after this, or as soon as something new is stored.
+_RETRY_SECONDS = 60.0
 # Up to so many memories are embedded before they are stored, so that they are found by meaning at once.
 EMBED_AT_ONCE_MAX = 4
 
@@ -50,20 +52,20 @@ class IndexState(Struct, frozen=True):
 
 
 class LiveIndex:
-    """Owns the indexes and their thread. `vectors` is made by `make_vectors` once the model is known."""
+    """Owns the indexes and their thread."""
 
     def __init__(
         self,
         vault: OpenVault,
         open_embedder: Callable[[], Embedder],
-        make_vectors: Callable[[int], VectorIndex] = ExactIndex,
+        make_neighbours: Callable[[int], Neighbours],
     ) -> None:
         self.catalogue = Catalogue()
-        self.vectors: VectorIndex | None = None
+        self.vectors: Neighbours | None = None
         self.embedder: Embedder | None = None
         self._vault = vault
         self._open_embedder = open_embedder
-        self._make_vectors = make_vectors
+        self._make_neighbours = make_neighbours
         self._changing = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -72,6 +74,7 @@ class LiveIndex:
         self._trouble: str | None = None
         self._model = 0
         self._embedded_below = 0  # every row up to this one has its vector or is gone
+        self._rounds = 0  # how often everything was begun anew
         self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
 
     def start(self) -> None:
@@ -82,6 +85,8 @@ class LiveIndex:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self.vectors is not None:
+            self.vectors.close()
 
     def state(self) -> IndexState:
         return IndexState(self._listed, self.vectors is not None, self._waiting, self._trouble)
@@ -122,21 +127,33 @@ class LiveIndex:
     def start_over(self) -> None:
         """Embed everything again: the vectors in the vault are gone."""
         if self.embedder is not None:
-            self.vectors = self._make_vectors(self.embedder.dim)
+            former, self.vectors = self.vectors, self._make_neighbours(self.embedder.dim)
+            if former is not None:
+                former.close()
         self._embedded_below = 0
+        self._rounds += 1
+        self._waiting = 0
         self.has_more_to_embed(len(self.catalogue))
 
     def _fill(self) -> None:
         try:
             self._list()
             self._load_vectors()
-            while not self._stop.is_set():
-                if not self._embed_some():
-                    self._wake.wait()
-                    self._wake.clear()
         except SunaivaError as error:
             self._trouble = str(error)
             _log.warning("search by meaning is off: %s", error)
+            return
+        while not self._stop.is_set():
+            patience = None
+            try:
+                if self._embed_some():
+                    continue
+            except SunaivaError as error:
+                # Nothing is lost: what has no vector yet is found by its words.
+                _log.warning("embedding waits: %s", error)
+                patience = _RETRY_SECONDS
+            self._wake.wait(patience)
+            self._wake.clear()
 
     def _list(self) -> None:
         with self._changing, self._vault.reading() as db:
@@ -151,7 +168,7 @@ class LiveIndex:
                 (self._model,) = db.execute(
                     "SELECT number FROM models WHERE name = ?", [embedder.model_id]
                 ).fetchone()
-            vectors = self._make_vectors(embedder.dim)
+            vectors = self._make_neighbours(embedder.dim)
             with self._vault.reading() as db:
                 (self._waiting,) = db.execute(
                     "SELECT count(*) FROM memories WHERE row NOT IN (SELECT memory FROM vectors WHERE model = ?)",
@@ -174,7 +191,11 @@ class LiveIndex:
     def _embed_some(self) -> bool:
         """Embed one batch of what waits; whether there was any."""
         assert self.embedder is not None
-        with self._vault.reading() as db:
+        with (
+            self._changing,
+            self._vault.reading() as db,
+        ):  # so that nothing is stored unseen meanwhile
+            this_round = self._rounds
             waiting = [
                 (row, memory_text(text, speaker))
                 for row, text, speaker in db.execute(
@@ -183,17 +204,22 @@ class LiveIndex:
                     [HEAD_CHARS, self._embedded_below, self._model, _EMBED_BATCH],
                 )
             ]
+            if not waiting:
+                self._waiting = 0
         if not waiting:
-            self._waiting = 0
+            if self.vectors is not None:
+                self.vectors.settle()
             return False
         vectors = self.embedder.embed([text for _, text in waiting])
-        with self._changing, self._vault.writing() as db:
-            # Some may have been forgotten while the model was thinking.
-            alive = set(store.by_rows(db, [row for row, _ in waiting]))
-            kept = [number for number, (row, _) in enumerate(waiting) if row in alive]
-            self.store_vectors(db, [waiting[number][0] for number in kept], vectors[kept])
-        self._embedded_below = waiting[-1][0]
-        self._waiting = max(0, self._waiting - len(waiting))
+        with self._changing:
+            with self._vault.writing() as db:
+                # Some may have been forgotten while the model was thinking.
+                alive = set(store.by_rows(db, [row for row, _ in waiting]))
+                kept = [number for number, (row, _) in enumerate(waiting) if row in alive]
+                self.store_vectors(db, [waiting[number][0] for number in kept], vectors[kept])
+            if self._rounds == this_round:
+                self._embedded_below = waiting[-1][0]
+                self._waiting = max(0, self._waiting - len(waiting))
         return True
 
 

@@ -109,6 +109,19 @@ class ExactIndex:
             found[slots >= 0] = self._scored(query, slots[slots >= 0])
             return found
 
+    def rows(self) -> Rows:
+        """Every row, in no order."""
+        with self._lock:
+            return self._rows[: self._count].copy()
+
+    def codes_of(self, rows: Rows) -> tuple[Rows, NDArray[np.int8], Scores]:
+        """The codes and scales of those of these rows that are there."""
+        with self._lock:
+            inside = rows[(rows >= 0) & (rows < len(self._slots))]
+            slots = self._slots[inside]
+            known = slots[slots >= 0]
+            return self._rows[known], self._codes[known], self._scales[known]
+
     def __len__(self) -> int:
         return self._count
 

@@ -2,7 +2,7 @@
 
 Each line's hash is an HMAC under a key derived from the vault's root over the line before it and its own fields,
 so a line that is changed, dropped or put in between is found by `broken_at`, also when it was changed by someone who
-can edit the file but has no key.
+can edit the file but has no key. A chain cannot tell that its newest lines were cut off: it is then a shorter, whole one.
 """
 
 import hashlib

@@ -33,6 +33,7 @@ sys.modules.setdefault("pysqlite3.dbapi2", driver)
 from sqlite_utils import Database  # noqa: E402 (must come after the line above)
 
 from mcp_server.vault.migrations import MIGRATIONS  # noqa: E402
+from mcp_server.vault.vaultfile import said_plainly  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,26 +56,27 @@ class OpenVault:
         self._writer = _connect(path, key, cache_kib=_WRITER_CACHE_KIB)
         self._readers: queue.SimpleQueue[Database] = queue.SimpleQueue()
         self._all = [self._writer]
-        for _ in range(_READERS):
-            reader = _connect(path, key, cache_kib=_READER_CACHE_KIB)
-            reader.execute("PRAGMA query_only = ON")
-            self._readers.put(reader)
-            self._all.append(reader)
+        try:
+            for _ in range(_READERS):
+                reader = _connect(path, key, cache_kib=_READER_CACHE_KIB)
+                self._all.append(reader)
+                reader.execute("PRAGMA query_only = ON")
+                self._readers.put(reader)
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def writing(self) -> Iterator[Database]:
         """One transaction: committed when the block ends, rolled back whole when it raises."""
-        with self._lock, _said_plainly(self.path):
+        with self._lock, _in_plain_words(self.path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            try:
                 self._writer.execute("COMMIT")
-            except driver.Error:
-                # A commit that failed (a full disk) leaves the transaction open; the next write must find none.
+            except BaseException:
+                # A full disk may end the transaction by itself, or leave it open at the commit: the next write must find
+                # none, and the caller must hear of the disk, not of the rollback.
                 with suppress(driver.Error):
                     self._writer.execute("ROLLBACK")
                 raise
@@ -84,18 +86,20 @@ class OpenVault:
         """A read connection on one consistent snapshot."""
         reader = self._readers.get()
         try:
-            with _said_plainly(self.path):
+            with _in_plain_words(self.path):
                 reader.execute("BEGIN")
                 try:
                     yield reader
                 finally:
-                    reader.execute("COMMIT")
+                    # Nothing was written; a damaged page may have ended the transaction already.
+                    with suppress(driver.Error):
+                        reader.execute("COMMIT")
         finally:
             self._readers.put(reader)
 
     def truncate_wal(self) -> None:
         """Bring everything into the main file and empty the log, so that no old page survives in it."""
-        with self._lock, _said_plainly(self.path):
+        with self._lock, _in_plain_words(self.path):
             busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise UnavailableError(
@@ -104,9 +108,11 @@ class OpenVault:
 
     def copy_to(self, target: Path, key: bytes) -> None:
         """A consistent copy under `key`, complete and on disk when this returns."""
+        with said_plainly(target):
+            _make_private(target)
         copy = _connect(target, key, cache_kib=_READER_CACHE_KIB, must_exist=False)
         try:
-            with self._lock, _said_plainly(target):
+            with self._lock, _in_plain_words(target):
                 self._writer.conn.backup(copy.conn)
                 copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
@@ -114,15 +120,19 @@ class OpenVault:
 
     def problems(self) -> list[str]:
         """What SQLCipher and SQLite find wrong with the file; empty when it is sound."""
-        self.truncate_wal()  # the cipher check reads the main file only
-        with self._lock:
-            found = [row[0] for row in self._writer.execute("PRAGMA cipher_integrity_check")]
-            found += [row[0] for row in self._writer.execute("PRAGMA integrity_check")]
-        return [line for line in found if line != "ok"]
+        found: list[str] = []
+        try:
+            self.truncate_wal()  # the cipher check reads the main file only
+            with self._lock, _in_plain_words(self.path):
+                for check in ("PRAGMA cipher_integrity_check", "PRAGMA integrity_check"):
+                    found += [row[0] for row in self._writer.execute(check) if row[0] != "ok"]
+        except CorruptError as error:
+            found.append(str(error))
+        return found
 
     def rekey(self, new_key: bytes) -> None:
         """Encrypt every page under `new_key`. Readers are closed first: their key would no longer fit."""
-        with self._lock, _said_plainly(self.path):
+        with self._lock, _in_plain_words(self.path):
             for reader in self._all[1:]:
                 reader.conn.close()
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -145,17 +155,34 @@ def create_vault(path: Path, key: bytes) -> None:
     """
     if path.exists():
         raise ConflictError(f"There is a vault at {path} already. It was left as it is.")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    # Made beside its place and then put there, so that a crash leaves no half-made file that passes for a vault.
+    new = path.with_name(f"{path.name}.new")
+    with said_plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new.unlink(missing_ok=True)
+        try:
+            _fill(new, key)
+            new.rename(path)
+        finally:
+            for left in path.parent.glob(f"{new.name}*"):
+                left.unlink()
+
+
+def _fill(path: Path, key: bytes) -> None:
+    _make_private(path)
     db = _connect(path, key, cache_kib=_WRITER_CACHE_KIB, must_exist=False)
     try:
-        with _said_plainly(path):
+        with _in_plain_words(path):
             MIGRATIONS.apply(db)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         db.conn.close()
     with path.open("rb") as file:
         assert file.read(16) != _PLAINTEXT_HEADER, "a new vault must be encrypted"
+
+
+def _make_private(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def open_vault(
@@ -172,7 +199,7 @@ def open_vault(
         raise NotFoundError(f"There is no vault at {path}. Make one with `sunaiva init`.")
     vault = OpenVault(path, key)
     try:
-        with vault._lock, _said_plainly(path):  # noqa: SLF001 (the same module)
+        with vault._lock, _in_plain_words(path):  # noqa: SLF001 (the same module)
             db = vault._writer  # noqa: SLF001
             known = {migration.name for migration in MIGRATIONS.pending(db)}
             applied = {migration.name for migration in MIGRATIONS.applied(db)}
@@ -194,8 +221,8 @@ def open_vault(
 def _connect(path: Path, key: bytes, *, cache_kib: int, must_exist: bool = True) -> Database:
     assert len(key) == 32, "SQLCipher takes a raw 256-bit key"
     if must_exist:
-        _refuse_what_is_no_vault(path)
-    with _said_plainly(path):
+        refuse_what_is_no_vault(path)
+    with _in_plain_words(path):
         connection = driver.connect(
             str(path), isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000
         )
@@ -217,8 +244,11 @@ def _connect(path: Path, key: bytes, *, cache_kib: int, must_exist: bool = True)
     return Database(connection, execute_plugins=False)
 
 
-def _refuse_what_is_no_vault(path: Path) -> None:
-    with _said_plainly(path), path.open("rb") as file:
+def refuse_what_is_no_vault(path: Path) -> None:
+    """Raises:
+    CorruptError: the file is in the clear, or has not the length of a vault.
+    """
+    with said_plainly(path), path.open("rb") as file:
         header = file.read(len(_PLAINTEXT_HEADER))
         size = file.seek(0, os.SEEK_END)
     if header == _PLAINTEXT_HEADER:
@@ -234,21 +264,15 @@ def _refuse_what_is_no_vault(path: Path) -> None:
 
 
 @contextmanager
-def _said_plainly(path: Path) -> Iterator[None]:
-    """Turn what the driver and the system say into a sentence for a person."""
+def _in_plain_words(path: Path) -> Iterator[None]:
+    """Turn what the driver says into a sentence for a person."""
     try:
         yield
     except driver.DatabaseError as error:
-        raise _in_words(error, path) from error
-    except PermissionError as error:
-        raise ForbiddenError(
-            f"No permission for {path}: make the folder yours, then try again."
-        ) from error
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path} is gone. Put it back with `sunaiva restore`.") from error
+        raise _sentence(error, path) from error
 
 
-def _in_words(error: Exception, path: Path) -> Exception:
+def _sentence(error: Exception, path: Path) -> Exception:
     said = str(error).lower()
     if "not a database" in said:
         return ForbiddenError(
@@ -261,7 +285,11 @@ def _in_words(error: Exception, path: Path) -> Exception:
         )
     if "readonly" in said or "read-only" in said or "unable to open" in said:
         return ForbiddenError(f"{path} cannot be written. Check the folder's permissions.")
-    if "malformed" in said or "disk i/o error" in said:
+    if "disk i/o error" in said:
+        return UnavailableError(
+            f"The disk could not read or write {path}; nothing was stored. See whether it is full or failing, then try again."
+        )
+    if "malformed" in said:
         return CorruptError(
             f"{path} is damaged ({error}). Run `sunaiva doctor`; put a backup back with `sunaiva restore BACKUP`."
         )

@@ -116,3 +116,11 @@ def _memories(db: "Database") -> None:
             hash BLOB NOT NULL CHECK (length(hash) = 32)
         ) STRICT;
     """)
+
+
+@MIGRATIONS(name="0002_lasting")
+def _lasting(db: "Database") -> None:
+    db.executescript("""
+        -- What a rekey must not change, sealed under the root key; two rows only while a rekey is under way.
+        CREATE TABLE lasting (sealed BLOB NOT NULL UNIQUE) STRICT;
+    """)

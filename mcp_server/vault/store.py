@@ -229,14 +229,12 @@ def rows_with_tags(db: "Database", tags: Sequence[str]) -> list[int]:
     return [row for (row,) in found]
 
 
-def pinned_rows(db: "Database", *, limit: int) -> list[int]:
-    """The rows of what is pinned and in force, the newest first."""
-    found = db.execute(
-        """SELECT row FROM memories WHERE pinned = 1 AND superseded_by IS NULL AND archived = 0
-           ORDER BY row DESC LIMIT ?""",
-        [limit],
-    )
-    return [row for (row,) in found]
+def pinned(db: "Database", spaces: tuple[str, ...] | None, *, limit: int) -> list[Row]:
+    """What is pinned and not superseded or archived, the newest first."""
+    where, values = _where(Selection(spaces=spaces))
+    chosen = " AND ".join(["pinned = 1", *where])
+    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY row DESC LIMIT ?"
+    return _rows(db, sql, [*values, limit])
 
 
 class Finding(Struct, frozen=True):

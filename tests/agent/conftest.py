@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from mcp_server import client, rendezvous
+from mcp_server import client, rendezvous, settings
 from mcp_server.client import AgentConnection
-from mcp_server.settings import Settings
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 RELAY = Path(__file__).with_name("stand_in_relay.py")
@@ -52,6 +51,10 @@ class Assistant:
         self.write({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return answer
 
+    def ping(self) -> None:
+        self.send("ping")
+        assert self.read()["result"] == {}
+
     def write(self, message: dict[str, Any] | bytes) -> None:
         assert self.process.stdin is not None
         line = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
@@ -68,11 +71,16 @@ class Assistant:
             assert chunk, "the relay closed its stdout"
             parts.append(chunk)
         line, self._read = b"".join(parts).split(b"\n", 1)
-        return json.loads(line)
+        message: dict[str, Any] = json.loads(line)
+        return message
 
     def result(self) -> Any:
         """Of the next answer, a tool's."""
         return self.read()["result"]["structuredContent"]["result"]
+
+    def stderr(self) -> bytes:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
 
     def close(self) -> list[dict[str, Any]]:
         """Closes the relay's stdin; what it still said before it ended by itself."""
@@ -85,17 +93,17 @@ class Stage:
     """One vault, and the processes around it."""
 
     def __init__(self, home: Path, runtime: Path) -> None:
+        self.settings = settings.load({"SUNAIVA_HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)})
         self.home = home
-        self.runtime = runtime
-        self.settings = Settings(
-            home=home, key_folder=home / "keys", runtime_folder=runtime, model_cache=home / "models"
-        )
-        home.mkdir()
+        self.runtime = self.settings.runtime_folder
+        self.home.mkdir()
+        self.runtime.mkdir(mode=0o700, exist_ok=True)
+        self._session = runtime
         self._gates: dict[str, int] = {}
         self._started: list[subprocess.Popen[bytes]] = []
 
     def command(self, role: str = "agent", version: str = "1.0.0", option: str = "") -> list[str]:
-        place = [str(self.home), str(self.runtime)]
+        place = [str(self.home), str(self._session)]
         product = [sys.executable, "-P", str(STAND_IN), "agent", *place, version, option]
         if role == "mcp":
             return [sys.executable, "-P", str(RELAY), str(self.home), version, *product]
@@ -127,8 +135,17 @@ class Stage:
         assert info is not None
         return info
 
+    def agents_end(self, pid: int) -> int:
+        """The exit code of an agent that a terminal of this test started."""
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
     def kill_agent(self) -> None:
         os.kill(self.agent().pid, signal.SIGKILL)
+
+    def url(self) -> str:
+        url = self.agent().url
+        assert url is not None
+        return url
 
     def notes(self) -> list[str]:
         path = self.home / "notes.jsonl"

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from mcp_server import agent
 from mcp_server.http import Address
-from mcp_server.settings import Settings
+from mcp_server.settings import load
 from mcp_server.terminal import CallContext
 from shared.errors import ForbiddenError, NotFoundError, SunaivaError
 
@@ -81,8 +81,8 @@ class Product:
         return {"by": context.client}
 
     def refuse(self, context: CallContext, args: dict[str, Any]) -> Generator[Any, None, Any]:
+        yield "looking"
         raise NotFoundError("There is no such memory.")
-        yield
 
     def fail(self, context: CallContext, args: dict[str, Any]) -> Generator[Any, None, Any]:
         yield "about to fail"
@@ -109,15 +109,16 @@ class Product:
 
 def main(role: str, home: Path, runtime: Path, version: str, option: str) -> int:
     product = Product(home, version, option)
-    settings = Settings(
-        home=home, key_folder=home / "keys", runtime_folder=runtime, model_cache=home / "models"
-    )
+    settings = load({"SUNAIVA_HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)})
     http = Address(port=0) if option == "http" else None
     idle = 0.2 if option == "idle" else None
+    drain = 0.1 if option == "hasty" else 10
     try:
         if role == "stdio":
             return agent.serve_stdio(product, settings)
-        return agent.serve(product, settings, http=http, idle_seconds=idle, version=version)
+        return agent.serve(
+            product, settings, http=http, idle_seconds=idle, drain_seconds=drain, version=version
+        )
     except SunaivaError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,6 +1,7 @@
 """Streamable HTTP: for this machine and the bearer of the token only."""
 
 import stat
+from typing import Any
 
 import anyio
 import httpx2
@@ -10,35 +11,34 @@ from mcp.client.streamable_http import streamable_http_client
 
 from mcp_server.http import Address, open_port
 from shared.errors import ForbiddenError, UnavailableError
+from tests.agent.conftest import Stage
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
 @pytest.fixture
-def served(stage):
-    stage.start("agent", option="http")
-    stage.terminal().close()
+def served(stage: Stage) -> Stage:
+    stage.terminal(option="http").close()
     return stage
 
 
-def bearer(stage):
+def bearer(stage: Stage) -> dict[str, str]:
     return {"authorization": f"Bearer {(stage.home / 'http.token').read_text().strip()}"}
 
 
-@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", "Basic abc"])
-def test_without_the_token_nothing_is_served(served, given):
-    answer = httpx2.post(served.agent().url, json=PING, headers=JSON | {"authorization": given})
-
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+def test_without_the_token_nothing_is_served(served: Stage) -> None:
+    for given in ("", "Bearer", "Bearer wrong", "Basic abc"):
+        headers = JSON | {"authorization": given}
+        answer = httpx2.post(served.url(), json=PING, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), given
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
-def test_real_client_with_the_token_works(served, mode):
-    async def session():
+def test_real_client_with_the_token_works(served: Stage, mode: Any) -> None:
+    async def session() -> Any:
         async with httpx2.AsyncClient(headers=bearer(served)) as http:
-            transport = streamable_http_client(served.agent().url, http_client=http)
+            transport = streamable_http_client(served.url(), http_client=http)
             async with Client(transport, mode=mode) as client:
                 return await client.call_tool("note", {"id": "over http"})
 
@@ -46,26 +46,26 @@ def test_real_client_with_the_token_works(served, mode):
 
 
 @pytest.mark.parametrize("header", ["host", "origin"])
-def test_page_that_rebinds_its_name_to_this_machine_is_refused(served, header):
+def test_page_that_rebinds_its_name_to_this_machine_is_refused(served: Stage, header: str) -> None:
     foreign = {"host": "evil.example", "origin": "http://evil.example"}[header]
     headers = JSON | bearer(served) | {header: foreign}
-    answer = httpx2.post(served.agent().url, json=PING, headers=headers)
+    answer = httpx2.post(served.url(), json=PING, headers=headers)
 
     assert answer.status_code in (403, 421)
 
 
-def test_token_is_for_the_person_only(served):
-    httpx2.post(served.agent().url, json=PING, headers=JSON)
+def test_token_is_for_the_person_only(served: Stage) -> None:
+    httpx2.post(served.url(), json=PING, headers=JSON)
 
     assert stat.S_IMODE((served.home / "http.token").stat().st_mode) == 0o600
 
 
-def test_other_hosts_than_this_machine_are_refused():
+def test_other_hosts_than_this_machine_are_refused() -> None:
     with pytest.raises(ForbiddenError, match="on this machine only"):
         open_port(Address(host="0.0.0.0", port=0))
 
 
-def test_taken_port_is_said():
+def test_taken_port_is_said() -> None:
     with open_port(Address(port=0)) as taken:
         taken.listen()
         port = taken.getsockname()[1]

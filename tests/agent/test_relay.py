@@ -3,9 +3,9 @@
 import json
 import os
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,12 +13,13 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from mcp_server import client
+from tests.agent.conftest import Stage
 
 
-def test_four_assistants_talk_to_one_agent_at_once(stage):
+def test_four_assistants_talk_to_one_agent_at_once(stage: Stage) -> None:
     assistants = [stage.assistant() for _ in range(4)]
 
-    def session(number):
+    def session(number: int) -> list[int]:
         assistant = assistants[number]
         assistant.introduce()
         for note in range(25):
@@ -35,7 +36,7 @@ def test_four_assistants_talk_to_one_agent_at_once(stage):
     assert stage.log().count("an agent already has this vault") == 0
 
 
-def test_agent_killed_between_requests_is_not_noticed(stage):
+def test_agent_killed_between_requests_is_not_noticed(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
     assistant.call("note", id="before")
@@ -48,7 +49,7 @@ def test_agent_killed_between_requests_is_not_noticed(stage):
     assert stage.notes() == ["before", "after"]
 
 
-def test_agent_killed_in_the_middle_of_requests_answers_each_once(stage):
+def test_agent_killed_in_the_middle_of_requests_answers_each_once(stage: Stage) -> None:
     stage.build_gates()
     assistant = stage.assistant()
     assistant.introduce()
@@ -64,7 +65,7 @@ def test_agent_killed_in_the_middle_of_requests_answers_each_once(stage):
     assert assistant.close() == []
 
 
-def test_request_that_kills_every_agent_gets_an_error_and_the_session_goes_on(stage):
+def test_request_that_kills_every_agent_gets_an_error_and_the_session_goes_on(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
     assistant.call("die")
@@ -76,7 +77,7 @@ def test_request_that_kills_every_agent_gets_an_error_and_the_session_goes_on(st
     assert assistant.result() == "still here"
 
 
-def test_question_of_a_dead_agent_is_withdrawn_and_its_answer_meets_nobody(stage):
+def test_question_of_a_dead_agent_is_withdrawn_and_its_answer_meets_nobody(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
     asked = assistant.call("ask", question="Forget this?")
@@ -96,7 +97,7 @@ def test_question_of_a_dead_agent_is_withdrawn_and_its_answer_meets_nobody(stage
     assert answer["result"]["structuredContent"] == {"result": "accept sure=True"}
 
 
-def test_older_agent_is_replaced(stage):
+def test_older_agent_is_replaced(stage: Stage) -> None:
     old = stage.assistant("1.9.0")
     old.introduce()
     new = stage.assistant("1.10.0")
@@ -108,7 +109,7 @@ def test_older_agent_is_replaced(stage):
     assert (stage.home / "closed").exists()
 
 
-def test_newer_agent_is_used_as_it_is(stage):
+def test_newer_agent_is_used_as_it_is(stage: Stage) -> None:
     stage.assistant("2.0.0").introduce()
     before = stage.agent()
 
@@ -116,7 +117,7 @@ def test_newer_agent_is_used_as_it_is(stage):
     assert stage.agent() == before
 
 
-def test_replaced_agent_first_answers_what_it_was_asked(stage):
+def test_replaced_agent_first_answers_what_it_was_asked(stage: Stage) -> None:
     stage.build_gates()
     old = stage.assistant("1.0.0")
     old.introduce()
@@ -133,7 +134,7 @@ def test_replaced_agent_first_answers_what_it_was_asked(stage):
     assert stage.notes() == ["gated"]
 
 
-def test_message_of_ten_megabytes_comes_back_whole(stage):
+def test_message_of_ten_megabytes_comes_back_whole(stage: Stage) -> None:
     text = "ä€𝄞\\n" * 1_500_000
     assistant = stage.assistant()
     assistant.introduce()
@@ -142,33 +143,29 @@ def test_message_of_ten_megabytes_comes_back_whole(stage):
     assert assistant.result() == text
 
 
-@pytest.mark.parametrize(
-    ("line", "code", "answered"),
-    [
-        pytest.param(b'{"jsonrpc": "2.0", "id": 1, "meth\n', -32700, None, id="cut"),
-        pytest.param(b"\xff\xfe\x00\n", -32700, None, id="not text"),
-        pytest.param(b"[" * 100_000 + b"\n", -32700, None, id="deep"),
-        pytest.param(
-            b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]\n', -32600, None, id="batch"
-        ),
-        pytest.param(b'{"jsonrpc": "2.0", "id": 7, "method": 5}\n', -32600, 7, id="method"),
-        pytest.param(
-            b'{"jsonrpc": "1.0", "id": "a", "method": "ping"}\n', -32600, "a", id="version"
-        ),
-    ],
-)
-def test_malformed_line_is_answered_and_the_session_goes_on(stage, line, code, answered):
+MALFORMED: dict[bytes, tuple[int, str | int | None]] = {
+    b'{"jsonrpc": "2.0", "id": 1, "meth\n': (-32700, None),
+    b"\xff\xfe\x00\n": (-32700, None),
+    b"[" * 100_000 + b"\n": (-32700, None),
+    b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]\n': (-32600, None),
+    b'{"jsonrpc": "2.0", "id": 7, "method": 5}\n': (-32600, 7),
+    b'{"jsonrpc": "1.0", "id": "a", "method": "ping"}\n': (-32600, "a"),
+}
+
+
+def test_malformed_lines_are_answered_and_the_session_goes_on(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
-    assistant.write(line)
+    for line, (code, answered) in MALFORMED.items():
+        assistant.write(line)
+        answer = assistant.read()
+        assert (answer["error"]["code"], answer["id"]) == (code, answered), line[:60]
 
-    answer = assistant.read()
-    assert (answer["error"]["code"], answer["id"]) == (code, answered)
     assistant.call("echo", text="still here")
     assert assistant.result() == "still here"
 
 
-def test_invalid_utf8_inside_a_text_is_replaced(stage):
+def test_invalid_utf8_inside_a_text_is_replaced(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
     call = b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"echo","arguments":{"text":"a\xffb"}}}\n'
@@ -177,7 +174,7 @@ def test_invalid_utf8_inside_a_text_is_replaced(stage):
     assert assistant.result() == "a\ufffdb"
 
 
-def test_closed_stdin_still_gets_its_answers(stage):
+def test_closed_stdin_still_gets_its_answers(stage: Stage) -> None:
     stage.build_gates()
     assistant = stage.assistant()
     assistant.introduce()
@@ -190,7 +187,7 @@ def test_closed_stdin_still_gets_its_answers(stage):
     assert sorted(answer["id"] for answer in said.result()) == asked
 
 
-def test_agent_killed_after_stdin_closed_still_answers(stage):
+def test_agent_killed_after_stdin_closed_still_answers(stage: Stage) -> None:
     stage.build_gates()
     assistant = stage.assistant()
     assistant.introduce()
@@ -205,41 +202,42 @@ def test_agent_killed_after_stdin_closed_still_answers(stage):
     assert [answer["id"] for answer in said.result()] == [asked]
 
 
-def test_last_line_without_its_end_is_heard(stage):
+def test_last_line_without_its_end_is_heard(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode())
 
     assert assistant.close() == [{"jsonrpc": "2.0", "id": 1, "result": {}}]
 
 
-def test_assistant_that_says_nothing_starts_no_agent(stage):
+def test_assistant_that_says_nothing_starts_no_agent(stage: Stage) -> None:
     assert stage.assistant().close() == []
     assert not (stage.home / "agent.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_relay_ends_at_a_signal_and_the_agent_stays(stage, number):
+def test_relay_ends_at_a_signal_and_the_agent_stays(stage: Stage, number: signal.Signals) -> None:
     assistant = stage.assistant()
     assistant.introduce()
     before = stage.agent()
     assistant.process.send_signal(number)
 
     assert assistant.process.wait(30) == (0 if number == signal.SIGTERM else 130)
-    assert assistant.process.stderr.read() == b""
+    assert assistant.stderr() == b""
     assert stage.agent() == before
 
 
-def test_relay_ends_when_nobody_reads_it_any_more(stage):
+def test_relay_ends_when_nobody_reads_it_any_more(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
+    assert assistant.process.stdout is not None
     assistant.process.stdout.close()
     assistant.call("echo", text="to nobody")
 
     assert assistant.process.wait(30) == 0
-    assert assistant.process.stderr.read() == b""
+    assert assistant.stderr() == b""
 
 
-def test_agent_outlives_the_terminal_session_of_the_window_that_started_it(stage):
+def test_agent_outlives_the_terminal_session_of_the_window_that_started_it(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
 
@@ -249,7 +247,7 @@ def test_agent_outlives_the_terminal_session_of_the_window_that_started_it(stage
     assert Path(f"/proc/{pid}/fd/0").readlink() == Path("/dev/null")
 
 
-def test_why_the_agent_cannot_start_is_said_on_each_request(stage):
+def test_why_the_agent_cannot_start_is_said_on_each_request(stage: Stage) -> None:
     (stage.home / "agent.lock").mkdir()
     assistant = stage.assistant()
     for _ in range(2):
@@ -261,7 +259,7 @@ def test_why_the_agent_cannot_start_is_said_on_each_request(stage):
     assert assistant.read()["result"] == {}
 
 
-def test_vault_that_cannot_be_opened_is_said_and_opened_later(stage):
+def test_vault_that_cannot_be_opened_is_said_and_opened_later(stage: Stage) -> None:
     locked = stage.assistant(option="locked")
     locked.send("initialize", {})
 
@@ -270,7 +268,7 @@ def test_vault_that_cannot_be_opened_is_said_and_opened_later(stage):
     assert stage.assistant().introduce()["result"]["serverInfo"]["name"] == "stand-in"
 
 
-def test_agent_that_dies_while_it_starts_is_not_started_forever(stage):
+def test_agent_that_dies_while_it_starts_is_not_started_forever(stage: Stage) -> None:
     assistant = stage.assistant(option="dies")
     assistant.send("ping")
 
@@ -278,11 +276,11 @@ def test_agent_that_dies_while_it_starts_is_not_started_forever(stage):
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
-def test_real_client_of_either_era_survives_the_agent(stage, mode):
+def test_real_client_of_either_era_survives_the_agent(stage: Stage, mode: Any) -> None:
     role, *arguments = stage.command("mcp")
     server = StdioServerParameters(command=role, args=arguments)
 
-    async def session():
+    async def session() -> Any:
         async with Client(server, mode=mode) as assistant:
             await assistant.call_tool("note", {"id": "before"})
             stage.kill_agent()
@@ -293,10 +291,10 @@ def test_real_client_of_either_era_survives_the_agent(stage, mode):
     assert stage.notes() == ["before", "after"]
 
 
-def test_relay_is_small(stage):
+def test_relay_is_small(stage: Stage) -> None:
     assistant = stage.assistant()
     assistant.introduce()
     status = Path(f"/proc/{assistant.process.pid}/status").read_text()
     resident_kb = int(status.split("VmRSS:")[1].split()[0])
 
-    assert resident_kb <= 15_000 if sys.version_info[:2] == (3, 11) else resident_kb <= 20_000
+    assert resident_kb <= 15_000

@@ -1,6 +1,8 @@
-"""What a relay knows of a conversation, against every order of requests, answers and deaths."""
+"""What a relay knows of a session, against every order of requests, answers and deaths."""
 
 import json
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,11 +11,17 @@ from hypothesis import strategies as st
 from mcp_server.retelling import KEPT_BYTES_MAX, Retelling
 
 
-def line(**message):
+def line(**message: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", **message}).encode()
 
 
-def ids(lines):
+def told(line: bytes | None) -> dict[str, Any]:
+    assert line is not None
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+def ids(lines: list[bytes]) -> list[int]:
     return [json.loads(each)["id"] for each in lines]
 
 
@@ -23,7 +31,7 @@ STEPS = st.lists(st.sampled_from(["ask", "answer", "cancel", "die", "give up"]),
 
 
 @given(STEPS, st.randoms(use_true_random=False))
-def test_every_request_is_answered_once_or_cancelled(steps, random):
+def test_every_request_is_answered_once_or_cancelled(steps: list[str], random: Random) -> None:
     """Requests an agent has not answered when it dies are exactly those the next one hears."""
     retelling, at_agent, asked, cancelled, answered = Retelling(), [], 0, [], []
     for step in steps:
@@ -40,7 +48,7 @@ def test_every_request_is_answered_once_or_cancelled(steps, random):
         elif at_agent:
             chosen = at_agent.pop(random.randrange(len(at_agent)))
             if step == "answer":
-                answered += ids([retelling.from_agent(line(id=chosen, result={}))])
+                answered.append(told(retelling.from_agent(line(id=chosen, result={})))["id"])
             else:
                 retelling.from_assistant(
                     line(method="notifications/cancelled", params={"requestId": chosen})
@@ -51,7 +59,7 @@ def test_every_request_is_answered_once_or_cancelled(steps, random):
     assert retelling.open == bool(at_agent)
 
 
-def test_next_agent_is_introduced_silently():
+def test_next_agent_is_introduced_silently() -> None:
     retelling = Retelling()
     retelling.from_assistant(INITIALIZE)
     retelling.from_agent(line(id="hello", result={}))
@@ -64,7 +72,7 @@ def test_next_agent_is_introduced_silently():
     assert retelling.from_agent(line(id=json.loads(introduction)["id"], result={})) is None
 
 
-def test_introduction_that_was_not_answered_is_repeated_as_it_was():
+def test_introduction_that_was_not_answered_is_repeated_as_it_was() -> None:
     retelling = Retelling()
     retelling.from_assistant(INITIALIZE)
 
@@ -72,33 +80,31 @@ def test_introduction_that_was_not_answered_is_repeated_as_it_was():
     assert retelling.from_agent(line(id="hello", result={})) == line(id="hello", result={})
 
 
-def test_answer_to_a_question_finds_the_agent_that_asked_and_no_other():
+def test_answer_to_a_question_finds_the_agent_that_asked_and_no_other() -> None:
     retelling = Retelling()
     retelling.retell()
-    first = json.loads(retelling.from_agent(line(id=1, method="elicitation/create")))
+    first = told(retelling.from_agent(line(id=1, method="elicitation/create")))
     gone = retelling.agent_gone()
     retelling.retell()
-    second = json.loads(retelling.from_agent(line(id=1, method="elicitation/create")))
+    second = told(retelling.from_agent(line(id=1, method="elicitation/create")))
 
     assert [json.loads(each)["params"]["requestId"] for each in gone] == [first["id"]]
     assert retelling.from_assistant(line(id=first["id"], result={"action": "accept"})) is None
-    answer = json.loads(
-        retelling.from_assistant(line(id=second["id"], result={"action": "decline"}))
-    )
+    answer = told(retelling.from_assistant(line(id=second["id"], result={"action": "decline"})))
     assert (answer["id"], answer["result"]) == (1, {"action": "decline"})
     assert retelling.from_assistant(line(id=second["id"], result={"action": "accept"})) is None
 
 
-def test_agent_that_withdraws_its_question_names_it_as_the_assistant_knows_it():
+def test_agent_that_withdraws_its_question_names_it_as_the_assistant_knows_it() -> None:
     retelling = Retelling()
-    question = json.loads(retelling.from_agent(line(id=1, method="elicitation/create")))
+    question = told(retelling.from_agent(line(id=1, method="elicitation/create")))
     withdrawn = line(method="notifications/cancelled", params={"requestId": 1})
 
-    assert json.loads(retelling.from_agent(withdrawn))["params"]["requestId"] == question["id"]
+    assert told(retelling.from_agent(withdrawn))["params"]["requestId"] == question["id"]
     assert retelling.from_agent(withdrawn) == withdrawn
 
 
-def test_endless_request_is_repeated_and_not_awaited():
+def test_endless_request_is_repeated_and_not_awaited() -> None:
     retelling = Retelling()
     listen = line(id=1, method="subscriptions/listen")
     retelling.from_assistant(listen)
@@ -107,7 +113,7 @@ def test_endless_request_is_repeated_and_not_awaited():
     assert retelling.retell() == [listen]
 
 
-def test_request_too_large_to_keep_is_said_to_be_lost():
+def test_request_too_large_to_keep_is_said_to_be_lost() -> None:
     retelling = Retelling()
     small = line(id=1, method="tools/call")
     retelling.from_assistant(small)
@@ -131,7 +137,7 @@ def test_request_too_large_to_keep_is_said_to_be_lost():
         b'{"id": [1], "method": "x"}',
     ],
 )
-def test_what_is_no_request_is_left_to_the_agent(odd):
+def test_what_is_no_request_is_left_to_the_agent(odd: bytes) -> None:
     retelling = Retelling()
 
     assert retelling.from_assistant(odd) == odd

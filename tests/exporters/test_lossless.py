@@ -150,3 +150,22 @@ def test_a_broken_line_is_a_problem_and_the_others_come_in(
     assert isinstance(problem, Problem)
     assert problem.where == "memories.jsonl, line 3"
     assert "not valid UTF-8" in problem.why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [(" \n", "empty"), ("ü" * 600_000, "longer than")], ids=["empty", "long"]
+)
+def test_a_memory_that_no_vault_can_hold_is_a_problem(
+    text: str,
+    why: str,
+    tmp_path: Path,
+    memory: Callable[..., Memory],
+    export: Callable[..., ExportReport],
+    read: Callable[..., list[Item]],
+) -> None:
+    path = tmp_path / "memories.jsonl"
+    export([memory(1, text), memory(2)], path, "jsonl")
+    problem, two = read(path)
+    assert two == memory(2)
+    assert isinstance(problem, Problem)
+    assert why in problem.why

@@ -68,11 +68,23 @@ def test_what_belongs_to_no_conversation_is_a_file_a_day(
 def test_names_that_differ_only_in_case_or_forbidden_characters_stay_apart(
     tmp_path: Path, memory: Callable[..., Memory], export: Callable[..., ExportReport]
 ) -> None:
-    names = ["Tea", "tea", "a/b", "a:b", "..", "con", "CON", "ü" * 200, "👋" * 150, "x."]
-    vault = [memory(number, conversation=name) for number, name in enumerate(names)]
+    names = [
+        "2026-03-01",
+        "Tea",
+        "tea",
+        "a/b",
+        "a:b",
+        "..",
+        "con",
+        "CON",
+        "ü" * 200,
+        "👋" * 150,
+        "x.",
+    ]
+    vault = [memory(number, conversation=name) for number, name in enumerate([*names, None])]
     export(vault, tmp_path / "out", "markdown")
     files = {path.name.casefold() for path in (tmp_path / "out" / "personal").iterdir()}
-    assert len(files) == len(names)
+    assert len(files) == len(names) + 1
     assert all(len(name.encode()) <= 255 for name in files)
 
 
@@ -134,3 +146,17 @@ def _as_draft(entry: Memory) -> Draft:
         position=entry.position,
         archived=entry.archived,
     )
+
+
+def test_a_comment_changed_by_hand_is_a_problem_and_the_others_come_in(
+    tmp_path: Path, memory: Callable[..., Memory], export: Callable[..., ExportReport]
+) -> None:
+    out = tmp_path / "out"
+    export([memory(1, "One."), memory(2, "Two.")], out, "markdown")
+    (file,) = (out / "personal").iterdir()
+    file.write_text(file.read_text().replace('"kind":"fact"', '"kind":"opinion"', 1))
+    problem, two = importers.read(out, None, clock=lambda: from_ms(0))
+    assert isinstance(problem, importers.Problem)
+    assert "opinion" in problem.why
+    assert isinstance(two, Draft)
+    assert two.text == "Two."

@@ -66,112 +66,31 @@ def zipped(tmp_path: Path) -> Callable[[Files], Path]:
 @pytest.fixture
 def chatgpt_conversation() -> dict[str, Any]:
     """A question that was edited, an answer that was regenerated, a tool call, a picture and a voice message."""
-    return _chatgpt_conversation()
-
-
-def _node(
-    node_id: str, parent: str | None, children: list[str], message: dict[str, Any] | None
-) -> dict[str, Any]:
-    return {"id": node_id, "message": message, "parent": parent, "children": children}
-
-
-def _message(
-    message_id: str,
-    role: str,
-    parts: list[Any],
-    at: float | None,
-    *,
-    content_type: str = "text",
-    **more: Any,
-) -> dict[str, Any]:
-    return {
-        "id": message_id,
-        "author": {"role": role, "name": None, "metadata": {}},
-        "create_time": at,
-        "update_time": None,
-        "content": {"content_type": content_type, "parts": parts},
-        "status": "finished_successfully",
-        "end_turn": None,
-        "weight": 1.0,
-        "metadata": {},
-        "recipient": "all",
-        "channel": None,
-        **more,
-    }
-
-
-def _chatgpt_conversation() -> dict[str, Any]:
-    picture = {
-        "content_type": "image_asset_pointer",
-        "asset_pointer": "file-service://file-abc",
-        "size_bytes": 100,
-        "width": 10,
-        "height": 10,
-    }
-    heard = {
-        "content_type": "audio_transcription",
-        "text": "And the tram?",
-        "direction": "in",
-        "decoding_id": None,
-    }
+    picture = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://file-abc"}
+    heard = {"content_type": "audio_transcription", "text": "And the tram?", "direction": "in"}
     code = {"content_type": "code", "language": "python", "text": "print(1)"}
-    mapping = {
-        "root": _node("root", None, ["sys"], None),
-        "sys": _node("sys", "root", ["q1", "q1-edited"], _message("sys", "system", [""], None)),
-        "q1": _node("q1", "sys", ["a1"], _message("q1", "user", ["Plan a trip."], 1709280000.25)),
-        "a1": _node("a1", "q1", [], _message("a1", "assistant", ["To where?"], 1709280001.0)),
-        "q1-edited": _node(
-            "q1-edited",
-            "sys",
-            ["call"],
-            _message(
-                "q1-edited",
-                "user",
-                [picture, "Plan a trip to Lisbon."],
-                1709280060.5,
-                content_type="multimodal_text",
-            ),
-        ),
-        "call": _node(
+    hidden = {"is_visually_hidden_from_conversation": True}
+    mapping = _tree(
+        ("root", None, None),
+        ("sys", "root", _message("system", [""], None)),
+        ("q1", "sys", _message("user", ["Plan a trip."], 1709280000.25)),
+        ("a1", "q1", _message("assistant", ["To where?"], 1709280001.0)),
+        ("q1-edited", "sys", _message("user", [picture, "Plan a trip to Lisbon."], 1709280060.5)),
+        (
             "call",
             "q1-edited",
-            ["result"],
-            _message("call", "assistant", [], 1709280061.0, recipient="python", content=code),
+            _message("assistant", [], 1709280061.0, recipient="python", content=code),
         ),
-        "result": _node(
-            "result",
-            "call",
-            ["thoughts"],
-            _message("result", "tool", ["1"], 1709280062.0, content_type="execution_output"),
-        ),
-        "thoughts": _node(
+        ("result", "call", _message("tool", ["1"], 1709280062.0)),
+        (
             "thoughts",
             "result",
-            ["a2"],
-            _message("thoughts", "assistant", [], 1709280062.5, content_type="thoughts"),
+            _message("assistant", [], 1709280062.5, content={"content_type": "thoughts"}),
         ),
-        "a2": _node(
-            "a2", "thoughts", ["hidden"], _message("a2", "assistant", ["Take the tram."], None)
-        ),
-        "hidden": _node(
-            "hidden",
-            "a2",
-            ["q2"],
-            _message(
-                "hidden",
-                "user",
-                ["Original custom instructions"],
-                None,
-                metadata={"is_visually_hidden_from_conversation": True},
-            ),
-        ),
-        "q2": _node(
-            "q2",
-            "hidden",
-            [],
-            _message("q2", "user", [heard], 1709280120.0, content_type="multimodal_text"),
-        ),
-    }
+        ("a2", "thoughts", _message("assistant", ["Take the tram."], None)),
+        ("hidden", "a2", _message("user", ["My custom instructions"], None, metadata=hidden)),
+        ("q2", "hidden", _message("user", [heard], 1709280120.0)),
+    )
     return {
         "title": "Trip to Lisbon",
         "create_time": 1709280000.0,
@@ -179,12 +98,37 @@ def _chatgpt_conversation() -> dict[str, Any]:
         "mapping": mapping,
         "moderation_results": [],
         "current_node": "q2",
-        "plugin_ids": None,
         "conversation_id": "68c13686-4a3c-8329-940b-479ccb6a079f",
-        "conversation_template_id": None,
-        "gizmo_id": None,
         "is_archived": False,
         "id": "68c13686-4a3c-8329-940b-479ccb6a079f",
+    }
+
+
+def _tree(*nodes: tuple[str, str | None, dict[str, Any] | None]) -> dict[str, Any]:
+    return {
+        node_id: {
+            "id": node_id,
+            "message": message and {"id": node_id, **message},
+            "parent": parent,
+            "children": [child for child, its_parent, _ in nodes if its_parent == node_id],
+        }
+        for node_id, parent, message in nodes
+    }
+
+
+def _message(role: str, parts: list[Any], at: float | None, **more: Any) -> dict[str, Any]:
+    kind = "text" if all(isinstance(part, str) for part in parts) else "multimodal_text"
+    return {
+        "author": {"role": role, "name": None, "metadata": {}},
+        "create_time": at,
+        "update_time": None,
+        "content": {"content_type": kind, "parts": parts},
+        "status": "finished_successfully",
+        "weight": 1.0,
+        "metadata": {},
+        "recipient": "all",
+        "channel": None,
+        **more,
     }
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mcp_server.importers import Item, Problem
 from mcp_server.importers.chunks import CHUNK_CHARS_MAX, chunks
+from mcp_server.importers.markdown import NOTE_BYTES_MAX
 from mcp_server.model import Draft
 
 Drafts = Callable[..., list[Draft]]
@@ -96,8 +97,9 @@ def test_the_same_words_twice_in_a_note_are_two_pieces(
         (b"---\ndate: 2026-13-45\n---\ntext", "not valid YAML"),
         (b"---\na: " + b"[" * 5_000 + b"\n---\ntext", "not valid YAML"),
         (b"binary \0 note", "NUL"),
+        (b"x" * (NOTE_BYTES_MAX + 1), "longer than"),
     ],
-    ids=["latin1", "yaml", "date", "deep", "nul"],
+    ids=["latin1", "yaml", "date", "deep", "nul", "long"],
 )
 def test_a_bad_note_is_a_problem_and_the_next_one_comes_in(
     content: bytes, why: str, folder: Callable[..., Path], read: Callable[..., list[Item]]

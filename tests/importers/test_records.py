@@ -1,5 +1,6 @@
 import io
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ objects = st.lists(st.dictionaries(st.text(max_size=8), values, max_size=4), max
 
 def split(raw: bytes, size: int, base: int) -> list[Any]:
     splitter = Splitter("x", base)
-    found = []
+    found: list[Any] = []
     for start in range(0, len(raw), size):
         found += splitter.feed(raw[start : start + size])
     return found + list(splitter.finish())
@@ -45,18 +46,14 @@ def test_objects_in_a_row_are_found_wherever_they_are_cut(written: list[Any], si
 def test_no_bytes_make_the_splitter_fail_in_an_unforeseen_way(
     raw: bytes, size: int, base: int
 ) -> None:
-    try:
+    with suppress(CorruptError):
         split(raw, size, base)
-    except CorruptError as error:
-        assert "in the middle of a record" in str(error)
 
 
 @given(st.lists(st.sampled_from([*'[]{}",:\\ 1a', "\n"])).map("".join))
 def test_nothing_that_almost_is_json_makes_a_reader_fail_in_an_unforeseen_way(text: str) -> None:
-    try:
+    with suppress(CorruptError):
         list(records(io.BufferedReader(io.BytesIO(b"[" + text.encode())), "x"))
-    except CorruptError as error:
-        assert "in the middle of a record" in str(error)
 
 
 def test_a_long_string_across_many_chunks_is_found() -> None:
@@ -73,7 +70,12 @@ def test_only_records_deeper_than_the_limit_are_problems(depth: int) -> None:
 
 
 def test_a_broken_line_does_not_harm_the_next() -> None:
-    raw = b'{"a": 1}\n{"b": "}\n\n\xff\n{"c": 3}\n'
+    deep = b'{"d":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    raw = b'{"a": 1}\n{"b": "}\n\n\xff\n' + deep + b'\n{"c": 3}\n'
     found = list(lines(io.BufferedReader(io.BytesIO(raw)), "x"))
     assert [found[0], found[-1]] == [{"a": 1}, {"c": 3}]
-    assert [each.where for each in found if isinstance(each, Problem)] == ["x, line 2", "x, line 4"]
+    assert [each.where for each in found if isinstance(each, Problem)] == [
+        "x, line 2",
+        "x, line 4",
+        "x, line 5",
+    ]

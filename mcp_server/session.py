@@ -1,4 +1,4 @@
-"""One assistant's messages, as the pair of streams the SDK serves.
+"""One assistant's session, as the pair of streams the SDK serves.
 
 The SDK cancels what is being worked on when its reading side ends, and drops lines it cannot parse. A client that
 closes its side still gets its answers here, every malformed line is answered, and no client can have unbounded work
@@ -46,7 +46,7 @@ def parse(line: bytes) -> SessionMessage | ValidationError:
         return error
 
 
-class Conversation:
+class Session:
     """Both the read and the write stream of `mcp`'s server, over a source of messages and a way to send one."""
 
     def __init__(

@@ -1,0 +1,117 @@
+"""Which vectors are nearest, at any size: an exact scan in memory, and Chroma's graph beside it for large vaults.
+
+The exact index has every vector and answers whenever the graph is not there, not complete, or being made anew. The graph
+is opened only above a size where a scan takes longer, or not at all, as the person's settings say. Forgetting empties the graph's
+folder at once, because Chroma itself never erases; it is then made anew from what is left.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server.index.chroma import Batch, ChromaIndex, CodesOf
+from mcp_server.index.vectors import ExactIndex, Rows, Scores
+from shared.errors import SunaivaError
+
+_log = logging.getLogger(__name__)
+
+# Up to here a scan takes some ten milliseconds on two cores; a graph of as many takes minutes to make and a second to load.
+GRAPH_FROM = 300_000
+_BATCH = 10_000
+
+OpenGraph = Callable[[int, CodesOf], ChromaIndex]
+"""Opens the graph for vectors of so many dimensions."""
+
+
+class Neighbours:
+    """A `VectorIndex` for one writer and many readers. Close it."""
+
+    def __init__(
+        self, dim: int, open_graph: OpenGraph | None, *, graph_from: int = GRAPH_FROM
+    ) -> None:
+        self._exact = ExactIndex(dim)
+        self._dim = dim
+        self._open_graph = open_graph
+        self._graph_from = graph_from
+        self._graph: ChromaIndex | None = None
+        self._ready = False
+        self._making = threading.Thread(target=self._make, name="graph", daemon=True)
+        self._due = threading.Event()
+        self._interrupted = threading.Event()
+        self._closing = False
+
+    def settle(self) -> None:
+        """Call when vectors were loaded or added: from the size where a graph pays, one is opened, and completed."""
+        if self._open_graph is None or len(self._exact) < self._graph_from or self._ready:
+            return
+        if not self._making.is_alive():
+            self._making.start()
+        self._due.set()
+
+    def add(self, rows: Rows, codes: NDArray[np.int8], scales: Scores) -> None:
+        self._exact.add(rows, codes, scales)
+        if self._graph is not None:
+            self._graph.add(rows, codes, scales)
+
+    def remove(self, rows: Rows) -> None:
+        """Forget vectors, in memory and on the disk."""
+        self._exact.remove(rows)
+        if self._graph is not None:
+            self._ready = False
+            self._interrupted.set()  # whoever forgets does not wait until a large graph is complete
+            self._graph.remove(rows)
+            self._graph.rebuild(())
+            self._due.set()
+
+    def search(
+        self, query: Scores, k: int, allowed: NDArray[np.bool_] | None
+    ) -> tuple[Rows, Scores]:
+        graph = self._graph if self._ready else None
+        return (graph or self._exact).search(query, k, allowed)
+
+    def cosines(self, query: Scores, rows: Rows) -> Scores:
+        return self._exact.cosines(query, rows)
+
+    def uses_graph(self) -> bool:
+        return self._ready
+
+    def __len__(self) -> int:
+        return len(self._exact)
+
+    def close(self) -> None:
+        self._closing = True
+        self._interrupted.set()
+        self._due.set()
+        if self._making.is_alive():
+            self._making.join()
+        if self._graph is not None:
+            self._graph.close()
+
+    def _make(self) -> None:
+        assert self._open_graph is not None
+        try:
+            self._graph = self._open_graph(self._dim, self._exact.codes_of)
+            while not self._closing:
+                self._due.clear()
+                self._interrupted.clear()
+                if len(self._graph) != len(self._exact) or self._graph.holds_removed():
+                    self._graph.rebuild(self._batches())
+                self._ready = not self._graph.holds_removed() and len(self._graph) == len(
+                    self._exact
+                )
+                if self._ready or self._closing:
+                    self._due.wait()
+        except SunaivaError as error:
+            # Nothing is lost but speed: the exact index goes on.
+            _log.warning("searching without a graph: %s", error)
+            self._graph = None
+
+    def _batches(self) -> Iterator[Batch]:
+        rows = self._exact.rows()
+        for start in range(0, len(rows), _BATCH):
+            if self._interrupted.is_set():
+                return
+            yield self._exact.codes_of(rows[start : start + _BATCH])

@@ -1,0 +1,147 @@
+"""What tests of the device start from: a vault in a folder of its own, a clock that they set, memories and drafts."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mcp_server.device import Device, keys_from, open_device
+from mcp_server.index.embedder import Embedder
+from mcp_server.memory import Stored, remember
+from mcp_server.model import Draft, Memory, Source
+from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault
+from shared.ids import IdFactory, MemoryId
+from tests.fakes import HashEmbedder
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+ROOT = bytes(range(32))
+KEY = keys_from(ROOT).database
+USER = Source(trust="said_by_user")
+PATIENCE_SECONDS = 60.0
+
+
+class SetClock:
+    """Stands still until it is set."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def passes(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+class Gate:
+    """A model that is not there before the test lets it in."""
+
+    def __init__(self, embedder: Embedder | None = None) -> None:
+        self._opened = threading.Event()
+        self._embedder = embedder or HashEmbedder()
+
+    def __call__(self) -> Embedder:
+        assert self._opened.wait(PATIENCE_SECONDS)
+        return self._embedder
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread does."""
+    tick = threading.Event()
+    for _ in range(int(PATIENCE_SECONDS / 0.005)):
+        if condition():
+            return
+        tick.wait(0.005)
+    raise AssertionError("it did not happen in time")
+
+
+def embedded(device: Device) -> None:
+    """Wait until everything stored is searchable by meaning."""
+    until(lambda: device.index.state().meaning and device.index.state().waiting == 0)
+
+
+def make_home(home: Path, root: bytes = ROOT) -> Path:
+    create_vault(home / DATABASE_NAME, keys_from(root).database)
+    return home
+
+
+@contextmanager
+def opened(
+    home: Path,
+    *,
+    root: bytes = ROOT,
+    clock: SetClock | None = None,
+    model: Callable[[], Embedder] = HashEmbedder,
+    ready: bool = True,
+) -> Iterator[Device]:
+    """The device of this folder, its vault made if there is none; `ready` waits for the model."""
+    if not (home / DATABASE_NAME).exists():
+        make_home(home, root)
+    device = open_device(home, root, clock=clock or SetClock(), open_embedder=model)
+    try:
+        if ready:
+            embedded(device)
+        yield device
+    finally:
+        device.close()
+
+
+@contextmanager
+def vault_at(path: Path, key: bytes = KEY) -> Iterator[OpenVault]:
+    """An open vault file, made if there is none."""
+    if not path.exists():
+        create_vault(path, key)
+    vault = open_vault(path, key)
+    try:
+        yield vault
+    finally:
+        vault.close()
+
+
+def draft(text: str, **fields: Any) -> Draft:
+    return Draft(**{"text": text, "source": USER} | fields)
+
+
+def tell(device: Device, *drafts: Draft | str) -> list[Stored]:
+    """Remember, as one call of one client."""
+    given = [each if isinstance(each, Draft) else draft(each) for each in drafts]
+    return remember(device, given, client="test")
+
+
+_ids = IdFactory(SetClock())
+
+
+def memory(text: str, **fields: Any) -> Memory:
+    """A memory that is in no vault yet."""
+    usual: dict[str, Any] = {
+        "id": _ids.memory_id(),
+        "text": text,
+        "source": USER,
+        "kind": "note",
+        "space": "personal",
+        "tags": (),
+        "links": (),
+        "occurred_at": None,
+        "valid_from": None,
+        "valid_to": None,
+        "speaker": None,
+        "conversation": None,
+        "position": None,
+        "importance": 0.5,
+        "pinned": False,
+        "archived": False,
+        "superseded_by": None,
+        "version": 1,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return Memory(**usual | fields)
+
+
+def new_id() -> MemoryId:
+    return _ids.memory_id()

@@ -1,0 +1,63 @@
+"""What a new memory has to do with an old one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server.noticing import RELATED_COSINE_MIN, SAME_COSINE_MIN, Relation, relation
+
+PAIRS: dict[str, tuple[str, str, float, Relation | None]] = {
+    "the same words": ("Ann likes tea", "Ann likes tea", 0.0, "near_duplicate"),
+    "the same words in capitals": ("ANN likes TEA", "Ann likes tea.", 0.0, "near_duplicate"),
+    "a paraphrase": ("the car broke down", "our vehicle stopped working", 0.95, "near_duplicate"),
+    "just below": ("the car broke down", "our vehicle stopped working", 0.91, None),
+    "nothing in common": ("the car broke down", "tea is green", 0.1, None),
+    "related": ("the car broke down", "we bought the car", 0.7, None),
+    "another number": ("The rent is 900 a month", "The rent is 850 a month", 0.9, "may_contradict"),
+    "another time": ("standup at 9:30", "standup at 10:00", 0.9, "may_contradict"),
+    "one number shared": ("2 cats since 2019", "3 cats since 2019", 0.95, "near_duplicate"),
+    "a number on one side": ("two cats and 1 dog", "two cats and a dog", 0.95, "near_duplicate"),
+    "the other way round": ("I eat meat", "I never eat meat", 0.9, "may_contradict"),
+    "a curly apostrophe": ("I don’t eat meat", "I do eat meat", 0.9, "may_contradict"),
+    "both negated": ("I never eat meat", "I don't eat meat", 0.93, "near_duplicate"),
+    "another ending": ("Ann lives in Rome", "Ann lives in Oslo", 0.8, "may_contradict"),
+    "a longer ending": ("Ann lives in Rome", "Ann lives in Rome, Italy", 0.93, "near_duplicate"),
+    "of somebody else": ("Bob lives in Rome", "Ann lives in Oslo", 0.8, None),
+    "no cosine, half the words": ("Ann lives in Rome", "Ann lives in Oslo", 0.0, "may_contradict"),
+    "unrelated numbers": ("the rent is 900", "flight 123 to Oslo", 0.1, None),
+    "empty": ("", "", 0.0, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("new", "old", "cosine", "expected"), PAIRS.values(), ids=PAIRS)
+def test_two_statements_stand_as_a_person_would_say(
+    new: str, old: str, cosine: float, expected: Relation | None
+) -> None:
+    assert relation(new, old, cosine) == expected
+
+
+said = st.text(max_size=80) | st.lists(
+    st.sampled_from("Ann Bob is not lives in never don't likes 3 4 tea Rome .".split()), max_size=8
+).map(" ".join)
+
+
+@given(said, said, st.floats(-1, 1))
+def test_it_does_not_matter_which_was_first(one: str, two: str, cosine: float) -> None:
+    assert relation(one, two, cosine) == relation(two, one, cosine)
+
+
+@given(said, said, st.floats(-1, RELATED_COSINE_MIN, exclude_max=True))
+def test_a_closer_meaning_never_undoes_a_relation(one: str, two: str, cosine: float) -> None:
+    before, after = relation(one, two, cosine), relation(one, two, SAME_COSINE_MIN)
+    assert after is not None
+    assert before in (None, after)
+
+
+@given(said.filter(lambda text: any(each.isalnum() for each in text)))
+def test_the_same_again_is_the_same(text: str) -> None:
+    assert relation(text, text, 1.0) == "near_duplicate"
+    assert relation(text, text, 0.0) == "near_duplicate"
+
+
+def test_a_very_long_text_is_no_trouble() -> None:
+    assert relation("is " * 300_000, "was " * 300_000, 0.0) is None
