@@ -127,16 +127,15 @@ def _marked_texts(rng: random.Random, seed: int, count: int) -> Iterator[tuple[s
 
 
 def _own_pieces(said: list[str]) -> list[tuple[bytes, ...]]:
+    """Each text cut into pieces, its end among them, without those that another text has too."""
     whole = [text.encode() for text in said]
-    return [
-        tuple(
-            piece
-            for start in range(0, len(text) - _TEXT_PIECE_BYTES + 1, _TEXT_PIECE_BYTES)
-            if sum((piece := text[start : start + _TEXT_PIECE_BYTES]) in other for other in whole)
-            == 1
-        )
-        for text in whole
-    ]
+    size = _TEXT_PIECE_BYTES
+    own = []
+    for text in whole:
+        pieces = {text[start : start + size] for start in range(0, len(text) - size, size)}
+        pieces.add(text[-size:])
+        own.append(tuple(p for p in pieces if sum(p in other for other in whole) == 1))
+    return own
 
 
 async def _remember(client: Client, said: list[str]) -> list[str]:

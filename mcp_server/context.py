@@ -50,7 +50,11 @@ def gather(
         candidates["Preferences"] = _page(db, spaces, ("preference",))
         coming = Selection(spaces=spaces, since=now, until=now + timedelta(days=_COMING_DAYS))
         candidates["Coming up"] = sorted(
-            (row.memory for row in store.page(db, coming, before_row=None, limit=_SECTION_MAX)),
+            (
+                row.memory
+                for row in store.page(db, coming, before_row=None, limit=_SECTION_MAX)
+                if row.memory.occurred_at is not None  # or else it was only just stored
+            ),
             key=lambda memory: memory.occurred_at or now,
         )
         recent = Selection(

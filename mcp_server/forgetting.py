@@ -7,6 +7,7 @@ There is no trash and no undo; a backup made before still holds what it held, an
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
@@ -21,6 +22,9 @@ from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError
 from shared.ids import MemoryId
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 # A wrong `forget` of a whole space is the worst mistake an assistant can make; larger ones are the person's, in the terminal.
 PER_CALL_MAX = 1_000
@@ -169,10 +173,12 @@ def verify(device: Device, wanted: Traces) -> Evidence:
         for path in device.vault.path.parent.rglob("*")
         if path.is_file() and not path.name.startswith(device.vault.path.name)
     ]
+    outside: set[bytes] = set()
     for path in others:
-        found |= pages.occurrences(_overlapping(path), wanted.pieces)
-    left = {wanted.pieces[piece] for piece in found}
+        outside |= pages.occurrences(_overlapping(path), wanted.pieces)
     with device.vault.reading() as db:
+        found = {piece for piece in found if not _others_say(db, piece)}
+        left = {wanted.pieces[piece] for piece in found | outside}
         left |= {f"the word {word!r}" for word in wanted.words if lexical.has(db, word)}
     return Evidence(
         pages=looked_at,
@@ -181,6 +187,14 @@ def verify(device: Device, wanted: Traces) -> Evidence:
         words=len(wanted.words),
         left=tuple(sorted(left)),
     )
+
+
+def _others_say(db: "Database", piece: bytes) -> bool:
+    """Whether a memory that is there has these bytes in its text: then they are its, not a leftover."""
+    found = db.execute(
+        "SELECT 1 FROM memories WHERE instr(CAST(text AS BLOB), ?) LIMIT 1", [piece]
+    ).fetchone()
+    return found is not None
 
 
 def _overlapping(path: Path) -> Iterator[bytes]:
@@ -196,9 +210,10 @@ def _pieces(memory: Memory) -> list[bytes]:
     text = memory.text.encode()
     if len(text) <= _NEEDLE_BYTES:
         return [text] if len(text) >= 8 else []  # shorter ones are found in anything
+    step = max(_NEEDLE_BYTES, len(text) // _PIECES_MAX)
     return [
         text[start : start + _NEEDLE_BYTES]
-        for start in range(0, len(text) - _NEEDLE_BYTES + 1, _NEEDLE_BYTES)
+        for start in range(0, len(text) - _NEEDLE_BYTES + 1, step)
     ]
 
 

@@ -21,6 +21,7 @@ Scores = NDArray[np.float32]
 # A date that is off by some days still is the date somebody meant.
 _NEAR_DATE_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
+_REASONS_MAX = 3
 _ASSISTANT_SAID = re.compile(
     r"\b(?:you|assistant|ai|claude|chatgpt|gemini) (?:\w+ )?(?:say|said|tell|told|suggest\w*|recommend\w*|propos\w*|"
     r"mention\w*|explain\w*|advis\w*|gave|give|provid\w*|list\w*|answer\w*|describ\w*)\b",
@@ -78,8 +79,8 @@ class Candidates(Struct, frozen=True):
 class Ranked(Struct, frozen=True):
     rows: Rows
     scores: Scores
-    reasons: list[str]
-    """For each row, the pieces of evidence that carried it, strongest first: `words+meaning`."""
+    evidence: Mapping[str, Scores]
+    """For each row, what each piece of evidence weighed."""
 
 
 def understand(text: str, speakers: Mapping[str, int]) -> Question:
@@ -101,7 +102,7 @@ def understand(text: str, speakers: Mapping[str, int]) -> Question:
 def score(question: Question, found: Candidates, assistant_code: int, weights: Weights) -> Ranked:
     """All eligible candidates, best first. `assistant_code` is the catalogue's code of said_by_assistant."""
     if not len(found.rows):
-        return Ranked(found.rows, found.words, [])
+        return Ranked(found.rows, found.words, {})
     best = float(found.words.max(initial=0.0))
     words = found.words / best if best > 0 else found.words
     meaning = np.maximum(found.meaning, 0)
@@ -136,7 +137,19 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
     total = (sum(evidence.values()) + prior).astype(np.float32)
     order = np.argsort(-total, kind="stable")
     order = order[found.eligible[order]]
-    return Ranked(found.rows[order], total[order], _reasons(evidence, order))
+    return Ranked(
+        found.rows[order],
+        total[order],
+        {name: weighed[order].astype(np.float32) for name, weighed in evidence.items()},
+    )
+
+
+def reason(ranked: Ranked, place: int) -> str:
+    """The pieces of evidence that carried the row at this place, strongest first: `words+meaning`."""
+    weighed = {name: float(values[place]) for name, values in ranked.evidence.items()}
+    strongest = sorted(weighed, key=lambda name: -weighed[name])[:_REASONS_MAX]
+    # A piece of evidence is a reason if it weighs at least half as much as the strongest.
+    return "+".join(name for name in strongest if weighed[name] >= 0.5 * weighed[strongest[0]] > 0)
 
 
 def _of_neighbour(values: Scores, neighbour: Rows) -> Scores:
@@ -186,18 +199,3 @@ def _date_evidence(question: Question, when_ms: NDArray[np.generic]) -> Scores:
             worth = 0.7 if days <= 31 else 0.2
         found = np.maximum(found, np.where(inside, np.float32(worth), np.float32(0)))
     return found
-
-
-def _reasons(evidence: Mapping[str, Scores], order: NDArray[np.int64]) -> list[str]:
-    names = list(evidence)
-    table = np.stack([evidence[name][order] for name in names])
-    said = []
-    for column in range(table.shape[1]):
-        parts = sorted(range(len(names)), key=lambda part: -table[part, column])
-        # A piece of evidence is a reason if it weighs at least half as much as the strongest.
-        said.append(
-            "+".join(
-                names[p] for p in parts[:3] if table[p, column] >= 0.5 * table[parts[0], column] > 0
-            )
-        )
-    return said

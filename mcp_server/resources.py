@@ -21,7 +21,11 @@ _PROFILE_TOKENS = 1_500
 
 def add_resources(server: MCPServer, open_device: OpenDevice) -> None:
     """Register every resource on the server."""
+    _add_overviews(server, open_device)
+    _add_contents(server, open_device)
 
+
+def _add_overviews(server: MCPServer, open_device: OpenDevice) -> None:
     @server.resource(
         "memory://profile", title="Profile", description="Preferences and what is pinned."
     )
@@ -65,6 +69,8 @@ def add_resources(server: MCPServer, open_device: OpenDevice) -> None:
                 if allowed is None or each.space in allowed
             )
 
+
+def _add_contents(server: MCPServer, open_device: OpenDevice) -> None:
     @server.resource("memory://{id}", title="Memory", description="One memory, whole.")
     def one(id: str) -> str:
         with _told():

@@ -219,7 +219,7 @@ def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
         for number, row in enumerate(rows.tolist())
         if row in memories and _passes(memories[row], wanted, asked, now)
     ]
-    return recall.Ranked(rows[kept], scores[kept], ["words"] * len(kept))
+    return recall.Ranked(rows[kept], scores[kept], {"words": scores[kept]})
 
 
 def _passes(memory: Memory, wanted: Filter, asked: Asked, now: datetime) -> bool:
@@ -297,7 +297,9 @@ def _fit(
         if found and spent > asked.max_tokens:
             return found, number
         found.append(
-            Found(memory, text, truncated, float(ranked.scores[number]), ranked.reasons[number])
+            Found(
+                memory, text, truncated, float(ranked.scores[number]), recall.reason(ranked, number)
+            )
         )
     return found, min(offset + asked.limit, len(ranked.rows))
 

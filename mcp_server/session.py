@@ -5,6 +5,7 @@ closes its side still gets its answers here, every malformed line is answered, a
 in progress. Nothing of a message is ever logged.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self, cast
@@ -38,10 +39,9 @@ Send = Callable[[SessionMessage], Awaitable[None]]
 
 
 def parse(line: bytes) -> SessionMessage | ValidationError:
-    """One line of the wire. Invalid UTF-8 is replaced, as the SDK's own stdio does."""
+    """One line of the wire. Broken text is refused, not replaced: what is stored must be what was said."""
     try:
-        text = line.decode("utf-8", "replace")
-        return SessionMessage(jsonrpc_message_adapter.validate_json(text, by_name=False))
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValidationError as error:
         return error
 
@@ -145,19 +145,37 @@ class Session:
 def _complaint(problem: Exception) -> JSONRPCError:
     """The answer to a line that is no message: with the request's id if the line had one, so nobody waits forever."""
     found = problem.errors(include_url=False) if isinstance(problem, ValidationError) else []
-    if any(each["type"] == "json_invalid" for each in found):
+    broken = next((each["input"] for each in found if each["type"] == "json_invalid"), None)
+    if broken is not None:
         error = ErrorData(
-            code=PARSE_ERROR, message="This line is not JSON: send one JSON-RPC message a line."
+            code=PARSE_ERROR,
+            message="This line is not JSON in UTF-8: send one JSON-RPC message a line, without lone surrogates.",
         )
-        return JSONRPCError(jsonrpc="2.0", id=None, error=error)
+        return JSONRPCError(jsonrpc="2.0", id=_id_of_request(_meant(broken)), error=error)
     error = ErrorData(code=INVALID_REQUEST, message="This is not a JSON-RPC 2.0 request.")
     return JSONRPCError(jsonrpc="2.0", id=_request_id(found), error=error)
 
 
 def _request_id(found: list[ErrorDetails]) -> RequestId | None:
+    return next(
+        (known for each in found if (known := _id_of_request(each["input"])) is not None), None
+    )
+
+
+def _id_of_request(whole: object) -> RequestId | None:
     """Of a request only: the id of a broken answer is one of ours, and would hit another request of the client."""
-    for each in found:
-        whole = each["input"]
-        if isinstance(whole, dict) and "method" in whole and type(whole.get("id")) in (str, int):
-            return cast("RequestId", whole["id"])
-    return None
+    if not isinstance(whole, dict) or "method" not in whole:
+        return None
+    said = whole.get("id")
+    # Text that was broken itself cannot be sent back.
+    known = type(said) is int or (isinstance(said, str) and said.isascii())
+    return cast("RequestId", said) if known else None
+
+
+def _meant(broken: bytes | str) -> object:
+    """What the line says if only its text is broken; Python reads more than JSON allows."""
+    text = broken if isinstance(broken, str) else broken.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -29,7 +29,8 @@ class HashEmbedder:
                     vectors[row, number % self.dim] += 1 if number >> 63 else -1
                 if vectors[row].any():
                     break
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
 
 def _stem(word: str) -> str:

@@ -69,7 +69,7 @@ def _needles(device: Device, text: str, speaker: str | None = None, stem: str = 
     assert vector @ rounded > 0.98
     unit = rounded / np.linalg.norm(rounded)
     return Needles(
-        text=[said[start : start + 20] for start in range(0, len(said) - 19, 10)],
+        text=[said[at : at + 20] for at in range(0, len(said) - 19, max(10, len(said) // 50))],
         int8=code[96:128].tobytes(),
         float32=[each.astype(np.float32)[96:104].tobytes() for each in (vector, rounded, unit)],
         stem=stem,

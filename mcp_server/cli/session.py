@@ -54,8 +54,8 @@ def ask_passphrase(prompt: str, *, twice: bool = False) -> str:
     """
     if not sys.stdin.isatty():
         raise ForbiddenError(
-            "This vault is protected by a passphrase and there is no terminal to ask for it. Set SUNAIVA_PASSPHRASE, "
-            "or run `sunaiva agent --background` in a terminal once."
+            "A passphrase is needed, and there is no terminal to type it in. Run this in a terminal. The vault's own passphrase "
+            "can also be given as SUNAIVA_PASSPHRASE."
         )
     typed = getpass.getpass(prompt)
     if twice and getpass.getpass("Once more: ") != typed:

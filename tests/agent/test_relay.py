@@ -165,13 +165,16 @@ def test_malformed_lines_are_answered_and_the_session_goes_on(stage: Stage) -> N
     assert assistant.result() == "still here"
 
 
-def test_invalid_utf8_inside_a_text_is_replaced(stage: Stage) -> None:
+@pytest.mark.parametrize("text", [b"a\xffb", rb"a\ud83db"], ids=["bytes", "lone surrogate"])
+def test_broken_text_is_refused_to_whoever_waits_for_the_answer(stage: Stage, text: bytes) -> None:
     assistant = stage.assistant()
     assistant.introduce()
-    call = b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"echo","arguments":{"text":"a\xffb"}}}\n'
-    assistant.write(call)
+    call = b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%s"}}}\n'
+    assistant.write(call % text)
 
-    assert assistant.result() == "a\ufffdb"
+    answer = assistant.read()
+    assert (answer["id"], answer["error"]["code"]) == (9, -32700)
+    assert "UTF-8" in answer["error"]["message"]
 
 
 def test_closed_stdin_still_gets_its_answers(stage: Stage) -> None:

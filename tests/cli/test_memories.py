@@ -177,7 +177,9 @@ def test_what_a_memory_holds_does_nothing_to_the_terminal(person: Person) -> Non
         ran = person.runs(*arguments)
         seen = ran.out + ran.err
         assert "kraken" in seen
-        assert [c for c in seen if (ord(c) < 0x20 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0] == []
+        assert [
+            c for c in seen if (ord(c) < 0x20 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0
+        ] == []
         assert "\u202e" not in seen
     assert person.has(stored)["text"] == hostile
 
@@ -186,4 +188,7 @@ def test_honest_text_of_every_script_is_shown_as_it_is(person: Person) -> None:
     text = "שלום עולם — مرحبا 👩‍👩‍👧 日本語 ñandú"
     person.stores(text)
     assert text in person.runs("recall", "ñandú").out
-    assert json.loads(person.runs("recall", "日本", "--json").out)["found"][0]["memory"]["text"] == text
+    assert (
+        json.loads(person.runs("recall", "日本", "--json").out)["found"][0]["memory"]["text"]
+        == text
+    )

@@ -82,7 +82,7 @@ def test_what_protects_the_vault_can_be_changed_without_a_new_root(owner: Person
     assert list(owner.device.config.rglob("*.key")) == []
     locked = owner.runs("show", stored, "--json")
     assert (locked.code, locked.json["error"]["code"]) == (1, "forbidden")
-    assert "Set SUNAIVA_PASSPHRASE" in locked.err
+    assert "given as SUNAIVA_PASSPHRASE" in locked.err
     wrong = owner.runs("show", stored, SUNAIVA_PASSPHRASE="wrong horse")
     assert wrong.code == 1
     assert "The passphrase is wrong" in wrong.err

@@ -28,4 +28,7 @@ def clustered() -> NDArray[np.float32]:
     random = np.random.default_rng(7)
     centres = random.normal(size=(200, 384))
     vectors = centres[random.integers(0, 200, 4_000)] + 0.8 * random.normal(size=(4_000, 384))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+        np.float32
+    )
+    return unit

@@ -44,7 +44,8 @@ class _Vault:
 
     def vector(self, row: int) -> NDArray[np.float32]:
         _, codes, scales = self._batch([row])
-        return dequantise(codes, scales)[0]
+        vector: NDArray[np.float32] = dequantise(codes, scales)[0]
+        return vector
 
     def _batch(self, rows: list[int]) -> Batch:
         return (
@@ -56,7 +57,10 @@ class _Vault:
 
 def _vectors(seed: int, count: int) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(count, _DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+        np.float32
+    )
+    return unit
 
 
 def _open(folder: Path, vault: _Vault, key: bytes = _KEY) -> ChromaIndex:

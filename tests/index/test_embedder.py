@@ -24,9 +24,12 @@ _TEXTS = (
 
 @pytest.fixture(params=["served", "stand-in", "stand-in, small"])
 def embedder(request: pytest.FixtureRequest, onnx: OnnxEmbedder) -> Embedder:
-    by_name = {"served": onnx, "stand-in": HashEmbedder(), "stand-in, small": HashEmbedder(16)}
-    chosen: Embedder = by_name[request.param]
-    return chosen
+    by_name: dict[str, Embedder] = {
+        "served": onnx,
+        "stand-in": HashEmbedder(),
+        "stand-in, small": HashEmbedder(16),
+    }
+    return by_name[request.param]
 
 
 def test_every_text_has_a_normalised_vector(embedder: Embedder) -> None:

@@ -12,7 +12,10 @@ _SEEDS = st.integers(0, 2**32 - 1)
 
 def _vectors(seed: int, count: int) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(count, _DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+        np.float32
+    )
+    return unit
 
 
 @given(_SEEDS)

@@ -24,7 +24,10 @@ _STEPS = st.lists(
 
 def _vectors(seed: int, count: int, dim: int = _DIM) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(count, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+        np.float32
+    )
+    return unit
 
 
 def _rows(*rows: int) -> NDArray[np.int64]:
@@ -55,12 +58,12 @@ def test_search_is_what_comparing_with_each_one_gives(
     if allowed is not None:
         expected = {row: c for row, c in expected.items() if row < len(allowed) and allowed[row]}
 
-    rows, cosines = index.search(query, k, None if allowed is None else np.array(allowed, np.bool_))
+    got, cosines = index.search(query, k, None if allowed is None else np.array(allowed, np.bool_))
 
     assert len(index) == len(model)
-    assert len(set(rows.tolist())) == len(rows) == min(k, len(expected))
+    assert len(set(got.tolist())) == len(got) == min(k, len(expected))
     assert np.allclose(cosines, sorted(expected.values(), reverse=True)[:k], atol=1e-5)
-    assert np.allclose(cosines, [expected[row] for row in rows.tolist()], atol=1e-5)
+    assert np.allclose(cosines, [expected[row] for row in got.tolist()], atol=1e-5)
     asked = np.arange(-2, 60)
     known = {row: float(vector @ query) for row, vector in model.items()}
     assert np.allclose(

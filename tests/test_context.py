@@ -1,0 +1,130 @@
+"""What is worth knowing now, in its sections and within its budget."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server import context, search
+from mcp_server.device import Device
+from mcp_server.memory import Changes, revise
+from mcp_server.vault import audit
+from shared.errors import InvalidError
+from tests.builders import NOON, SetClock, draft, opened, tell
+
+
+def gather(device: Device, **wanted: Any) -> dict[str, list[str]]:
+    asked = {"topic": None, "spaces": None, "max_tokens": 1_000, "client": "assistant"} | wanted
+    return {
+        section.title: [memory.text for memory in section.memories]
+        for section in context.gather(device, **asked)
+    }
+
+
+def test_an_empty_vault_has_nothing_to_say(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        assert gather(device) == {}
+        assert gather(device, topic="anything") == {}
+
+
+def test_every_memory_stands_in_the_first_section_that_fits(tmp_path: Path) -> None:
+    clock = SetClock()
+    with opened(tmp_path, clock=clock) as device:
+        tell(device, draft("an old decision", kind="decision"))
+        clock.passes(days=40)
+        tell(
+            device,
+            draft("answer in British English", kind="preference", pinned=True),
+            draft("likes tea", kind="preference"),
+            draft("dentist", kind="event", occurred_at=clock.now + timedelta(days=20)),
+            draft("flight", kind="event", occurred_at=clock.now + timedelta(days=2)),
+            draft("far away", kind="event", occurred_at=clock.now + timedelta(days=31)),
+            draft("we take SQLite", kind="decision"),
+            "just a note",
+        )
+        assert gather(device) == {
+            "Pinned": ["answer in British English"],
+            "Preferences": ["likes tea"],
+            "Coming up": ["flight", "dentist"],
+            "Recent decisions": ["we take SQLite"],
+            "Latest": ["just a note", "far away", "an old decision"],
+        }
+
+
+def test_a_topic_takes_the_place_of_the_latest(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, draft("likes tea", kind="preference"), "the harbour at dusk")
+        assert gather(device, topic="harbour") == {
+            "Preferences": ["likes tea"],
+            "On this topic": ["the harbour at dusk"],
+        }
+        with pytest.raises(InvalidError, match="empty"):
+            gather(device, topic=" ")
+
+
+def test_a_space_sees_only_its_own_however_many_others_are_newer(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, draft("mine", space="home", pinned=True))
+        tell(device, *(draft(f"other {n}", space="work", pinned=True) for n in range(30)))
+        assert gather(device, spaces=("home",)) == {"Pinned": ["mine"]}
+        assert gather(device, spaces=()) == {}
+        assert gather(device, spaces=("home",), topic="other") == {"Pinned": ["mine"]}
+
+
+def test_the_newest_pins_come_first(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, *(draft(f"pin {n}", pinned=True) for n in range(5)))
+        assert gather(device)["Pinned"] == [f"pin {n}" for n in (4, 3, 2, 1, 0)]
+
+
+def test_what_is_over_corrected_or_put_away_is_not_worth_knowing(tmp_path: Path) -> None:
+    clock = SetClock()
+    with opened(tmp_path, clock=clock) as device:
+        ending, wrong, away, _ = tell(
+            device,
+            draft("on holiday", kind="preference", valid_to=NOON + timedelta(days=1)),
+            draft("lives in Rome", kind="preference", pinned=True),
+            draft("likes tea", kind="preference"),
+            draft("likes rain", kind="preference"),
+        )
+        clock.passes(days=1)
+        revise(device, wrong.id, 1, Changes(text="lives in Oslo"), client="test")
+        revise(device, away.id, 1, Changes(archived=True), client="test")
+        assert gather(device) == {"Pinned": ["lives in Oslo"], "Preferences": ["likes rain"]}
+        assert ending.status == "stored"
+
+
+@pytest.mark.parametrize("max_tokens", [1, 20, 60, 200])
+def test_sections_together_stay_within_the_budget(tmp_path: Path, max_tokens: int) -> None:
+    with opened(tmp_path) as device:
+        tell(device, *(draft(f"pin {n} " + "x" * n, pinned=True) for n in range(0, 60, 3)))
+        tell(device, *(draft(f"tea {n} " + "x" * n, kind="preference") for n in range(0, 60, 3)))
+        sections = context.gather(
+            device, topic=None, spaces=None, max_tokens=max_tokens, client="test"
+        )
+        spent = sum(
+            search.tokens(context.shown(memory)) + 1
+            for section in sections
+            for memory in section.memories
+        )
+        assert spent <= max_tokens
+        shares = {section.title: section.memories for section in sections}
+        pinned = sum(search.tokens(context.shown(each)) + 1 for each in shares.get("Pinned", ()))
+        assert pinned <= max_tokens * 0.3
+
+
+def test_one_long_memory_does_not_hide_the_short_ones(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, draft("short", pinned=True), draft("x" * 10_000, pinned=True))
+        assert gather(device, max_tokens=200)["Pinned"] == ["short"]
+
+
+def test_what_was_told_is_in_the_access_log(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        stored = tell(device, draft("likes tea", kind="preference"), "a note")
+        gather(device)
+        with device.vault.reading() as db:
+            (line,) = audit.lines(db, before=None, limit=1)
+        assert (line.client, line.action, line.count) == ("assistant", "recall", 2)
+        assert set(line.memories) == {each.id for each in stored}

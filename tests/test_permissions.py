@@ -1,0 +1,128 @@
+"""Which client may read or write which space."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server import permissions
+from mcp_server.device import Device
+from mcp_server.permissions import Access
+from mcp_server.vault import audit
+from shared.errors import ForbiddenError
+from tests.builders import draft, opened, tell
+
+SPACES = ("home", "secret", "work")
+
+
+def readable(device: Device, client: str, asked: str | None = None) -> Any:
+    with device.vault.reading() as db:
+        found = permissions.readable(db, client, asked)
+    return None if found is None else sorted(found)
+
+
+def may_write(device: Device, client: str, space: str) -> bool:
+    with device.vault.reading() as db:
+        return allowed(lambda: permissions.check_write(db, client, space))
+
+
+def allowed(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except ForbiddenError:
+        return False
+    return True
+
+
+def fill(device: Device) -> None:
+    tell(device, *(draft(f"in {space}", space=space) for space in SPACES))
+
+
+def test_without_a_rule_everything_is_allowed(tmp_path: Path) -> None:
+    with opened(tmp_path, ready=False) as device:
+        fill(device)
+        assert readable(device, "cursor") is None
+        assert readable(device, "cursor", "home") == ["home"]
+        assert may_write(device, "cursor", "new")
+
+
+def test_a_rule_keeps_one_client_out_of_one_space(tmp_path: Path) -> None:
+    with opened(tmp_path, ready=False) as device:
+        fill(device)
+        permissions.permit(device, "cursor", "secret", "none")
+        permissions.permit(device, "cursor", "work", "read")
+        assert readable(device, "cursor") == ["home", "work"]
+        assert readable(device, "cursor", "work") == ["work"]
+        assert [may_write(device, "cursor", space) for space in SPACES] == [True, False, False]
+        with pytest.raises(ForbiddenError, match="sunaiva permit 'cursor' 'secret' write"):
+            readable(device, "cursor", "secret")
+        assert readable(device, "claude") is None
+        assert may_write(device, "claude", "secret")
+
+
+def test_a_rule_for_every_space_holds_where_there_is_no_other(tmp_path: Path) -> None:
+    with opened(tmp_path, ready=False) as device:
+        fill(device)
+        permissions.permit(device, "cursor", "*", "none")
+        with pytest.raises(ForbiddenError, match="anything"):
+            readable(device, "cursor")
+        permissions.permit(device, "cursor", "work", "write")
+        assert readable(device, "cursor") == ["work"]
+        assert not may_write(device, "cursor", "new")
+        assert may_write(device, "cursor", "work")
+
+
+def test_in_an_empty_vault_there_is_nothing_to_be_kept_from(tmp_path: Path) -> None:
+    with opened(tmp_path, ready=False) as device:
+        permissions.permit(device, "cursor", "*", "none")
+        assert readable(device, "cursor") == []
+
+
+def test_the_latest_rule_holds_and_each_is_in_the_access_log(tmp_path: Path) -> None:
+    with opened(tmp_path, ready=False) as device:
+        permissions.permit(device, "cursor", "home", "none")
+        permissions.permit(device, "cursor", "home", "read")
+        permissions.permit(device, "claude", "*", "write")
+        with device.vault.reading() as db:
+            assert permissions.rules(db) == [("claude", "*", "write"), ("cursor", "home", "read")]
+            lines = audit.lines(db, before=None, limit=10)
+        assert [(line.action, line.client) for line in lines] == [
+            ("permit", "claude"),
+            ("permit", "cursor"),
+            ("permit", "cursor"),
+        ]
+
+
+accesses: st.SearchStrategy[Access] = st.sampled_from(["none", "read", "write"])
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with opened(tmp_path_factory.mktemp("vault"), ready=False) as device:
+        fill(device)
+        yield device
+
+
+@given(st.dictionaries(st.sampled_from([*SPACES, "*"]), accesses))
+def test_reading_and_writing_follow_the_nearest_rule(
+    device: Device, rules: dict[str, Access]
+) -> None:
+    with device.vault.writing() as db:
+        db.execute("DELETE FROM permissions")
+        db.execute("INSERT INTO permissions VALUES ('somebody else', '*', 'none')")
+    for space, access in rules.items():
+        permissions.permit(device, "cursor", space, access)
+    granted = {space: rules.get(space, rules.get("*", "write")) for space in (*SPACES, "new")}
+    for space, access in granted.items():
+        assert may_write(device, "cursor", space) == (access == "write")
+        assert allowed(lambda asked=space: readable(device, "cursor", asked)) == (access != "none")
+    seen = [space for space in SPACES if granted[space] != "none"]
+    if not rules:
+        assert readable(device, "cursor") is None
+    elif seen:
+        assert readable(device, "cursor") == seen
+    else:
+        assert not allowed(lambda: readable(device, "cursor"))
