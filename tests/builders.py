@@ -104,7 +104,8 @@ def vault_at(path: Path, key: bytes = KEY) -> Iterator[OpenVault]:
 
 
 def draft(text: str, **fields: Any) -> Draft:
-    return Draft(**{"text": text, "source": USER} | fields)
+    given: dict[str, Any] = {"text": text, "source": USER} | fields
+    return Draft(**given)
 
 
 def tell(device: Device, *drafts: Draft | str) -> list[Stored]:

@@ -52,7 +52,7 @@ def candidates(*memories: dict[str, Any], beside: dict[int, list[int]] | None = 
 
 def order(found: Candidates, question: Question = ASKED, weights: Weights = WEIGHTS) -> list[int]:
     """The places of the candidates, best first."""
-    return (score(question, found, ASSISTANT, weights).rows - 10).tolist()
+    return [int(row) - 10 for row in score(question, found, ASSISTANT, weights).rows]
 
 
 def asked(**fields: Any) -> Question:
@@ -129,8 +129,8 @@ def test_what_was_not_asked_for_decides_nothing(
 
 @pytest.mark.parametrize("step", [-2, -1, 1, 2])
 def test_a_good_neighbour_lifts(step: int) -> None:
-    lone, lifted, good = {}, {}, {"words": 1, "meaning": 0.9}
-    found = candidates(lone, lifted, good, beside={step: [-1, 2, -1]})
+    good = {"words": 1, "meaning": 0.9}
+    found = candidates({}, {}, good, beside={step: [-1, 2, -1]})
     assert order(found) == [2, 1, 0]
 
 

@@ -12,7 +12,6 @@ import pytest
 import sqlcipher3.dbapi2 as driver
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from mcp_server.vault import store
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault
@@ -311,13 +310,13 @@ def test_a_killed_process_loses_nothing_it_acknowledged(path: Path, acknowledged
     for _ in range(acknowledged):
         last = child.stdout.readline()
     child.send_signal(signal.SIGKILL)
-    last = child.stdout.read().splitlines()[-1:] or [last]
+    (last,) = child.stdout.read().splitlines()[-1:] or [last]
     child.wait()
     child.stdout.close()
     with vault_at(path) as vault:
         there = [int(text.split()[0]) for text in texts(vault)]
-        assert there[: int(last[0]) + 1] == list(range(int(last[0]) + 1))
-        assert len(there) <= int(last[0]) + 2  # the one it had no time to acknowledge
+        assert there[: int(last) + 1] == list(range(int(last) + 1))
+        assert len(there) <= int(last) + 2  # the one it had no time to acknowledge
         assert vault.problems() == []
 
 
@@ -426,7 +425,8 @@ def test_an_older_vault_is_brought_up_to_date_after_the_caller_was_told(path: Pa
     # What an encrypted file without any table is to us: a vault from before the first step.
     connection = driver.connect(str(path))
     connection.execute(f"PRAGMA key = \"x'{KEY.hex()}'\"")
-    Database(connection, execute_plugins=False)["older"].insert({"text": "kept"})
+    connection.execute("CREATE TABLE older (text)")
+    connection.execute("INSERT INTO older VALUES ('kept')")
     connection.commit()
     connection.close()
     called: list[str] = []
