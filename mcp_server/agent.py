@@ -218,7 +218,7 @@ class _Agent:
     async def _welcome(self, lines: Lines, writer: asyncio.StreamWriter) -> None:
         with anyio.fail_after(_HELLO_SECONDS):
             hello = _hello(await lines.next())
-        refusal = await self._refusal() if hello.sunaiva in ("mcp", "calls") else None
+        refusal = await self._refusal() if hello.sunaiva != "leave" else None
         if refusal is not None:
             answer: dict[str, Any] = {
                 "sunaiva": "refused",

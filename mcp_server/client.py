@@ -1,6 +1,7 @@
 """The terminal's side of the agent: blocking calls, for a person who waits. Opens no vault itself."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,9 +13,11 @@ from mcp_server import launch, rendezvous
 from mcp_server.rendezvous import LINE_BYTES_MAX, AgentInfo, Connection
 from mcp_server.settings import Settings
 from mcp_server.version import __version__
-from shared.errors import ConflictError, InvalidError, UnavailableError
+from shared.errors import ConflictError, InvalidError, SunaivaError, UnavailableError
 
 _CHUNK_BYTES = 262_144
+_REFUSING_SECONDS_MAX = 5.0  # an agent that could not open the vault says so for half a second
+_POLL_SECONDS = 0.05
 _ALONE_TRIES = 5  # an assistant with an open request starts a new agent the moment the old one left
 
 
@@ -103,8 +106,20 @@ def connect(
 
 
 def running(settings: Settings) -> AgentInfo | None:
-    """The agent of this vault, if one answers. Starts none."""
-    connection = rendezvous.reach(settings.home, "ping")
+    """The agent of this vault, if one serves. Starts none; one that refuses is about to leave, and is waited for.
+
+    Raises:
+        SunaivaError: an agent is there that neither serves nor leaves.
+    """
+    try:
+        connection = rendezvous.reach(settings.home, "ping")
+    except SunaivaError:
+        deadline = time.monotonic() + _REFUSING_SECONDS_MAX
+        while not rendezvous.lock_is_free(settings.home):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        return None
     if connection is None:
         return None
     connection.channel.close()

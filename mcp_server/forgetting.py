@@ -20,7 +20,7 @@ from mcp_server.model import Memory
 from mcp_server.vault import audit, pages, store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
-from shared.errors import ForbiddenError, InvalidError
+from shared.errors import ForbiddenError, InvalidError, UnavailableError
 from shared.ids import MemoryId
 
 if TYPE_CHECKING:
@@ -132,7 +132,13 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> Erased:
             count=len(ids),
         )
         change.then(lambda: device.index.remove([row.row for row in rows]))
-    device.vault.truncate_wal()
+    try:
+        device.vault.truncate_wal()
+    except UnavailableError as error:
+        raise UnavailableError(
+            "They are forgotten, but old copies of their pages are still in the vault's log, which somebody is reading. "
+            "`sunaiva doctor` empties it as soon as that ends."
+        ) from error
     return Erased(ids)
 
 

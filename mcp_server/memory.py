@@ -6,15 +6,17 @@ words in the same space, is the same memory, so a caller that got no answer can 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
+from numpy.typing import NDArray
 
 from mcp_server import noticing
-from mcp_server.device import Device
+from mcp_server.device import Change, Device
 from mcp_server.index import lexical
+from mcp_server.index.catalogue import Filter
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
 from mcp_server.model import (
     DRAFTS_PER_CALL_MAX,
@@ -36,12 +38,17 @@ from shared.errors import ConflictError, InvalidError, NotFoundError
 from shared.ids import MemoryId, is_short_id, parse_memory_id
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from sqlite_utils import Database
 
 _DIGEST_BYTES = 16
 # How many of the nearest memories a new one is compared with; more would only be further away.
 _COMPARED = 5
+# Turns say the same thing again and again, and rightly so.
+_COMPARED_KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "turn")
+
+
+Added = tuple[Row, NDArray[np.float32] | None]
+"""A memory just stored, and its vector if it has one already."""
 
 
 class Similar(Struct, frozen=True):
@@ -83,7 +90,7 @@ def remember(
         _checked(draft, f"Memory {number}") for number, draft in enumerate(_bounded(drafts), 1)
     ]
     vectors = _embedded(device, [memory_text(draft.text, draft.speaker) for draft in checked])
-    added: list[tuple[Row, NDArray[np.float32] | None]] = []
+    added: list[Added] = []
     stored: list[Stored] = []
     with device.changing() as change:
         db = change.db
@@ -96,9 +103,9 @@ def remember(
             vector = None if vectors is None else vectors[number]
             row = _insert(device, db, _from_draft(device, draft), digest)
             added.append((row, vector))
-            similar = _notice(device, db, row, vector) if draft.kind != "turn" else ()
+            similar = _notice(device, db, added) if draft.kind != "turn" else ()
             stored.append(Stored(row.memory.id, "stored", similar))
-        _store_vectors(device, db, added)
+        _store_vectors(device, change, added)
         _note(device, db, client, action, [item.id for item in stored])
         change.then(
             lambda: _publish(device, [row for row, _ in added], embedded=vectors is not None)
@@ -320,7 +327,7 @@ def _span_checked(start: datetime | None, end: datetime | None, which: str) -> N
         )
 
 
-def _embedded(device: Device, texts: list[str]) -> "NDArray[np.float32] | None":
+def _embedded(device: Device, texts: list[str]) -> NDArray[np.float32] | None:
     """Vectors of a few texts; None if the model is not there yet, or they are too many to wait for."""
     embedder = device.index.embedder
     if embedder is None or len(texts) > EMBED_AT_ONCE_MAX:
@@ -381,14 +388,11 @@ def lexical_text(memory: Memory) -> str:
     )
 
 
-def _store_vectors(
-    device: Device, db: "Database", added: "Sequence[tuple[Row, NDArray[np.float32] | None]]"
-) -> None:
+def _store_vectors(device: Device, change: Change, added: Sequence[Added]) -> None:
     ready = [(row.row, vector) for row, vector in added if vector is not None]
     if ready:
-        device.index.store_vectors(
-            db, [row for row, _ in ready], np.stack([vector for _, vector in ready])
-        )
+        rows, vectors = [row for row, _ in ready], np.stack([vector for _, vector in ready])
+        change.then(device.index.store_vectors(change.db, rows, vectors))
 
 
 def _publish(device: Device, added: Sequence[Row], *, embedded: bool) -> None:
@@ -398,26 +402,22 @@ def _publish(device: Device, added: Sequence[Row], *, embedded: bool) -> None:
         device.index.has_more_to_embed(len(added))
 
 
-def _notice(
-    device: Device, db: "Database", new: Row, vector: "NDArray[np.float32] | None"
-) -> tuple[Similar, ...]:
-    """Compare a new memory with its nearest, and note what may be the same or a contradiction."""
+def _notice(device: Device, db: "Database", added: Sequence[Added]) -> tuple[Similar, ...]:
+    """Compare the memory added last with its nearest, those added with it among them, and note what may be the same or a
+    contradiction.
+    """
+    new, vector = added[-1]
     if vector is None or device.index.vectors is None:
         return ()
-    rows, cosines = device.index.vectors.search(vector, _COMPARED, None)
-    near = store.by_rows(db, [row for row in rows.tolist() if row != new.row])
+    same_space = Filter(spaces=(new.memory.space,), kinds=_COMPARED_KINDS)
+    comparable = device.index.catalogue.visible(same_space, now_ms=to_ms(device.clock()))
+    rows, cosines = device.index.vectors.search(vector, _COMPARED, comparable)
+    near = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
+    near |= {row.row: float(other @ vector) for row, other in added[:-1] if other is not None}
     found = []
-    for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
-        other = near.get(row)
-        if (
-            other is None
-            or other.space != new.memory.space
-            or other.superseded_by
-            or other.archived
-        ):
-            continue
-        how = noticing.relation(new.memory.text, other.text, cosine)
-        if how is None or other.kind == "turn":
+    for row, other in store.by_rows(db, near).items():
+        how = noticing.relation(new.memory.text, other.text, near[row])
+        if how is None or other.kind == "turn" or other.space != new.memory.space:
             continue
         db.execute(
             "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",

@@ -1,5 +1,6 @@
 """A real terminal session as a picture: types commands into a shell of its own and draws what the terminal shows."""
 
+import io
 import os
 import pty
 import re
@@ -24,21 +25,27 @@ COMMANDS = (
 
 
 def main(target: str) -> None:
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for command in COMMANDS:
         console.print(Text.assemble(("$ ", "bold green"), command))
         console.print(Text.from_ansi(_typed(command)))
     console.save_svg(target, title="sunaiva")
     svg = Path(target).read_text(encoding="utf-8")
     # The picture must not fetch a font when it is looked at.
-    Path(target).write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
+    Path(target).write_text(
+        re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8"
+    )
 
 
 def _typed(command: str) -> str:
     """What the terminal shows of a command, run by a shell in a pseudo-terminal."""
     child, terminal = pty.fork()
     if child == 0:
-        os.environ.update(TERM="xterm-256color", COLUMNS=str(COLUMNS), PATH=f"{Path('.venv/bin').absolute()}:{os.environ['PATH']}")
+        os.environ.update(
+            TERM="xterm-256color",
+            COLUMNS=str(COLUMNS),
+            PATH=f"{Path('.venv/bin').absolute()}:{os.environ['PATH']}",
+        )
         os.execvp("sh", ["sh", "-c", command])
     shown = b""
     deadline = time.monotonic() + 60

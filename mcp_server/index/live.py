@@ -109,16 +109,21 @@ class LiveIndex:
 
     def store_vectors(
         self, db: "Database", rows: Sequence[int], vectors: NDArray[np.float32]
-    ) -> None:
-        """Write vectors into the vault and the index; inside the caller's transaction and `changing`."""
+    ) -> Callable[[], None]:
+        """Write vectors into the vault, inside the caller's transaction and `changing`; what it returns is to be called once
+        that is committed, and takes them into the index."""
         code, scale = codes.quantise(vectors)
         for row, one, factor in zip(rows, code, scale.tolist(), strict=True):
             db.execute(
                 "INSERT OR REPLACE INTO vectors (memory, model, code, scale) VALUES (?, ?, ?, ?)",
                 [row, self._model, one.tobytes(), factor],
             )
-        if self.vectors is not None:
-            self.vectors.add(np.asarray(rows, dtype=np.int64), code, scale)
+
+        def follow() -> None:
+            if self.vectors is not None:
+                self.vectors.add(np.asarray(rows, dtype=np.int64), code, scale)
+
+        return follow
 
     def has_more_to_embed(self, number: int) -> None:
         self._waiting += number
@@ -140,8 +145,10 @@ class LiveIndex:
             self._list()
             self._load_vectors()
         except SunaivaError as error:
-            self._trouble = str(error)
-            _log.warning("search by meaning is off: %s", error)
+            self._give_up(str(error))
+            return
+        except Exception as error:  # noqa: BLE001 (the end of this thread: nobody else would tell the person)
+            self._give_up(f"The language model cannot be used ({type(error).__name__}).")
             return
         while not self._stop.is_set():
             patience = None
@@ -152,8 +159,17 @@ class LiveIndex:
                 # Nothing is lost: what has no vector yet is found by its words.
                 _log.warning("embedding waits: %s", error)
                 patience = _RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001 (as above; what is embedded stays searchable by meaning)
+                self._give_up(
+                    f"The language model stopped ({type(error).__name__}). Restart the agent."
+                )
+                return
             self._wake.wait(patience)
             self._wake.clear()
+
+    def _give_up(self, why: str) -> None:
+        self._trouble = why
+        _log.warning("search by meaning is off: %s", why)
 
     def _list(self) -> None:
         with self._changing, self._vault.reading() as db:
@@ -216,7 +232,10 @@ class LiveIndex:
                 # Some may have been forgotten while the model was thinking.
                 alive = set(store.by_rows(db, [row for row, _ in waiting]))
                 kept = [number for number, (row, _) in enumerate(waiting) if row in alive]
-                self.store_vectors(db, [waiting[number][0] for number in kept], vectors[kept])
+                follow = self.store_vectors(
+                    db, [waiting[number][0] for number in kept], vectors[kept]
+                )
+            follow()
             if self._rounds == this_round:
                 self._embedded_below = waiting[-1][0]
                 self._waiting = max(0, self._waiting - len(waiting))

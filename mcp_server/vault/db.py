@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlcipher3
 import sqlcipher3.dbapi2 as driver
@@ -34,9 +33,6 @@ from sqlite_utils import Database  # noqa: E402 (must come after the line above)
 
 from mcp_server.vault.migrations import MIGRATIONS  # noqa: E402
 from mcp_server.vault.vaultfile import said_plainly  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DATABASE_NAME = "vault.db"
 _PLAINTEXT_HEADER = b"SQLite format 3\x00"
@@ -185,9 +181,7 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def open_vault(
-    path: Path, key: bytes, *, before_migration: "Callable[[], None] | None" = None
-) -> OpenVault:
+def open_vault(path: Path, key: bytes) -> OpenVault:
     """Open a vault and bring its schema up to date.
 
     Raises:
@@ -195,22 +189,20 @@ def open_vault(
         ForbiddenError: the key does not open it, or the folder may not be written.
         CorruptError: it is no vault, it is damaged, or a newer Sunaiva made it.
     """
-    if not path.exists():
-        raise NotFoundError(f"There is no vault at {path}. Make one with `sunaiva init`.")
+    with said_plainly(path):
+        if not path.exists():
+            raise NotFoundError(f"There is no vault at {path}. Make one with `sunaiva init`.")
     vault = OpenVault(path, key)
     try:
         with vault._lock, _in_plain_words(path):  # noqa: SLF001 (the same module)
             db = vault._writer  # noqa: SLF001
-            known = {migration.name for migration in MIGRATIONS.pending(db)}
             applied = {migration.name for migration in MIGRATIONS.applied(db)}
             newer = applied - {m.name for m in MIGRATIONS._migrations}  # noqa: SLF001 (no public list)
             if newer:
                 raise CorruptError(
                     "A newer Sunaiva wrote this vault. Update with `pip install -U sunaiva`, then try again."
                 )
-            if known and before_migration is not None:
-                before_migration()
-            if known:
+            if MIGRATIONS.pending(db):
                 MIGRATIONS.apply(db)
     except BaseException:
         vault.close()

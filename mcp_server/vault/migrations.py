@@ -15,7 +15,7 @@ MIGRATIONS = Migrations("vault")
 
 
 @MIGRATIONS(name="0001_memories")
-def _memories(db: "Database") -> None:
+def _memories(db: "Database") -> None:  # allow long-function: one schema, read in one piece
     db.executescript("""
         -- AUTOINCREMENT: a row number is never used again, so a vector or a posting that refers to a forgotten
         -- memory can never come to mean another one.

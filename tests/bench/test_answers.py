@@ -19,30 +19,30 @@ def result(text):
     return CallToolResult(content=[TextContent(type="text", text=text)])
 
 
-def test_turns_are_ranked_by_where_they_first_appear():
+def test_turns_are_ranked_by_where_they_first_appear() -> None:
     said = f"1. {TEXTS['3']}\n2. [8 May] {TEXTS['2']}\n3. {TEXTS['3']}"
 
     assert ranking_in(result(said), TEXTS, TITLES) == ("3", "2")
 
 
-def test_a_short_turn_is_not_seen_inside_a_longer_one():
+def test_a_short_turn_is_not_seen_inside_a_longer_one() -> None:
     assert ranking_in(result(TEXTS["2"]), TEXTS, TITLES) == ("2",)
 
 
-def test_escapes_of_json_answers_hide_nothing():
+def test_escapes_of_json_answers_hide_nothing() -> None:
     said = json.dumps({"results": [{"text": TEXTS["2"]}, {"text": TEXTS["3"]}]})
 
     assert ranking_in(result(said), TEXTS, TITLES) == ("2", "3")
 
 
-def test_a_text_cut_short_and_a_title_both_count():
+def test_a_text_cut_short_and_a_title_both_count() -> None:
     said = f"# {TITLES['3']}\n{TEXTS['4'][:90]}…"
 
     assert ranking_in(result(said), TEXTS, TITLES) == ("3", "4")
 
 
-def test_sizes_are_a_quarter_of_the_characters():
-    tool = Tool(name="recall", inputSchema={"type": "object"})
+def test_sizes_are_a_quarter_of_the_characters() -> None:
+    tool = Tool(name="recall", input_schema={"type": "object"})
     compact = '[{"name":"recall","inputSchema":{"type":"object"}}]'
 
     assert answer_tokens(result("x" * 10)) == 2.5

@@ -15,7 +15,7 @@ def opened(path, *, secure_delete=False):
     return connection
 
 
-def test_what_a_sloppy_delete_leaves_on_a_page_is_seen(tmp_path):
+def test_what_a_sloppy_delete_leaves_on_a_page_is_seen(tmp_path) -> None:
     path = tmp_path / "notes.db"
     connection = opened(path)
     connection.executemany("INSERT INTO notes VALUES (?)", [["kept words"], ["forgotten words"]])
@@ -30,7 +30,7 @@ def test_what_a_sloppy_delete_leaves_on_a_page_is_seen(tmp_path):
     assert b"kept words" not in path.read_bytes()
 
 
-def test_what_a_secure_delete_erased_is_gone(tmp_path):
+def test_what_a_secure_delete_erased_is_gone(tmp_path) -> None:
     path = tmp_path / "notes.db"
     connection = opened(path, secure_delete=True)
     connection.executemany("INSERT INTO notes VALUES (?)", [["kept words"], ["forgotten words"]])
@@ -43,7 +43,7 @@ def test_what_a_secure_delete_erased_is_gone(tmp_path):
     assert b"forgotten words" not in clear
 
 
-def test_the_log_is_read_frame_by_frame(tmp_path):
+def test_the_log_is_read_frame_by_frame(tmp_path) -> None:
     path = tmp_path / "notes.db"
     connection = opened(path)
     connection.execute("PRAGMA journal_mode = WAL")

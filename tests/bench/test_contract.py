@@ -35,21 +35,21 @@ def run(*arguments):
     )  # fmt: skip
 
 
-def test_every_bench_is_named_by_list():
+def test_every_bench_is_named_by_list() -> None:
     done = run("--list")
 
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(BENCHES)
 
 
-def test_an_unknown_bench_is_refused_by_name():
+def test_an_unknown_bench_is_refused_by_name() -> None:
     done = run("recal")
 
     assert done.returncode == 2
     assert "recall" in done.stderr
 
 
-def test_what_cannot_be_measured_ends_with_two_and_the_reason_on_stderr(tmp_path):
+def test_what_cannot_be_measured_ends_with_two_and_the_reason_on_stderr(tmp_path) -> None:
     file = tmp_path / "notes.json"
     file.write_text('{"name": 1}')
 
@@ -60,7 +60,7 @@ def test_what_cannot_be_measured_ends_with_two_and_the_reason_on_stderr(tmp_path
     assert "is not a recall data set" in done.stderr
 
 
-def test_the_json_object_has_the_fields_of_the_contract(capfdbinary):
+def test_the_json_object_has_the_fields_of_the_contract(capfdbinary) -> None:
     write_json(report(at_least("turn any@10", 0.5, 0.9), at_most("ms", 20.0, 50.0)))
 
     printed = capfdbinary.readouterr().out
@@ -89,11 +89,11 @@ def test_the_json_object_has_the_fields_of_the_contract(capfdbinary):
     ],
     ids=["no bars", "just holds", "one falls short", "not a number"],
 )
-def test_the_exit_status_says_whether_every_bar_holds(bars, expected):
+def test_the_exit_status_says_whether_every_bar_holds(bars, expected) -> None:
     assert status(report(*bars)) == expected
 
 
-def test_the_table_shows_figures_and_verdicts(capsys):
+def test_the_table_shows_figures_and_verdicts(capsys) -> None:
     write_table(report(at_least("turn any@10", 0.5, 0.9)))
 
     printed = capsys.readouterr().out
@@ -101,16 +101,16 @@ def test_the_table_shows_figures_and_verdicts(capsys):
     assert "falls short" in printed
 
 
-def test_figures_are_flattened_in_their_order():
+def test_figures_are_flattened_in_their_order() -> None:
     assert flatten({"b": {"y": 1, "x": {"z": 2}}, "a": 3}) == [("b.y", 1), ("b.x.z", 2), ("a", 3)]
 
 
-def test_the_machine_is_described_without_its_name():
+def test_the_machine_is_described_without_its_name() -> None:
     about = msgspec.to_builtins(machine())
 
     assert set(about) == {"cpu", "cores", "memory_gib", "python"}
     assert about["cores"] >= 1
 
 
-def test_the_commit_is_one_word():
+def test_the_commit_is_one_word() -> None:
     assert len(commit().split()) == 1

@@ -34,11 +34,11 @@ def test_any_all_and_recall_count_evidence_in_the_first_places(
 
 
 @pytest.mark.parametrize(("evidence", "expected"), [({"a"}, 1), ({"d", "c"}, 1 / 3), ({"x"}, 0)])
-def test_reciprocal_rank_is_that_of_the_first_evidence(evidence, expected):
+def test_reciprocal_rank_is_that_of_the_first_evidence(evidence, expected) -> None:
     assert metrics.reciprocal_rank(RANKING, evidence) == expected
 
 
-def test_ndcg_discounts_by_place_and_divides_by_the_best_order():
+def test_ndcg_discounts_by_place_and_divides_by_the_best_order() -> None:
     # Evidence on places 2 and 4: 1/log2(3) + 1/log2(5), against 1/log2(2) + 1/log2(3).
     expected = (0.6309297535714575 + 0.43067655807339306) / (1 + 0.6309297535714575)
 
@@ -47,7 +47,7 @@ def test_ndcg_discounts_by_place_and_divides_by_the_best_order():
     assert metrics.ndcg_at(RANKING, {"x"}, 10) == 0
 
 
-def test_ndcg_is_perfect_when_more_evidence_exists_than_places_count():
+def test_ndcg_is_perfect_when_more_evidence_exists_than_places_count() -> None:
     assert metrics.ndcg_at(("a", "b"), {"a", "b", "c"}, 2) == 1
 
 
@@ -68,16 +68,16 @@ def test_ndcg_is_perfect_when_more_evidence_exists_than_places_count():
         "no skipping ahead",
     ],
 )
-def test_a_budget_holds_the_first_memories_until_one_does_not_fit(tokens, budget, expected):
+def test_a_budget_holds_the_first_memories_until_one_does_not_fit(tokens, budget, expected) -> None:
     assert metrics.fitting(tokens, budget) == expected
 
 
-def test_a_memory_costs_a_quarter_of_its_characters_and_six():
+def test_a_memory_costs_a_quarter_of_its_characters_and_six() -> None:
     assert metrics.memory_tokens("x" * 100) == 31
     assert metrics.memory_tokens("") == 6
 
 
-def test_budget_scores_see_only_what_fits():
+def test_budget_scores_see_only_what_fits() -> None:
     late = Answered(
         scope="s",
         category="c",
@@ -91,7 +91,7 @@ def test_budget_scores_see_only_what_fits():
     assert (scores["any@1000"], scores["any@2000"], scores["any@4000"]) == (0, 1, 1)
 
 
-def test_sessions_are_ranked_by_their_best_turn():
+def test_sessions_are_ranked_by_their_best_turn() -> None:
     session_of = {("s", turn): session for turn, session in zip("abcd", "1121", strict=True)}
     answer = Answered(
         scope="s",
@@ -104,7 +104,7 @@ def test_sessions_are_ranked_by_their_best_turn():
     assert metrics.session_pairs([answer], session_of) == [(("2", "1"), frozenset({"1", "2"}))]
 
 
-def test_percentiles_take_the_nearest_rank():
+def test_percentiles_take_the_nearest_rank() -> None:
     values = [40, 10, 30, 20]
 
     assert [metrics.percentile(values, share) for share in (0, 0.25, 0.5, 0.75, 0.95, 1)] == [
@@ -113,7 +113,7 @@ def test_percentiles_take_the_nearest_rank():
     assert metrics.median([7]) == 7
 
 
-def test_an_empty_mean_is_no_number():
+def test_an_empty_mean_is_no_number() -> None:
     assert math.isnan(metrics.mean([]))
 
 
@@ -122,7 +122,7 @@ evidences = st.sets(st.sampled_from("abcdefghijxyz"), min_size=1)
 
 
 @given(rankings, evidences, st.integers(1, 12))
-def test_all_implies_recall_implies_any(ranking, evidence, cutoff):
+def test_all_implies_recall_implies_any(ranking, evidence, cutoff) -> None:
     every, share, some = (
         score(ranking, evidence, cutoff)
         for score in (metrics.all_at, metrics.recall_at, metrics.any_at)
@@ -134,13 +134,13 @@ def test_all_implies_recall_implies_any(ranking, evidence, cutoff):
 
 
 @given(rankings, evidences, st.integers(1, 12), st.integers(0, 5))
-def test_more_places_never_find_less(ranking, evidence, cutoff, more):
+def test_more_places_never_find_less(ranking, evidence, cutoff, more) -> None:
     for score in (metrics.any_at, metrics.all_at, metrics.recall_at):
         assert score(ranking, evidence, cutoff) <= score(ranking, evidence, cutoff + more)
 
 
 @given(rankings, evidences)
-def test_moving_evidence_to_the_front_never_lowers_a_score(ranking, evidence):
+def test_moving_evidence_to_the_front_never_lowers_a_score(ranking, evidence) -> None:
     better = sorted(ranking, key=lambda item: item not in evidence)
 
     assert metrics.ndcg_at(ranking, evidence, 10) <= metrics.ndcg_at(better, evidence, 10) + 1e-12
@@ -149,7 +149,7 @@ def test_moving_evidence_to_the_front_never_lowers_a_score(ranking, evidence):
 
 
 @given(st.lists(st.floats(1, 500)), st.floats(0, 5000), st.floats(0, 1000))
-def test_a_larger_budget_never_holds_less(tokens, budget, more):
+def test_a_larger_budget_never_holds_less(tokens, budget, more) -> None:
     held = metrics.fitting(tokens, budget)
 
     assert sum(tokens[:held]) <= budget
@@ -157,7 +157,7 @@ def test_a_larger_budget_never_holds_less(tokens, budget, more):
 
 
 @given(st.lists(st.sampled_from("abc")))
-def test_distinct_keeps_first_places(items):
+def test_distinct_keeps_first_places(items) -> None:
     kept = metrics.distinct(items)
 
     assert len(set(kept)) == len(kept)
@@ -169,7 +169,7 @@ def test_distinct_keeps_first_places(items):
     st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=5), min_size=1, max_size=6),
     st.integers(0, 9),
 )
-def test_an_interval_is_ordered_repeatable_and_inside_the_values(groups, seed):
+def test_an_interval_is_ordered_repeatable_and_inside_the_values(groups, seed) -> None:
     low, high = metrics.bootstrap_interval(groups, random.Random(seed))
     values = [value for group in groups for value in group]
 
@@ -177,7 +177,7 @@ def test_an_interval_is_ordered_repeatable_and_inside_the_values(groups, seed):
     assert (low, high) == metrics.bootstrap_interval(groups, random.Random(seed))
 
 
-def test_the_interval_of_one_conversation_is_its_mean():
+def test_the_interval_of_one_conversation_is_its_mean() -> None:
     low, high = metrics.bootstrap_interval([[0, 1, 1, 1]], random.Random(1))
 
     assert (low, high) == (0.75, 0.75)

@@ -31,7 +31,7 @@ def figures(*questions, data=None):
     return figures_of(data or dataset(), questions, random.Random(1))
 
 
-def test_adversarial_and_unanswerable_questions_stand_beside_the_headline():
+def test_adversarial_and_unanswerable_questions_stand_beside_the_headline() -> None:
     told = figures(
         asked("temporal", ["d1"], ["d1"]),
         asked("adversarial", ["d1"], ["d5"]),
@@ -46,21 +46,21 @@ def test_adversarial_and_unanswerable_questions_stand_beside_the_headline():
     assert "abstention" not in told["by_category"]
 
 
-def test_audited_evidence_is_scored_apart_from_the_published_one():
+def test_audited_evidence_is_scored_apart_from_the_published_one() -> None:
     told = figures(asked("temporal", ["d1"], ["d2"], audited=["d2"]))
 
     assert told["turn"]["any@5"] == 0
     assert told["audited"]["turn"]["any@5"] == 1
 
 
-def test_intervals_need_more_than_one_conversation():
+def test_intervals_need_more_than_one_conversation() -> None:
     both = figures(asked("a", ["d1"], ["d1"]), asked("a", ["d1"], ["d2"], scope="two"))
 
     assert figures(asked("a", ["d1"], ["d1"]))["interval_95"] == {}
     assert both["interval_95"]["turn.any@10"] == [0, 1]
 
 
-def test_times_of_all_questions_count_also_of_those_beside_the_headline():
+def test_times_of_all_questions_count_also_of_those_beside_the_headline() -> None:
     told = figures(
         asked("a", ["d1"], ["d1"], milliseconds=5.0),
         asked("abstention", [], [], milliseconds=50.0),
@@ -69,7 +69,7 @@ def test_times_of_all_questions_count_also_of_those_beside_the_headline():
     assert (told["ms_p50"], told["ms_p95"]) == (5, 50)
 
 
-def test_a_data_set_is_held_to_the_bars_of_its_family():
+def test_a_data_set_is_held_to_the_bars_of_its_family() -> None:
     found = figures(asked("temporal", ["d1"], ["d1"]))
     facts = figures(asked("knowledge_update", ["d1"], ["d1"]))
 
@@ -84,7 +84,7 @@ def test_a_data_set_is_held_to_the_bars_of_its_family():
     assert all(bar.holds for bar in bars_of("locomo_b", found))
 
 
-def test_nothing_asked_with_evidence_is_no_number_and_holds_no_bar():
+def test_nothing_asked_with_evidence_is_no_number_and_holds_no_bar() -> None:
     told = figures(asked("abstention", [], []))
 
     assert math.isnan(told["turn"]["any@10"])

@@ -38,7 +38,7 @@ def _no_device() -> Device:
 
 
 def test_every_command_is_documented() -> None:
-    app = import_module("mcp_server.cli").app
+    app = import_module("mcp_server.cli.commands").app
     commands = {name for name in app if not name.startswith("-") and app[name].show}
     assert "recall" in commands
     assert {f"sunaiva {name}" for name in commands} - _words() == set()

@@ -414,14 +414,14 @@ def test_after_truncating_the_log_everything_is_in_the_main_file(path: Path) -> 
 
 
 def test_migrations_run_once(path: Path) -> None:
-    called: list[str] = []
     create_vault(path, KEY)
     for _ in range(2):
-        open_vault(path, KEY, before_migration=lambda: called.append("again")).close()
-    assert called == []
+        with vault_at(path) as vault, vault.reading() as db:
+            names = [name for (name,) in db.execute("SELECT name FROM _sqlite_migrations")]
+            assert len(names) == len(set(names)) > 0
 
 
-def test_an_older_vault_is_brought_up_to_date_after_the_caller_was_told(path: Path) -> None:
+def test_an_older_vault_is_brought_up_to_date_and_keeps_what_it_holds(path: Path) -> None:
     # What an encrypted file without any table is to us: a vault from before the first step.
     connection = driver.connect(str(path))
     connection.execute(f"PRAGMA key = \"x'{KEY.hex()}'\"")
@@ -429,13 +429,11 @@ def test_an_older_vault_is_brought_up_to_date_after_the_caller_was_told(path: Pa
     connection.execute("INSERT INTO older VALUES ('kept')")
     connection.commit()
     connection.close()
-    called: list[str] = []
-    vault = open_vault(path, KEY, before_migration=lambda: called.append("before"))
+    vault = open_vault(path, KEY)
     store_one(vault, "new")
     with vault.reading() as db:
         assert db.execute("SELECT text FROM older").fetchall() == [("kept",)]
     vault.close()
-    assert called == ["before"]
 
 
 def test_a_vault_of_a_newer_sunaiva_is_refused_untouched(path: Path) -> None:
