@@ -24,7 +24,7 @@ from bench.processes import end
 from bench.progress import Progress
 from bench.report import Bar, at_least, at_most
 from bench.stdio import call
-from mcp_server.device import keys_from
+from mcp_server.device import database_key
 from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.keys import unlock_with_words
 from shared.errors import CorruptError
@@ -58,7 +58,7 @@ async def measure(
     rng = random.Random(options.seed)
     texts_and_words = list(_marked_texts(rng, options.seed, options.max or MEMORIES))
     with fresh_device() as device:
-        key = keys_from(unlock_with_words(device.home, device.recovery_words).current).database
+        key = database_key(unlock_with_words(device.home, device.recovery_words).current)
         async with connected(device) as client:
             ids = await _remember(client, [text for text, _ in texts_and_words])
             await index_complete(client, ["personal"], progress)

@@ -1,4 +1,4 @@
-"""The shapes of what tools take and give, as the MCP SDK publishes them. Pydantic's place, and its only one.
+"""The shapes of what tools take and give, as the MCP SDK publishes them. Pydantic's place.
 
 Every field of an answer may be missing, for a reason of thrift: a schema that says so is a third shorter, and every
 assistant pays for the schemas in every conversation.

@@ -1,4 +1,4 @@
-"""What the person's own terminal may ask the agent for: everything, unlike an assistant, and in one language with it.
+"""What the person's own terminal may ask the agent for: all but deciding findings, in every space, in one language with it.
 
 Each call is a generator: it yields progress and returns the result, both as plain values. It parses its arguments once and
 then calls the same use cases as the MCP tools.
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from mcp_server import backup, context, forgetting, health, memory, permissions, search
 from mcp_server.device import Device
-from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Memory
+from mcp_server.model import Draft, Kind, Memory
 from mcp_server.terminal import Call, CallContext
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
@@ -60,12 +60,6 @@ class TakeInArgs(Struct, kw_only=True):
     memories: list[Memory]
 
 
-class CaptureArgs(Struct, kw_only=True):
-    conversation: str
-    turns: list[Draft]
-    space: str = DEFAULT_SPACE
-
-
 class RecallArgs(Filters, kw_only=True):
     query: str
     max_tokens: int = 2_000
@@ -90,9 +84,7 @@ class ReviseArgs(Struct, kw_only=True):
 
 
 class ForgetArgs(Struct, kw_only=True):
-    ids: tuple[str, ...] = ()
-    conversation: str | None = None
-    space: str | None = None
+    ids: tuple[str, ...]
     confirm: str | None = None
     verify: bool = False
 
@@ -144,7 +136,6 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
     return {
         "remember": call(RememberArgs, _remember),
         "take_in": call(TakeInArgs, _take_in),
-        "capture": call(CaptureArgs, _capture),
         "recall": call(RecallArgs, _recall),
         "list": call(ListArgs, _list),
         "show": call(ShowArgs, _show),
@@ -169,12 +160,6 @@ def _remember(device: Device, ctx: CallContext, args: RememberArgs) -> Steps:
 def _take_in(device: Device, ctx: CallContext, args: TakeInArgs) -> Steps:
     yield from ()
     return memory.take_in(device, args.memories, client=ctx.client)
-
-
-def _capture(device: Device, ctx: CallContext, args: CaptureArgs) -> Steps:
-    yield from ()
-    drafts = memory.capture_drafts(device, args.conversation, args.turns, space=args.space)
-    return memory.remember(device, drafts, client=ctx.client)
 
 
 def _recall(device: Device, ctx: CallContext, args: RecallArgs) -> Steps:
@@ -211,15 +196,7 @@ def _show(device: Device, ctx: CallContext, args: ShowArgs) -> Steps:
     with device.vault.writing() as db:
         found = memory.present(db, args.id).memory
         older = [row.memory for row in store.superseded_chain(db, found.id)]
-        audit.note(
-            db,
-            device.keys.audit,
-            at=device.clock(),
-            client=ctx.client,
-            action="read",
-            memories=[found.id],
-            count=1,
-        )
+        device.note(db, "read", [found.id], client=ctx.client)
     return {"memory": found, "older": older}
 
 
@@ -229,7 +206,7 @@ def _revise(device: Device, ctx: CallContext, args: ReviseArgs) -> Steps:
 
 
 def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
-    rows = forgetting.chosen(device, ids=args.ids, conversation=args.conversation, space=args.space)
+    rows = forgetting.chosen(device, ids=args.ids)
     token = forgetting.token(device, rows)
     if args.confirm is None:
         return {"memories": [row.memory for row in rows], "confirm": token}
@@ -244,7 +221,7 @@ def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
     if traces is not None:
         yield {"doing": "Searching every page of the vault"}
         evidence = forgetting.verify(device, traces)
-    return {"forgotten": erased.memories, "evidence": evidence}
+    return {"forgotten": erased, "evidence": evidence}
 
 
 def _export(device: Device, ctx: CallContext, args: ExportArgs) -> Steps:
@@ -252,17 +229,8 @@ def _export(device: Device, ctx: CallContext, args: ExportArgs) -> Steps:
     with device.vault.writing() as db:
         page = [row.memory for row in store.in_order(db, after=args.after, limit=EXPORT_PAGE)]
         ids = [each.id for each in page]
-        audit.note(
-            db,
-            device.keys.audit,
-            at=device.clock(),
-            client=ctx.client,
-            action="export",
-            memories=ids,
-            count=len(ids),
-        )
-        total = store.count(db)
-    return {"memories": page, "total": total}
+        device.note(db, "export", ids, client=ctx.client)
+    return {"memories": page}
 
 
 def _audit(device: Device, ctx: CallContext, args: AuditArgs) -> Steps:
@@ -275,7 +243,7 @@ def _audit(device: Device, ctx: CallContext, args: AuditArgs) -> Steps:
 
 def _permit(device: Device, ctx: CallContext, args: PermitArgs) -> Steps:
     yield from ()
-    permissions.permit(device, args.client, args.space, args.access)
+    permissions.permit(device, args.client, args.space, args.access, by=ctx.client)
 
 
 def _permissions(device: Device, ctx: CallContext, args: NoArgs) -> Steps:

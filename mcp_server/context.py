@@ -12,7 +12,7 @@ from msgspec import Struct
 from mcp_server import search
 from mcp_server.device import Device
 from mcp_server.model import Kind, Memory
-from mcp_server.vault import audit, store
+from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 
 if TYPE_CHECKING:
@@ -79,15 +79,7 @@ def gather(
     sections = _within(in_force, max_tokens)
     with device.vault.writing() as db:
         ids = [memory.id for section in sections for memory in section.memories]
-        audit.note(
-            db,
-            device.keys.audit,
-            at=now,
-            client=client,
-            action="recall",
-            memories=ids,
-            count=len(ids),
-        )
+        device.note(db, "recall", ids, client=client)
     return sections
 
 

@@ -1,7 +1,7 @@
 """An open vault with all that belongs to it: keys, clock, ids, indexes. What every use case gets as its first argument."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +13,12 @@ from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import LiveIndex
 from mcp_server.index.neighbours import GRAPH_FROM, Neighbours
 from mcp_server.settings import VectorStore
+from mcp_server.vault import audit, lasting
 from mcp_server.vault import keys as vault_keys
-from mcp_server.vault import lasting
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, open_vault
 from shared import crypto
 from shared.clock import Clock
-from shared.ids import IdFactory
+from shared.ids import IdFactory, MemoryId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ GRAPH_FOLDER = "chroma"
 
 
 class Keys(Struct, frozen=True):
-    """Keys derived from the vault's root, one for each purpose; none of them is kept anywhere."""
+    """Keys of an open vault, one for each purpose, derived from its root key or its lasting secret; none of them is kept anywhere."""
 
     database: bytes
     audit: bytes
@@ -60,6 +60,19 @@ class Device:
         """One vault transaction during which the indexes do not move; they follow when it is committed."""
         return _changing(self)
 
+    def note(
+        self, db: "Database", action: audit.Action, memories: Sequence[MemoryId], *, client: str
+    ) -> None:
+        """Append a line to the access log, in the caller's transaction."""
+        audit.note(
+            db,
+            self.keys.audit,
+            at=self.clock(),
+            client=client,
+            action=action,
+            memories=memories,
+        )
+
     def close(self) -> None:
         self.index.close()
         self.vault.close()
@@ -89,13 +102,16 @@ def _changing(device: Device) -> "Iterator[Change]":
         change.follow()
 
 
-def keys_from(root: bytes, lasting_secret: bytes | None = None) -> Keys:
-    """The keys of a vault. Without its lasting secret, which only the open vault has, just those that open it are right."""
-    lasting_root = lasting_secret or root
+def database_key(root: bytes) -> bytes:
+    """The key of the database file alone: all that is needed before the vault is open."""
+    return crypto.derive(root, vault_keys.DATABASE_KEY)
+
+
+def keys_from(root: bytes, lasting_secret: bytes) -> Keys:
     return Keys(
-        database=crypto.derive(root, vault_keys.DATABASE_KEY),
-        audit=crypto.derive(lasting_root, vault_keys.AUDIT_KEY),
-        digest=crypto.derive(lasting_root, vault_keys.DIGEST_KEY),
+        database=database_key(root),
+        audit=crypto.derive(lasting_secret, vault_keys.AUDIT_KEY),
+        digest=crypto.derive(lasting_secret, vault_keys.DIGEST_KEY),
         confirm=crypto.derive(root, vault_keys.CONFIRM_KEY),
         vectors=crypto.derive(root, vault_keys.VECTOR_KEY),
     )
@@ -113,7 +129,7 @@ def open_device(
 
     Raises: as `vault.db.open_vault`.
     """
-    vault = open_vault(home / DATABASE_NAME, keys_from(root).database)
+    vault = open_vault(home / DATABASE_NAME, database_key(root))
     try:
         with vault.writing() as db:
             keys = keys_from(root, lasting.secret(db, root))

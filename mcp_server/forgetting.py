@@ -17,7 +17,7 @@ from mcp_server.index import lexical
 from mcp_server.index.protect import BETA, Protection, protect, protection
 from mcp_server.memory import lexical_text, present
 from mcp_server.model import Memory
-from mcp_server.vault import audit, pages, store
+from mcp_server.vault import pages, store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, UnavailableError
@@ -37,10 +37,6 @@ _NEEDLE_BYTES = 24
 _PIECES_MAX = 512
 _PIECE_BYTES_MAX = 64  # of a vector: sixteen float32
 _FILE_PART_BYTES = 1 << 20
-
-
-class Erased(Struct, frozen=True):
-    memories: tuple[MemoryId, ...]
 
 
 class Traces(Struct, frozen=True):
@@ -115,22 +111,14 @@ def check_token(device: Device, rows: Sequence[Row], given: str) -> None:
         )
 
 
-def erase(device: Device, rows: Sequence[Row], *, client: str) -> Erased:
-    """Erase memories and every trace of them that this device keeps."""
+def erase(device: Device, rows: Sequence[Row], *, client: str) -> tuple[MemoryId, ...]:
+    """Erase memories and every trace of them that this device keeps; their ids."""
     ids = tuple(row.memory.id for row in rows)
     with device.changing() as change:
         for row in rows:
             lexical.remove(change.db, row.row, lexical_text(row.memory))
             store.delete(change.db, row.row, row.memory.id)
-        audit.note(
-            change.db,
-            device.keys.audit,
-            at=device.clock(),
-            client=client,
-            action="forget",
-            memories=ids,
-            count=len(ids),
-        )
+        device.note(change.db, "forget", ids, client=client)
         change.then(lambda: device.index.remove([row.row for row in rows]))
     try:
         device.vault.truncate_wal()
@@ -139,7 +127,7 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> Erased:
             "They are forgotten, but old copies of their pages are still in the vault's log, which somebody is reading. "
             "`sunaiva doctor` empties it as soon as that ends."
         ) from error
-    return Erased(ids)
+    return ids
 
 
 def traces(device: Device, rows: Sequence[Row]) -> Traces:

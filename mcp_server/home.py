@@ -1,7 +1,30 @@
-"""Where the vault is. Apart from the other settings because the relay, which must stay small, needs nothing else."""
+"""Where the vault is, and which settings there are. Apart from the other settings because the relay, which must stay small,
+needs nothing else.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
+
+from shared.errors import InvalidError
+
+KNOWN = (
+    "SUNAIVA_HOME",
+    "SUNAIVA_PASSPHRASE",
+    "SUNAIVA_MODEL",
+    "SUNAIVA_MODEL_CACHE",
+    "SUNAIVA_VECTORS",
+)
+
+
+def refuse_unknown(environ: Mapping[str, str]) -> None:
+    """Raises:
+    InvalidError: an unknown `SUNAIVA_*` variable: a typing mistake is never a default.
+    """
+    unknown = sorted(name for name in environ if name.startswith("SUNAIVA_") and name not in KNOWN)
+    if unknown:
+        raise InvalidError(
+            f"Unknown setting {', '.join(unknown)}. Known settings are: {', '.join(KNOWN)}."
+        )
 
 
 def vault_home(environ: Mapping[str, str]) -> Path:

@@ -156,5 +156,5 @@ def _failure_sentence(home: Path, said_before: int) -> str:
         file.seek(max(said_before, path.stat().st_size - 2_000))
         said = file.read().decode("utf-8", "replace").strip()
     if not said:
-        return "The memory agent could not start. Run `sunaiva doctor`."
+        return f"The memory agent could not start, and {path} does not say why. Run `sunaiva agent` in a terminal to see."
     return f"The memory agent could not start: {said.splitlines()[-1][:300]} (more in {path})"

@@ -106,7 +106,7 @@ def remember(
             similar = _notice(device, db, added) if draft.kind != "turn" else ()
             stored.append(Stored(row.memory.id, "stored", similar))
         _store_vectors(device, change, added)
-        _note(device, db, client, action, [item.id for item in stored])
+        device.note(db, action, [item.id for item in stored], client=client)
         change.then(
             lambda: _publish(device, [row for row, _ in added], embedded=vectors is not None)
         )
@@ -128,7 +128,7 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
                 _checked(_as_draft(memory), f"Memory {memory.id}")
                 added.append(_insert(device, db, memory, _digest(device, memory.text)))
             stored.append(Stored(memory.id, "known" if there else "stored"))
-        _note(device, db, client, "import", [item.id for item in stored])
+        device.note(db, "import", [item.id for item in stored], client=client)
         change.then(lambda: _publish(device, added, embedded=False))
     return stored
 
@@ -207,7 +207,7 @@ def revise(
             changed = [Row(row.row, after)]
         else:
             changed = _supersede(device, db, row, after)
-        _note(device, db, client, "revise", [item.memory.id for item in changed])
+        device.note(db, "revise", [item.memory.id for item in changed], client=client)
         change.then(lambda: _publish(device, changed, embedded=len(changed) == 1))
     return changed[-1].memory
 
@@ -244,7 +244,7 @@ def resolve(
             "UPDATE findings SET decision = ?, decided_ms = ? WHERE number = ?",
             [decision, to_ms(device.clock()), number],
         )
-        _note(device, db, client, "resolve", [first.memory.id, second.memory.id])
+        device.note(db, "resolve", [first.memory.id, second.memory.id], client=client)
         change.then(lambda: _publish(device, changed, embedded=True))
 
 
@@ -513,17 +513,3 @@ def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[
     store.update(db, row.row, ended)
     added = _insert(device, db, new, _digest(device, new.text))
     return [Row(row.row, ended), added]
-
-
-def _note(
-    device: Device, db: "Database", client: str, action: audit.Action, ids: Sequence[MemoryId]
-) -> None:
-    audit.note(
-        db,
-        device.keys.audit,
-        at=device.clock(),
-        client=client,
-        action=action,
-        memories=ids,
-        count=len(ids),
-    )

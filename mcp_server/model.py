@@ -17,7 +17,7 @@ Trust = Literal["said_by_user", "said_by_assistant", "tool_output", "imported"]
 DEFAULT_SPACE = "personal"
 
 # A memory is one thing somebody said or noted; a book belongs in chunks (`document`). One megabyte keeps a single
-# answer, a single FTS entry and a single sync operation bounded.
+# answer and a single FTS entry bounded.
 TEXT_BYTES_MAX = 1_000_000
 # Bounded so that one call cannot hold the vault for more than some seconds; importers send many calls.
 DRAFTS_PER_CALL_MAX = 1_000
@@ -67,7 +67,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """A memory as the vault holds it. Everything here is canonical: it is exported, imported and synced."""
+    """A memory as the vault holds it. Everything here is canonical: it is exported and imported."""
 
     id: MemoryId
     text: str

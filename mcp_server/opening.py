@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from mcp_server import settings as settings_module
 from mcp_server.backup import move_aside
-from mcp_server.device import Device, keys_from, open_device
+from mcp_server.device import Device, database_key, keys_from, open_device
 from mcp_server.index.embedder import Embedder, OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child
 from mcp_server.settings import Settings
@@ -50,7 +50,7 @@ def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Cl
         # Keys without a vault are what an interrupted `init` leaves. They are kept, should the vault turn up.
         move_aside(settings.home, clock())
     new = keys.create_keys(settings.home, kind, given, clock)
-    create_vault(database, keys_from(new.root_key).database)
+    create_vault(database, database_key(new.root_key))
     return NewVault(settings.home, kind, new.words)
 
 
@@ -100,18 +100,16 @@ def change_key(
 
     Raises: as `vault.keys.begin_rekey` and `vault.db.open_vault`; then the former key still opens the vault.
     """
-    vault = open_vault(home / DATABASE_NAME, keys_from(root).database)
+    vault = open_vault(home / DATABASE_NAME, database_key(root))
     try:
         new = keys.begin_rekey(home, root, kind, given)
         show(new.words)
         try:
             with vault.writing() as db:
                 key = keys_from(root, lasting.secret(db, root)).audit
-                audit.note(
-                    db, key, at=clock(), client="terminal", action="rekey", memories=[], count=0
-                )
+                audit.note(db, key, at=clock(), client="terminal", action="rekey", memories=[])
                 lasting.hand_over(db, root, new.root_key)
-            vault.rekey(keys_from(new.root_key).database)
+            vault.rekey(database_key(new.root_key))
         except SunaivaError:
             keys.abandon_rekey(home, given)
             raise
@@ -134,6 +132,6 @@ def _settle(home: Path, found: keys.RootKeys, given: Access) -> bytes:
 
 def _opens(home: Path, root: bytes) -> bool:
     with suppress(ForbiddenError):
-        open_vault(home / DATABASE_NAME, keys_from(root).database).close()
+        open_vault(home / DATABASE_NAME, database_key(root)).close()
         return True
     return False

@@ -8,7 +8,6 @@ for every space that has none of its own.
 from typing import TYPE_CHECKING, Literal
 
 from mcp_server.device import Device
-from mcp_server.vault import audit
 from shared.errors import ForbiddenError
 
 if TYPE_CHECKING:
@@ -46,22 +45,14 @@ def check_write(db: "Database", client: str, space: str) -> None:
         raise _refused(client, "write to", space)
 
 
-def permit(device: Device, client: str, space: str, access: Access) -> None:
-    """Set a rule; it holds from the next call on."""
+def permit(device: Device, client: str, space: str, access: Access, *, by: str) -> None:
+    """Set a rule; it holds from the next call on. The log names who set it."""
     with device.vault.writing() as db:
         db.execute(
             "INSERT OR REPLACE INTO permissions (client, space, access) VALUES (?, ?, ?)",
             [client, space, access],
         )
-        audit.note(
-            db,
-            device.keys.audit,
-            at=device.clock(),
-            client=client,
-            action="permit",
-            memories=[],
-            count=0,
-        )
+        device.note(db, "permit", [], client=by)
 
 
 def rules(db: "Database") -> list[tuple[str, str, Access]]:

@@ -2,7 +2,7 @@
 
 Keyword and vector scores are normalised for each query and summed (rank fusion measured worse than BM25 alone here),
 then evidence from around a memory is added: its neighbours in the conversation, the best of its conversation, a question
-just before it, its speaker, its date. `weights` were taken from a fit on one half of LoCoMo and read on other data.
+just before it, its speaker, its date. `Weights` were taken from a fit on one half of LoCoMo and read on other data.
 """
 
 import re

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from mcp_server import launch
+from mcp_server.home import refuse_unknown
 from mcp_server.rendezvous import LINE_BYTES_MAX
 from mcp_server.retelling import Retelling, no_answer
 from mcp_server.version import __version__
@@ -146,6 +147,7 @@ class _Relay:
 
     def _connect(self) -> None:
         try:
+            refuse_unknown(os.environ)  # noqa: TID251 (the agent's own check does not see our entry)
             connection = launch.connect(
                 self._home, "mcp", command=self._command, version=self._version
             )
@@ -207,7 +209,7 @@ class _Relay:
         self._deaths.append(now)
         if len(self._deaths) > _RESTARTS_MAX:
             self._trouble = (
-                f"The memory agent stopped {len(self._deaths)} times within a minute. Run `sunaiva doctor`; "
+                f"The memory agent stopped {len(self._deaths)} times within a minute; "
                 f"{self._home / 'logs' / 'agent.log'} says where it stopped."
             )
         else:

@@ -1,4 +1,4 @@
-"""Where the agent of a vault is, and how anybody reaches, starts or dismisses it.
+"""Where the agent of a vault is, and how anybody reaches or dismisses it; `launch` starts it.
 
 Imported by the relay of every assistant window, so it stays small: standard library only. It must never let two
 agents open one vault: whoever opens the vault holds `agent.lock` in its folder, and the kernel frees that lock with

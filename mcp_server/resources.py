@@ -10,7 +10,7 @@ from mcp_server import caller, context, memory, permissions, search
 from mcp_server.device import Device
 from mcp_server.model import Memory
 from mcp_server.tools import OpenDevice
-from mcp_server.vault import audit, store
+from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 from shared.errors import InvalidError, NotFoundError, SunaivaError
 
@@ -108,15 +108,7 @@ def _readable(device: Device, client: str) -> tuple[str, ...] | None:
 def _note_read(device: Device, client: str, memories: list[Memory]) -> None:
     with device.vault.writing() as db:
         ids = [each.id for each in memories]
-        audit.note(
-            db,
-            device.keys.audit,
-            at=device.clock(),
-            client=client,
-            action="read",
-            memories=ids,
-            count=len(ids),
-        )
+        device.note(db, "read", ids, client=client)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from mcp_server.index import lexical
 from mcp_server.index.catalogue import TRUSTS, Filter
 from mcp_server.index.live import memory_text
 from mcp_server.model import Kind, Memory
-from mcp_server.vault import audit, store
+from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 from mcp_server.when import Span
 from shared.clock import to_ms
@@ -95,15 +95,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     found, following = _fit(ranked, memories, asked, offset)
     with device.vault.writing() as db:
         ids = [item.memory.id for item in found]
-        audit.note(
-            db,
-            device.keys.audit,
-            at=device.clock(),
-            client=client,
-            action="recall",
-            memories=ids,
-            count=len(ids),
-        )
+        device.note(db, "recall", ids, client=client)
     return Answer(
         found=tuple(found),
         cursor=_cursor(asked, following) if following < len(ranked.rows) else None,
@@ -363,13 +355,5 @@ def browse(
         )
         page = rows[:limit]
         ids: list[MemoryId] = [row.memory.id for row in page]
-        audit.note(
-            db,
-            device.keys.audit,
-            at=device.clock(),
-            client=client,
-            action="read",
-            memories=ids,
-            count=len(ids),
-        )
+        device.note(db, "read", ids, client=client)
     return [row.memory for row in page], str(page[-1].row) if len(rows) > limit else None

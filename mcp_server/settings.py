@@ -1,4 +1,7 @@
-"""The only module that reads the environment. Unknown `SUNAIVA_*` names are refused, so a typo is never a default."""
+"""Settings, from the environment. Nothing else reads it but `cli`: before settings can be loaded, and for the person's editor.
+
+Unknown `SUNAIVA_*` names are refused, so a typo is never a default.
+"""
 
 import os
 import sys
@@ -10,18 +13,10 @@ from msgspec import Struct
 from platformdirs import user_cache_path, user_config_path, user_state_path
 
 from mcp_server.connect.clients import Places
-from mcp_server.home import vault_home
+from mcp_server.home import refuse_unknown, vault_home
 from shared.errors import InvalidError
 
 VectorStore = Literal["auto", "exact", "chroma"]
-
-_KNOWN = {
-    "SUNAIVA_HOME": "folder of the vault",
-    "SUNAIVA_PASSPHRASE": "unlocks a vault that is protected by a passphrase",
-    "SUNAIVA_MODEL": "folder of another sentence-transformers model",
-    "SUNAIVA_MODEL_CACHE": "folder of the quantised model exports",
-    "SUNAIVA_VECTORS": "auto, exact (vectors never touch the disk outside the vault) or chroma",
-}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -52,10 +47,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         InvalidError: an unknown `SUNAIVA_*` variable, or a value that is none of its choices.
     """
     env = os.environ if environ is None else environ  # noqa: TID251 (this is the one module)
-    unknown = sorted(name for name in env if name.startswith("SUNAIVA_") and name not in _KNOWN)
-    if unknown:
-        known = ", ".join(_KNOWN)
-        raise InvalidError(f"Unknown setting {', '.join(unknown)}. Known settings are: {known}.")
+    refuse_unknown(env)
     vectors = env.get("SUNAIVA_VECTORS", "auto")
     if vectors not in get_args(VectorStore):
         raise InvalidError(f"SUNAIVA_VECTORS is {vectors!r}; it can be auto, exact or chroma.")

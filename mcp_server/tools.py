@@ -5,7 +5,7 @@ read it as an instruction of ours. Descriptions and schemas together stay below 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import msgspec
@@ -24,7 +24,7 @@ from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 from mcp_server.when import parse_moment, parse_span
 from shared.errors import InvalidError, SunaivaError
-from shared.ids import short_id
+from shared.ids import MemoryId, short_id
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -52,12 +52,20 @@ class Confirm(BaseModel):
     forget: Annotated[bool, Field(description="Erase these memories for good?")]
 
 
+class Shown(BaseModel):
+    """What a `forget` would erase, and the token that stands for exactly that; None if there is nothing."""
+
+    token: str | None
+    lines: list[str]
+    ids: list[MemoryId]
+
+
 class NotAsked(BaseModel):
     """The client cannot ask the person; a confirmation token takes the question's place."""
 
 
 def build_tools(open_device: OpenDevice) -> list[Tool]:
-    """The tools over a device that is opened when one is first called."""
+    """The tools over the device that `open_device` returns."""
     makers = (_remember, _recall, _context, _capture, _revise, _forget, _browse, _resolve)
     return [_slim(maker(open_device)) for maker in makers]
 
@@ -74,6 +82,7 @@ def _remember(open_device: OpenDevice) -> Tool:
         source = Source(trust="said_by_assistant", client=client, tool="remember")
         drafts = [_draft(each, space, source) for each in memories]
         stored = memory.remember(device, drafts, client=client)
+        _note_read(device, [near.id for one in stored for near in one.similar])
         lines = [
             f"{one.status} {short_id(one.id)}"
             + "".join(
@@ -262,23 +271,32 @@ def _revise(open_device: OpenDevice) -> Tool:
 
 
 def _forget(open_device: OpenDevice) -> Tool:
-    def ask_person(
-        ctx: Context,
-        ids: list[str],
-        conversation: str | None,
-        space: str | None,
-        confirm: str | None,
-    ) -> Elicit[Confirm] | NotAsked:
-        if confirm is not None or not _can_ask(ctx):
-            return NotAsked()
+    def show(ids: list[str], conversation: str | None, space: str | None) -> Shown:
         rows = _chosen(open_device(), caller.name(), ids, conversation, space)
         if not rows:
-            return NotAsked()
-        return Elicit(
-            f"Forget {len(rows)} memories for good?\n" + "\n".join(_preview(rows)), Confirm
+            return Shown(token=None, lines=[], ids=[])
+        return Shown(
+            token=forgetting.token(open_device(), rows),
+            lines=_preview(rows),
+            ids=[row.memory.id for row in rows],
         )
 
+    # One object, because the SDK runs a resolver once for all who ask for the same one: what the person is asked about and what
+    # their yes stands for are the same memories.
+    showing = Resolve(_answering(show))
+
+    def ask_person(
+        ctx: Context, shown: Annotated[Shown, showing], confirm: str | None
+    ) -> Elicit[Confirm] | NotAsked:
+        if confirm is not None or shown.token is None or not _can_ask(ctx):
+            return NotAsked()
+        _note_read(open_device(), shown.ids)
+        # The token is part of the question: in a protocol without sessions an answer counts only for the very same words.
+        question = f"Forget {len(shown.ids)} memories for good? ({shown.token})\n"
+        return Elicit(question + "\n".join(shown.lines), Confirm)
+
     def forget(
+        shown: Annotated[Shown, showing],
         # The union is inside: around it, the SDK would not see that we want to know of a refusal as well.
         asked: Annotated[ElicitationResult[Confirm | NotAsked], Resolve(_answering(ask_person))],
         ids: list[str] = [],  # noqa: B006 (read only; a list is what the schema shows)
@@ -286,30 +304,34 @@ def _forget(open_device: OpenDevice) -> Tool:
         space: str | None = None,
         confirm: Annotated[str | None, Field(description="token from the preview")] = None,
     ) -> Annotated[CallToolResult, answers.ForgetOut]:
-        device, client = open_device(), caller.name()
-        rows = _chosen(device, client, ids, conversation, space)
-        if not rows:
+        if shown.token is None:
             return said("Nothing to forget.", {"forgotten": 0})
         if not isinstance(asked, AcceptedElicitation) or asked.data == Confirm(forget=False):
             return said("The person declined. Nothing was forgotten.", {"forgotten": 0})
         if isinstance(asked.data, Confirm):
-            confirm = forgetting.token(device, rows)
+            confirm = shown.token
         if confirm is None:
-            token = forgetting.token(device, rows)
-            preview = _preview(rows)
+            _note_read(open_device(), shown.ids)
             return said(
-                f"Nothing forgotten yet. This would erase {len(rows)} for good:\n"
-                + "\n".join(preview)
-                + f"\nIf the person agrees, call again with confirm={token}",
-                {"forgotten": 0, "preview": preview, "confirm": token},
+                f"Nothing forgotten yet. This would erase {len(shown.ids)} for good:\n"
+                + "\n".join(shown.lines)
+                + f"\nIf the person agrees, call again with confirm={shown.token}",
+                {"forgotten": 0, "preview": shown.lines, "confirm": shown.token},
             )
+        device, client = open_device(), caller.name()
+        rows = _chosen(device, client, ids, conversation, space)
         forgetting.check_token(device, rows, confirm)
         erased = forgetting.erase(device, rows, client=client)
-        return said(
-            f"{len(erased.memories)} forgotten for good.", {"forgotten": len(erased.memories)}
-        )
+        return said(f"{len(erased)} forgotten for good.", {"forgotten": len(erased)})
 
     return _tool(forget, "Forget", "Erase memories for good: preview first, then confirm.", _ERASE)
+
+
+def _note_read(device: Device, memories: Sequence[MemoryId]) -> None:
+    """What an answer quotes was read, also where reading was not the purpose."""
+    if memories:
+        with device.vault.writing() as db:
+            device.note(db, "read", memories, client=caller.name())
 
 
 def _can_ask(ctx: Context) -> bool:
@@ -395,6 +417,8 @@ def _resolve(open_device: OpenDevice) -> Tool:
                 for finding in store.open_findings(db, limit=search.RESULTS_MAX)
                 if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
+        quoted = [each.id for finding in findings for each in (finding.first, finding.second)]
+        _note_read(device, quoted)
         lines = [
             f"{finding.number} {finding.relation}\n  first  {context.shown(finding.first)}\n"
             f"  second {context.shown(finding.second)}"

@@ -1,4 +1,4 @@
-"""Time as an argument: nothing in the product asks the machine what time it is except `SystemClock`.
+"""Time as an argument: nothing in the product asks the machine what time it is except `system_clock`.
 
 Instants are aware UTC datetimes with millisecond precision, because that is what the vault, the wire and the
 exports keep; `to_ms` and `from_ms` are exact inverses on them.

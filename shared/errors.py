@@ -1,7 +1,7 @@
-"""The seven families of what can go wrong, for both applications.
+"""The seven families of what can go wrong.
 
 Raise the most specific subclass next to the code that knows why; the message is a sentence for the person
-(or the model) that says what to do next. Each edge (MCP tools, CLI, HTTP, worker) translates these once.
+(or the model) that says what to do next. Each edge (MCP tools, CLI, HTTP) translates these once.
 An expected outcome that the caller branches on is a return value, not one of these.
 """
 

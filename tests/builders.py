@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mcp_server.device import Device, keys_from, open_device
+from mcp_server.device import Device, database_key, open_device
 from mcp_server.index.embedder import Embedder
 from mcp_server.memory import Stored, remember
 from mcp_server.model import Draft, Memory, Source
@@ -17,7 +17,7 @@ from tests.fakes import HashEmbedder
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 ROOT = bytes(range(32))
-KEY = keys_from(ROOT).database
+KEY = database_key(ROOT)
 USER = Source(trust="said_by_user")
 PATIENCE_SECONDS = 60.0
 
@@ -66,7 +66,7 @@ def embedded(device: Device) -> None:
 
 
 def make_home(home: Path, root: bytes = ROOT) -> Path:
-    create_vault(home / DATABASE_NAME, keys_from(root).database)
+    create_vault(home / DATABASE_NAME, database_key(root))
     return home
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mcp_server import health, opening
 from mcp_server.connect.clients import Places
-from mcp_server.device import Device, keys_from, open_device
+from mcp_server.device import Device, database_key, keys_from, open_device
 from mcp_server.settings import Settings
 from mcp_server.vault import audit, keys, store
 from mcp_server.vault.db import DATABASE_NAME, open_vault
@@ -144,7 +144,7 @@ def test_without_its_key_a_vault_stays_shut(place: Place) -> None:
     with pytest.raises(NotFoundError, match="recovery-words"):
         place.root()
     root = opening.settled_root_by_words(place.home, words, place.access)
-    assert keys_from(root).database != root
+    assert database_key(root) != root
 
 
 def test_a_lost_database_is_told(place: Place) -> None:
@@ -168,7 +168,7 @@ def test_a_new_key_opens_and_the_former_opens_nothing(place: Place) -> None:
     with pytest.raises(ForbiddenError):
         opening.settled_root_by_words(place.home, former_words, place.access)
     with pytest.raises(ForbiddenError):
-        open_vault(place.home / DATABASE_NAME, keys_from(former).database)
+        open_vault(place.home / DATABASE_NAME, database_key(former))
     assert len(list(place.access.key_folder.iterdir())) == 1
 
 
@@ -280,11 +280,11 @@ def test_when_neither_key_opens_it_says_so_and_touches_nothing(place: Place) -> 
 
 
 def test_keys_do_not_print_themselves() -> None:
-    assert repr(keys_from(bytes(32))) == "Keys(…)"
+    assert repr(keys_from(bytes(32), bytes(32))) == "Keys(…)"
 
 
 def test_each_purpose_has_a_key_of_its_own() -> None:
-    derived = keys_from(bytes(32))
+    derived = keys_from(bytes(32), bytes(32))
     all_of_them = [getattr(derived, name) for name in derived.__struct_fields__]
     assert len(set(all_of_them)) == len(all_of_them)
     assert all(len(key) == 32 for key in all_of_them)

@@ -56,8 +56,8 @@ def test_without_a_rule_everything_is_allowed(tmp_path: Path) -> None:
 def test_a_rule_keeps_one_client_out_of_one_space(tmp_path: Path) -> None:
     with opened(tmp_path, ready=False) as device:
         fill(device)
-        permissions.permit(device, "cursor", "secret", "none")
-        permissions.permit(device, "cursor", "work", "read")
+        permissions.permit(device, "cursor", "secret", "none", by="terminal")
+        permissions.permit(device, "cursor", "work", "read", by="terminal")
         assert readable(device, "cursor") == ["home", "work"]
         assert readable(device, "cursor", "work") == ["work"]
         assert [may_write(device, "cursor", space) for space in SPACES] == [True, False, False]
@@ -70,10 +70,10 @@ def test_a_rule_keeps_one_client_out_of_one_space(tmp_path: Path) -> None:
 def test_a_rule_for_every_space_holds_where_there_is_no_other(tmp_path: Path) -> None:
     with opened(tmp_path, ready=False) as device:
         fill(device)
-        permissions.permit(device, "cursor", "*", "none")
+        permissions.permit(device, "cursor", "*", "none", by="terminal")
         with pytest.raises(ForbiddenError, match="anything"):
             readable(device, "cursor")
-        permissions.permit(device, "cursor", "work", "write")
+        permissions.permit(device, "cursor", "work", "write", by="terminal")
         assert readable(device, "cursor") == ["work"]
         assert not may_write(device, "cursor", "new")
         assert may_write(device, "cursor", "work")
@@ -81,22 +81,22 @@ def test_a_rule_for_every_space_holds_where_there_is_no_other(tmp_path: Path) ->
 
 def test_in_an_empty_vault_there_is_nothing_to_be_kept_from(tmp_path: Path) -> None:
     with opened(tmp_path, ready=False) as device:
-        permissions.permit(device, "cursor", "*", "none")
+        permissions.permit(device, "cursor", "*", "none", by="terminal")
         assert readable(device, "cursor") == []
 
 
 def test_the_latest_rule_holds_and_each_is_in_the_access_log(tmp_path: Path) -> None:
     with opened(tmp_path, ready=False) as device:
-        permissions.permit(device, "cursor", "home", "none")
-        permissions.permit(device, "cursor", "home", "read")
-        permissions.permit(device, "claude", "*", "write")
+        permissions.permit(device, "cursor", "home", "none", by="terminal")
+        permissions.permit(device, "cursor", "home", "read", by="terminal")
+        permissions.permit(device, "claude", "*", "write", by="terminal")
         with device.vault.reading() as db:
             assert permissions.rules(db) == [("claude", "*", "write"), ("cursor", "home", "read")]
             lines = audit.lines(db, before=None, limit=10)
         assert [(line.action, line.client) for line in lines] == [
-            ("permit", "claude"),
-            ("permit", "cursor"),
-            ("permit", "cursor"),
+            ("permit", "terminal"),
+            ("permit", "terminal"),
+            ("permit", "terminal"),
         ]
 
 
@@ -118,7 +118,7 @@ def test_reading_and_writing_follow_the_nearest_rule(
         db.execute("DELETE FROM permissions")
         db.execute("INSERT INTO permissions VALUES ('somebody else', '*', 'none')")
     for space, access in rules.items():
-        permissions.permit(device, "cursor", space, access)
+        permissions.permit(device, "cursor", space, access, by="terminal")
     granted = {space: rules.get(space, rules.get("*", "write")) for space in (*SPACES, "new")}
     for space, access in granted.items():
         assert may_write(device, "cursor", space) == (access == "write")

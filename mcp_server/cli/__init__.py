@@ -14,6 +14,8 @@ import shared
 def main() -> None:
     """Run what the command line says and exit with its code."""
     _refuse_strangers()
+    if sys.platform == "win32":
+        sys.exit("sunaiva: Sunaiva runs on Linux and macOS so far; Windows is not supported yet.")
     if sys.argv[1:] == ["mcp"]:
         from mcp_server import relay  # noqa: PLC0415 (the point of this module)
         from mcp_server.home import vault_home  # noqa: PLC0415

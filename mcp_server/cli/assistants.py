@@ -100,9 +100,9 @@ def connect_(
             + ", ".join(each.name for each in connect.all_clients(settings.places))
             + ". Name one to connect it anyway."
         )
-    if not (clients or all or dry_run or json):
+    if not (clients or all or dry_run):
         names = ", ".join(each.title for each in chosen)
-        if not confirmed(f"{'Disconnect' if undo else 'Connect'} {names}?"):
+        if json or not confirmed(f"{'Disconnect' if undo else 'Connect'} {names}?"):
             raise InvalidError("Nothing was changed. Name the assistants, or add --all.")
     answer = [
         _connected(each, settings, dry_run=dry_run, undo=undo, hooks=hooks) for each in chosen

@@ -42,7 +42,8 @@ def unlockable(settings: Settings) -> None:
     """See to it that an agent started from here can unlock the vault."""
     if settings.passphrase_given or keys.protected_by(settings.home) != "passphrase":
         return
-    # The agent is a child of this process and takes the passphrase from its environment, which only we can read.
+    # The agent is a child of this process and takes the passphrase from its environment, which every program
+    # of this account can read.
     os.environ["SUNAIVA_PASSPHRASE"] = ask_passphrase("Passphrase of the vault: ")  # noqa: TID251
 
 

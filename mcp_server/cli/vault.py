@@ -42,7 +42,7 @@ _WORDS_NOTE = (
 )
 _KEY_FILE_NOTE = (
     "There is no keychain here, so the key is a file that only you can read, outside of the vault's folder ({folder}). "
-    "Whoever can read both can read the vault. A passphrase protects it better: `sunaiva rekey --protect passphrase`."
+    "Whoever can read both can read the vault. A passphrase protects it better: `sunaiva rekey --protect passphrase --keep-root`."
 )
 
 
@@ -146,7 +146,9 @@ def rekey(
     screen.emit(
         answer,
         as_json=json,
-        show=lambda _: screen.ok(f"The vault has a new key, protected by {_named(kind)}."),
+        show=lambda _: screen.ok(
+            f"The vault has {'a new key' if words else 'its key as before'}, now protected by {_named(kind)}."
+        ),
     )
     if left:
         screen.warn(left)
@@ -298,7 +300,7 @@ def _show_log(answer: dict[str, Any]) -> None:
         )
     screen.out.print(table)
     if answer["verified"] and answer["broken_at"] is None:
-        screen.ok("The log is whole: no line was changed or removed.")
+        screen.ok("The log holds together: no line was changed, none is missing before the last.")
 
 
 def _show_rules(rules: list[list[str]]) -> None:
@@ -327,4 +329,6 @@ def _show_health(settings: Settings, found: Health) -> None:
     for problem in found.problems:
         screen.fail(problem)
     if not found.problems:
-        screen.ok("Every page is sound, the indexes agree, the access log is whole")
+        screen.ok(
+            "Every page is sound, the keyword index agrees (a sample), the access log holds together"
+        )

@@ -1,6 +1,6 @@
 """The access log: which client read or wrote which memories, when. Never what they say.
 
-Each line's hash is an HMAC under a key derived from the vault's root over the line before it and its own fields,
+Each line's hash is an HMAC, under a key of the vault, over the line before it and its own fields,
 so a line that is changed, dropped or put in between is found by `broken_at`, also when it was changed by someone who
 can edit the file but has no key. A chain cannot tell that its newest lines were cut off: it is then a shorter, whole one.
 """
@@ -55,13 +55,12 @@ def note(
     client: str,
     action: Action,
     memories: Sequence[MemoryId],
-    count: int,
 ) -> None:
     """Append one line; part of the caller's transaction, so what happened and its line are stored together."""
     last = db.execute("SELECT seq, hash FROM access_log ORDER BY seq DESC LIMIT 1").fetchone()
     seq, previous = (last[0] + 1, last[1]) if last else (1, _START)
     ids = b"".join(as_bytes(memory) for memory in memories[:IDS_PER_LINE_MAX])
-    line = (seq, to_ms(at), client, action, ids, count)
+    line = (seq, to_ms(at), client, action, ids, len(memories))
     db.execute(
         "INSERT INTO access_log (seq, at_ms, client, action, memories, count, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [*line, _chain(key, previous, line)],

@@ -149,8 +149,9 @@ def create_vault(path: Path, key: bytes) -> None:
     Raises:
         ConflictError: there is a file already; it is not touched.
     """
-    if path.exists():
-        raise ConflictError(f"There is a vault at {path} already. It was left as it is.")
+    with said_plainly(path):
+        if path.exists():
+            raise ConflictError(f"There is a vault at {path} already. It was left as it is.")
     # Made beside its place and then put there, so that a crash leaves no half-made file that passes for a vault.
     new = path.with_name(f"{path.name}.new")
     with said_plainly(path):

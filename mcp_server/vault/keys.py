@@ -45,7 +45,8 @@ from shared import crypto
 from shared.clock import Clock
 from shared.errors import ConflictError, CorruptError, ForbiddenError, InvalidError, SunaivaError
 
-# What `crypto.derive` makes from the root key: one key for each purpose, so that none can stand in for another.
+# What `crypto.derive` makes: one key for each purpose, so that none can stand in for another. The audit key and the digest key come
+# from the lasting secret (`vault.lasting`), which a rekey keeps, the others from the root key.
 DATABASE_KEY = "database"
 AUDIT_KEY = "audit"
 VECTOR_KEY = "vectors"

@@ -1,4 +1,4 @@
-"""Every question the device asks the vault, one function each: SQL in here, values out.
+"""The memories' own tables, one function for each question: SQL in here, values out. Permissions, findings and indexes ask theirs.
 
 Functions take the `Database` of `OpenVault.reading` or `.writing`; none of them begins or commits anything.
 Ids travel as canonical UUID strings outside and as 16 bytes inside.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.device import keys_from
+from mcp_server.device import database_key
 from mcp_server.vault.db import DATABASE_NAME, open_vault
 from mcp_server.vault.keys import unlock_with_words
 from tests.people import Person
@@ -51,8 +51,6 @@ def test_a_new_key_shuts_out_the_old_one_and_keeps_all_else(newcomer: Person) ->
     words = newcomer.gets("init")["recovery_words"]
     home = newcomer.device.home
     stored = newcomer.stores("The lighthouse keeper is called Mira")
-    turns = [{"text": "hello", "speaker": "Ann", "source": {"trust": "said_by_user"}}]
-    newcomer.asks("capture", conversation="one", turns=turns)
     old_root = unlock_with_words(home, words).current
     (old_key,) = newcomer.device.config.rglob("*.key")
     answer = newcomer.gets("rekey")
@@ -61,7 +59,7 @@ def test_a_new_key_shuts_out_the_old_one_and_keeps_all_else(newcomer: Person) ->
     with pytest.raises(Exception, match="not this vault's"):
         unlock_with_words(home, words)
     with pytest.raises(Exception, match="does not open"):
-        open_vault(home / DATABASE_NAME, keys_from(old_root).database)
+        open_vault(home / DATABASE_NAME, database_key(old_root))
     assert unlock_with_words(home, answer["recovery_words"]).pending is None
     assert newcomer.has(stored)["text"] == "The lighthouse keeper is called Mira"
     assert newcomer.asks("recall", query="lighthouse")["found"]
@@ -69,8 +67,6 @@ def test_a_new_key_shuts_out_the_old_one_and_keeps_all_else(newcomer: Person) ->
     assert newcomer.gets("audit", "--verify")["broken_at"] is None
     assert "rekey" in [line["action"] for line in newcomer.asks("audit")["lines"]]
     assert newcomer.stores("The lighthouse keeper is called Mira") == stored
-    again = newcomer.asks("capture", conversation="one", turns=turns)
-    assert [one["status"] for one in again] == ["known"]
 
 
 def test_what_protects_the_vault_can_be_changed_without_a_new_root(owner: Person) -> None:
@@ -145,9 +141,9 @@ def test_a_changed_line_of_the_log_is_named(newcomer: Person) -> None:
         newcomer.stores(f"Line {number}")
     whole = newcomer.runs("audit", "--verify")
     assert whole.code == 0
-    assert "no line was changed or removed" in whole.out
+    assert "no line was changed, none is missing" in whole.out
     newcomer.leave()
-    key = keys_from(unlock_with_words(newcomer.device.home, words).current).database
+    key = database_key(unlock_with_words(newcomer.device.home, words).current)
     vault = open_vault(newcomer.device.home / DATABASE_NAME, key)
     with vault.writing() as db:
         db.execute("UPDATE access_log SET client = 'nobody' WHERE seq = 2")
@@ -164,7 +160,7 @@ def test_the_doctor_finds_and_repairs_a_lost_keyword_index(newcomer: Person) -> 
     words = newcomer.gets("init")["recovery_words"]
     newcomer.stores("The weather station reports fog")
     newcomer.leave()
-    key = keys_from(unlock_with_words(newcomer.device.home, words).current).database
+    key = database_key(unlock_with_words(newcomer.device.home, words).current)
     vault = open_vault(newcomer.device.home / DATABASE_NAME, key)
     with vault.writing() as db:
         db.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")

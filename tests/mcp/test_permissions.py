@@ -22,7 +22,7 @@ async def test_a_closed_space_is_neither_read_nor_written_nor_named(
     connect: Connect, mine: Device
 ) -> None:
     secret, _ = tell(mine, draft("tea with the doctor", space="health"), "tea with Ann")
-    permit(mine, "nosy", "health", "none")
+    permit(mine, "nosy", "health", "none", by="terminal")
     async with connect("nosy") as client:
         found = await done(client, "recall", query="tea")
         assert [one["text"] for one in found["memories"]] == ["tea with Ann"]
@@ -53,7 +53,7 @@ async def test_a_closed_space_is_neither_read_nor_written_nor_named(
 async def test_a_reader_changes_nothing(connect: Connect, mine: Device) -> None:
     tell(mine, "Ann's favourite tea is oolong")
     (stored,) = tell(mine, "Ann's favourite tea is sencha")
-    permit(mine, "reader", "*", "read")
+    permit(mine, "reader", "*", "read", by="terminal")
     async with connect("reader") as client:
         assert len((await done(client, "recall", query="tea"))["memories"]) == 2
         (finding,) = (await done(client, "resolve"))["findings"]
@@ -69,7 +69,7 @@ async def test_a_reader_changes_nothing(connect: Connect, mine: Device) -> None:
 
 async def test_nothing_moves_into_a_space_that_is_only_read(connect: Connect, mine: Device) -> None:
     (stored,) = tell(mine, "tea")
-    permit(mine, "mover", "work", "read")
+    permit(mine, "mover", "work", "read", by="terminal")
     async with connect("mover") as client:
         sentence = await refused(client, "revise", id=stored.id, version=1, space="work")
         assert "may not write to 'work'" in sentence
@@ -79,10 +79,10 @@ async def test_a_rule_of_one_space_goes_before_the_rule_for_all(
     connect: Connect, mine: Device
 ) -> None:
     tell(mine, draft("tea at work", space="work"), "tea at home")
-    permit(mine, "guest", "*", "none")
+    permit(mine, "guest", "*", "none", by="terminal")
     async with connect("guest") as client:
         assert "may not read 'anything'" in await refused(client, "recall", query="tea")
-        permit(mine, "guest", "work", "write")
+        permit(mine, "guest", "work", "write", by="terminal")
         found = await done(client, "recall", query="tea")
         assert [one["text"] for one in found["memories"]] == ["tea at work"]
         await done(client, "remember", memories=["more tea"], space="work")

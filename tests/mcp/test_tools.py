@@ -263,5 +263,5 @@ async def test_every_call_leaves_a_line_with_the_client_s_name(
         assert audit.broken_at(db, mine.keys.audit) is None
     assert {line.client for line in lines} == {"cursor"}
     assert [line.action for line in lines] == [
-        "remember", "recall", "recall", "read", "remember", "revise", "read", "forget",
+        "remember", "recall", "recall", "read", "remember", "revise", "read", "read", "forget",
     ]  # fmt: skip
