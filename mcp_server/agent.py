@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -49,6 +50,8 @@ _CLOSE_SECONDS = 10.0
 # An agent that cannot start stays this long, so that whoever waits for it hears why.
 _REFUSING_SECONDS = 0.5
 _HOUSEKEEPING_SECONDS = 30.0
+_ASYNCIO_LINES_A_MINUTE = 10
+_FILES_WANTED = 65_536
 
 
 class AgentApp(Protocol):
@@ -91,6 +94,7 @@ def serve(
     if lock is None:
         logger.info("an agent already has this vault")
         return 0
+    _allow_many_connections()
     os.chdir("/")  # not the project folder of the window that happened to start us
 
     async def main() -> int:
@@ -374,6 +378,30 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("mcp", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(_Sparse())
+
+
+class _Sparse(logging.Filter):
+    """A few lines a minute: out of file descriptors, asyncio says so for each connection that waits, ten thousand times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._minute = 0.0
+        self._said = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created - self._minute > 60:
+            self._minute, self._said = record.created, 0
+        self._said += 1
+        return self._said <= _ASYNCIO_LINES_A_MINUTE
+
+
+def _allow_many_connections() -> None:
+    """As many file descriptors as the system lets us have: another account's connections to the HTTP port must not use up those
+    that the person's own assistants need."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, _FILES_WANTED)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _PlacesOnly(logging.Formatter):

@@ -1,6 +1,5 @@
 """An open vault with all that belongs to it: keys, clock, ids, indexes. What every use case gets as its first argument."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from mcp_server.index.chroma import ChromaIndex, CodesOf
+from mcp_server.index.chroma import ChromaIndex
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import LiveIndex
-from mcp_server.index.neighbours import GRAPH_FROM, Neighbours
+from mcp_server.index.neighbours import GRAPH_FROM, GraphOnDisk
 from mcp_server.settings import VectorStore
 from mcp_server.vault import audit, lasting
 from mcp_server.vault import keys as vault_keys
@@ -136,20 +135,15 @@ def open_device(
     except BaseException:
         vault.close()
         raise
-    index = LiveIndex(vault, open_embedder, _neighbours(home / GRAPH_FOLDER, keys.vectors, vectors))
+    graph = _graph(home / GRAPH_FOLDER, keys.vectors)
+    if vectors == "exact":
+        # What an earlier setting left on the disk is a projection that nobody keeps up to date any more.
+        graph.drop()
+    graph_from = {"exact": None, "auto": GRAPH_FROM, "chroma": 0}[vectors]
+    index = LiveIndex(vault, open_embedder, graph, graph_from=graph_from)
     index.start()
     return Device(vault, keys, clock=clock, ids=IdFactory(clock), index=index)
 
 
-def _neighbours(folder: Path, key: bytes, store: VectorStore) -> Callable[[int], Neighbours]:
-    """How the vectors of a vault are searched, by the person's setting."""
-    if store == "exact":
-        # What an earlier setting left on the disk is a projection that nobody keeps up to date any more.
-        shutil.rmtree(folder, ignore_errors=True)
-        return lambda dim: Neighbours(dim, None)
-    graph_from = GRAPH_FROM if store == "auto" else 0
-
-    def open_graph(dim: int, codes_of: CodesOf) -> ChromaIndex:
-        return ChromaIndex(folder, key, dim, codes_of)
-
-    return lambda dim: Neighbours(dim, open_graph, graph_from=graph_from)
+def _graph(folder: Path, key: bytes) -> GraphOnDisk:
+    return GraphOnDisk(folder, lambda dim, codes_of: ChromaIndex(folder, key, dim, codes_of))

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from mcp_server.device import Device
 from mcp_server.index import lexical
-from mcp_server.index.protect import BETA, Protection, protect, protection
 from mcp_server.memory import lexical_text, present
 from mcp_server.model import Memory
 from mcp_server.vault import pages, store
@@ -46,6 +45,8 @@ class Traces(Struct, frozen=True):
     """Bytes of texts and vectors, and what each of them is."""
     words: tuple[str, ...]
     """Words that no other memory has."""
+    rows: tuple[int, ...]
+    """Their row numbers, by which a graph on the disk would know them."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -134,7 +135,6 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
     """What these memories consist of on the disk, less the words that other memories have, too."""
     doomed = "[" + ",".join(str(row.row) for row in rows) + "]"
     pieces: dict[bytes, str] = {}
-    blur: Protection | None = None
     with device.vault.reading() as db:
         for row in rows:
             pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
@@ -142,11 +142,10 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
                 "SELECT code, scale FROM vectors WHERE memory = ?", [row.row]
             ).fetchone()
             if stored is not None:
-                blur = blur or protection(device.keys.vectors, len(stored[0]), BETA)
-                pieces |= _vector_pieces(row, blur, *stored)
+                pieces |= _vector_pieces(row, *stored)
         said = {word for row in rows for word in lexical.words(row.memory.text)}
         words = tuple(word for word in sorted(said) if lexical.only_in(db, word, doomed))
-    return Traces(pieces, words)
+    return Traces(pieces, words, tuple(row.row for row in rows))
 
 
 def verify(device: Device, wanted: Traces) -> Evidence:
@@ -162,18 +161,29 @@ def verify(device: Device, wanted: Traces) -> Evidence:
             yield page
 
     found = pages.occurrences(counted(), wanted.pieces)
+    home = device.vault.path.parent
     others = [
         path
-        for path in device.vault.path.parent.rglob("*")
-        if path.is_file() and not path.name.startswith(device.vault.path.name)
+        for path in home.rglob("*")
+        if path.is_file()
+        and not (path.parent == home and path.name.startswith(device.vault.path.name))
     ]
     outside: set[bytes] = set()
+    aside: set[str] = set()
     for path in others:
         outside |= pages.occurrences(_overlapping(path), wanted.pieces)
+        # A vault that `restore` moved aside, under the same key.
+        if path.name == device.vault.path.name and pages.occurrences(
+            pages.decrypted(path, device.keys.database), wanted.pieces
+        ):
+            aside.add(f"the vault in {path.parent}, moved aside by a restore: delete that folder")
     with device.vault.reading() as db:
         found = {piece for piece in found if not _others_say(db, piece)}
         left = {wanted.pieces[piece] for piece in found | outside}
         left |= {f"the word {word!r}" for word in wanted.words if lexical.has(db, word)}
+    left |= aside
+    if device.index.left_on_disk(wanted.rows):
+        left.add("vectors in the folder chroma")
     return Evidence(
         pages=looked_at,
         files=len(others),
@@ -211,16 +221,14 @@ def _pieces(memory: Memory) -> list[bytes]:
     ]
 
 
-def _vector_pieces(row: Row, blur: Protection, code: bytes, scale: float) -> dict[bytes, str]:
-    """The vector as int8, as float32, as normalised float32 and as a graph on the disk may hold it, each by its middle."""
+def _vector_pieces(row: Row, code: bytes, scale: float) -> dict[bytes, str]:
+    """The vector as int8, as float32 and as normalised float32, each by a piece from its middle."""
     name = f"vector of {row.memory.id}"
     middle = slice(len(code) // 2, len(code) // 2 + 16)
     values = np.frombuffer(code, np.int8).astype(np.float32) * np.float32(scale)
     unit = values / np.linalg.norm(values)
-    protected = protect(blur, np.array([row.row]), values[None, :])[0]
     return {
         code[middle]: f"{name} (int8)",
         values[middle].tobytes(): f"{name} (float32)",
         unit[middle].tobytes(): f"{name} (normalised)",
-        protected[middle].tobytes(): f"{name} (protected)",
     }

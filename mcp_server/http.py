@@ -108,6 +108,9 @@ def http_server(server: MCPServer, channel: socket.socket, secret: str) -> HttpS
     return HttpServer(config)
 
 
+_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
+
+
 def _with_token(app: ASGIApp, secret: str) -> ASGIApp:
     expected = f"Bearer {secret}".encode()
 
@@ -116,7 +119,8 @@ def _with_token(app: ASGIApp, secret: str) -> ASGIApp:
         if scope["type"] == "lifespan" or hmac.compare_digest(given, expected):
             await app(scope, receive, send)
             return
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
         headers = [
             (b"www-authenticate", b"Bearer"),

@@ -43,15 +43,22 @@ def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Cl
     Raises:
         ConflictError: there is a vault already; it is not touched.
     """
-    database = settings.home / DATABASE_NAME
-    if database.exists():
-        raise ConflictError(f"There is a vault in {settings.home} already. It was left as it is.")
+    require_none(settings)
     if settings.home.exists():
+        settings.home.chmod(0o700)
         # Keys without a vault are what an interrupted `init` leaves. They are kept, should the vault turn up.
         move_aside(settings.home, clock())
     new = keys.create_keys(settings.home, kind, given, clock)
-    create_vault(database, database_key(new.root_key))
+    create_vault(settings.home / DATABASE_NAME, database_key(new.root_key))
     return NewVault(settings.home, kind, new.words)
+
+
+def require_none(settings: Settings) -> None:
+    """Raises:
+    ConflictError: there is a vault already.
+    """
+    if (settings.home / DATABASE_NAME).exists():
+        raise ConflictError(f"There is a vault in {settings.home} already. It was left as it is.")
 
 
 def open_here(settings: Settings, given: Access, clock: Clock) -> Device:

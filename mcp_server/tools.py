@@ -243,6 +243,11 @@ def _revise(open_device: OpenDevice) -> Tool:
         with device.vault.reading() as db:
             old = memory.present(db, id).memory
             permissions.check_write(db, client, old.space)
+            if old.superseded_by is not None:
+                # A refusal quotes what it says now, which may have moved to a space that is none of this client's business.
+                permissions.check_write(
+                    db, client, memory.present(db, old.superseded_by).memory.space
+                )
             if space is not None:
                 permissions.check_write(db, client, space)
         changes = memory.Changes(

@@ -4,8 +4,10 @@
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import msgspec
 from cyclopts import App, CycloptsError, Group
@@ -55,6 +57,8 @@ app.register_install_completion_command(name="install-completion", group=_VAULT)
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         _refuse_broken_text(arguments)
         code = app(_with_dash_last(arguments), exit_on_error=False, print_error=True)
@@ -72,6 +76,11 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """A closed terminal ends us the ordinary way, so that temporary files with memories in them are removed."""
+    sys.exit(128 + number)
 
 
 def _with_dash_last(arguments: Sequence[str]) -> Sequence[str]:

@@ -249,7 +249,9 @@ def _from_stdin() -> str:
 
 def _edited(text: str) -> str:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"  # noqa: TID251 (the person's own choice)
-    with tempfile.TemporaryDirectory(prefix="sunaiva-") as folder:
+    # The session's own runtime folder is in memory on most systems: what a killed editor leaves there never meets a disk.
+    runtime = os.environ.get("XDG_RUNTIME_DIR")  # noqa: TID251 (the session's, not a setting of ours)
+    with tempfile.TemporaryDirectory(prefix="sunaiva-", dir=runtime) as folder:
         file = Path(folder) / "memory.txt"
         file.touch(mode=0o600)
         file.write_bytes(text.encode())  # as bytes: line ends are part of the text

@@ -60,7 +60,11 @@ def init(
         )
     kind = protect or _usual_protector(settings)
     given = _access(settings, kind, new=True)
-    new = opening.make_vault(settings, kind, given, system_clock)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with client.alone(
+        settings
+    ):  # two at once would each think the other's half-made vault a leftover
+        new = opening.make_vault(settings, kind, given, system_clock)
     model = _prepare_model(settings)
     answer = {
         "home": str(new.home),

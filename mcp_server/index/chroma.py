@@ -69,7 +69,7 @@ class ChromaIndex:
         self._rebuilding = threading.Lock()
         self._next: _Generation | None = None
         self._touched: set[int] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._current = self._opened()
 
     def add(self, rows: Rows, codes: Codes, scales: Scores) -> None:
@@ -124,6 +124,11 @@ class ChromaIndex:
     def __len__(self) -> int:
         with self._reading:
             return self._current.count()
+
+    def rows(self) -> Rows:
+        """Every row that has a vector on the disk, ordered."""
+        with self._reading:
+            return self._current.rows()
 
     def holds_removed(self) -> bool:
         """Whether the disk still has a protected vector that was removed or replaced, even if that was before a crash."""
@@ -209,7 +214,7 @@ class ChromaIndex:
         """A new, empty generation, in a folder that never was: Chroma remembers what it once opened by path."""
         numbers = [int(left.name[len(_PREFIX) :]) for left in self._folder.glob(f"{_PREFIX}*")]
         folder = self._folder / f"{_PREFIX}{max(numbers, default=0) + 1}"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         return _Generation(folder, self._protection)
 
     def _point_to(self, generation: "_Generation") -> None:
@@ -294,6 +299,13 @@ class _Generation:
             return int(self._collection.count())
         except self._errors as error:
             raise _broken(self.folder) from error
+
+    def rows(self) -> Rows:
+        try:
+            ids = self._collection.get(include=[])["ids"]
+        except self._errors as error:
+            raise _broken(self.folder) from error
+        return np.sort(np.array(ids, dtype=np.int64))
 
     def is_stained(self) -> bool:
         return (self.folder / _STAIN).exists()

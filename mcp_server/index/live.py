@@ -19,7 +19,7 @@ from mcp_server.index import codes
 from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.lexical import HEAD_CHARS
-from mcp_server.index.neighbours import Neighbours
+from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.model import Memory
 from mcp_server.vault import store
 from mcp_server.vault.db import OpenVault
@@ -58,14 +58,17 @@ class LiveIndex:
         self,
         vault: OpenVault,
         open_embedder: Callable[[], Embedder],
-        make_neighbours: Callable[[int], Neighbours],
+        graph: GraphOnDisk,
+        *,
+        graph_from: int | None,
     ) -> None:
         self.catalogue = Catalogue()
         self.vectors: Neighbours | None = None
         self.embedder: Embedder | None = None
         self._vault = vault
         self._open_embedder = open_embedder
-        self._make_neighbours = make_neighbours
+        self._graph = graph
+        self._graph_from = graph_from
         self._changing = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -106,6 +109,14 @@ class LiveIndex:
                 self.catalogue.remove(row)
         if self.vectors is not None:
             self.vectors.remove(np.asarray(rows, dtype=np.int64))
+        else:
+            self._graph.drop()  # an earlier run may have left their vectors there
+
+    def left_on_disk(self, rows: Sequence[int]) -> bool:
+        """Whether a vector of any of these rows may be on the disk outside of the vault."""
+        if self.vectors is None:
+            return self._graph.folder.exists()
+        return self.vectors.left_on_disk(np.asarray(rows, dtype=np.int64))
 
     def store_vectors(
         self, db: "Database", rows: Sequence[int], vectors: NDArray[np.float32]
@@ -132,7 +143,7 @@ class LiveIndex:
     def start_over(self) -> None:
         """Embed everything again: the vectors in the vault are gone."""
         if self.embedder is not None:
-            former, self.vectors = self.vectors, self._make_neighbours(self.embedder.dim)
+            former, self.vectors = self.vectors, self._neighbours(self.embedder.dim)
             if former is not None:
                 former.close()
         self._embedded_below = 0
@@ -167,6 +178,11 @@ class LiveIndex:
             self._wake.wait(patience)
             self._wake.clear()
 
+    def _neighbours(self, dim: int) -> Neighbours:
+        if self._graph_from is None:
+            return Neighbours(dim, None)
+        return Neighbours(dim, self._graph, graph_from=self._graph_from)
+
     def _give_up(self, why: str) -> None:
         self._trouble = why
         _log.warning("search by meaning is off: %s", why)
@@ -184,7 +200,7 @@ class LiveIndex:
                 (self._model,) = db.execute(
                     "SELECT number FROM models WHERE name = ?", [embedder.model_id]
                 ).fetchone()
-            vectors = self._make_neighbours(embedder.dim)
+            vectors = self._neighbours(embedder.dim)
             with self._vault.reading() as db:
                 (self._waiting,) = db.execute(
                     "SELECT count(*) FROM memories WHERE row NOT IN (SELECT memory FROM vectors WHERE model = ?)",

@@ -6,15 +6,18 @@ folder at once, because Chroma itself never erases; it is then made anew from wh
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from mcp_server.index.chroma import Batch, ChromaIndex, CodesOf
 from mcp_server.index.vectors import ExactIndex, Rows, Scores
-from shared.errors import SunaivaError
+from shared.errors import SunaivaError, UnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +25,40 @@ _log = logging.getLogger(__name__)
 GRAPH_FROM = 300_000
 _BATCH = 10_000
 
-OpenGraph = Callable[[int, CodesOf], ChromaIndex]
-"""Opens the graph for vectors of so many dimensions."""
+
+class GraphOnDisk(Struct, frozen=True):
+    """Where a graph is or may be."""
+
+    folder: Path
+    open: Callable[[int, CodesOf], ChromaIndex]
+    """Opens it for vectors of so many dimensions."""
+
+    def drop(self) -> None:
+        """Delete a graph that is not open; it is made anew from the vectors when it is wanted.
+
+        Raises:
+            UnavailableError: it cannot be deleted.
+        """
+        try:
+            shutil.rmtree(self.folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UnavailableError(
+                f"{self.folder} holds vectors that are to be gone, and cannot be removed: {error.strerror}. Remove it by hand."
+            ) from error
 
 
 class Neighbours:
     """A `VectorIndex` for one writer and many readers. Close it."""
 
     def __init__(
-        self, dim: int, open_graph: OpenGraph | None, *, graph_from: int = GRAPH_FROM
+        self, dim: int, graph: GraphOnDisk | None, *, graph_from: int = GRAPH_FROM
     ) -> None:
         self._exact = ExactIndex(dim)
         self._dim = dim
-        self._open_graph = open_graph
+        self._on_disk = graph
+        self._opening = threading.Lock()
         self._graph_from = graph_from
         self._graph: ChromaIndex | None = None
         self._ready = False
@@ -45,7 +69,7 @@ class Neighbours:
 
     def settle(self) -> None:
         """Call when vectors were loaded or added: from the size where a graph pays, one is opened, and completed."""
-        if self._open_graph is None or len(self._exact) < self._graph_from or self._ready:
+        if self._on_disk is None or len(self._exact) < self._graph_from or self._ready:
             return
         if not self._making.is_alive():
             self._making.start()
@@ -59,12 +83,23 @@ class Neighbours:
     def remove(self, rows: Rows) -> None:
         """Forget vectors, in memory and on the disk."""
         self._exact.remove(rows)
-        if self._graph is not None:
+        with self._opening:
+            graph = self._graph
+            if graph is None and self._on_disk is not None:
+                self._on_disk.drop()
+        if graph is not None:
             self._ready = False
             self._interrupted.set()  # whoever forgets does not wait until a large graph is complete
-            self._graph.remove(rows)
-            self._graph.rebuild(())
+            graph.remove(rows)
+            graph.rebuild(())
             self._due.set()
+
+    def left_on_disk(self, rows: Rows) -> bool:
+        """Whether a vector of any of these rows may be on the disk outside of the vault."""
+        graph = self._graph
+        if graph is None:
+            return self._on_disk is not None and self._on_disk.folder.exists()
+        return graph.holds_removed() or bool(np.isin(rows, graph.rows()).any())
 
     def search(
         self, query: Scores, k: int, allowed: NDArray[np.bool_] | None
@@ -74,9 +109,6 @@ class Neighbours:
 
     def cosines(self, query: Scores, rows: Rows) -> Scores:
         return self._exact.cosines(query, rows)
-
-    def uses_graph(self) -> bool:
-        return self._ready
 
     def __len__(self) -> int:
         return len(self._exact)
@@ -91,23 +123,28 @@ class Neighbours:
             self._graph.close()
 
     def _make(self) -> None:
-        assert self._open_graph is not None
+        assert self._on_disk is not None
         try:
-            self._graph = self._open_graph(self._dim, self._exact.codes_of)
+            with self._opening:
+                self._graph = self._on_disk.open(self._dim, self._exact.codes_of)
             while not self._closing:
                 self._due.clear()
                 self._interrupted.clear()
-                if len(self._graph) != len(self._exact) or self._graph.holds_removed():
+                if not self._agrees(self._graph):
                     self._graph.rebuild(self._batches())
-                self._ready = not self._graph.holds_removed() and len(self._graph) == len(
-                    self._exact
-                )
+                self._ready = self._agrees(self._graph)
                 if self._ready or self._closing:
                     self._due.wait()
         except SunaivaError as error:
             # Nothing is lost but speed: the exact index goes on.
             _log.warning("searching without a graph: %s", error)
             self._graph = None
+
+    def _agrees(self, graph: ChromaIndex) -> bool:
+        # Not by number alone: after a crash one may be missing and another one too many.
+        return not graph.holds_removed() and np.array_equal(
+            graph.rows(), np.sort(self._exact.rows())
+        )
 
     def _batches(self) -> Iterator[Batch]:
         rows = self._exact.rows()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mcp_server import search
 from mcp_server.device import Device
 from mcp_server.forgetting import chosen, erase
+from mcp_server.index.chroma import ChromaIndex, CodesOf
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import (
     EMBED_AT_ONCE_MAX,
@@ -21,7 +22,7 @@ from mcp_server.index.live import (
     entry_of,
     memory_text,
 )
-from mcp_server.index.neighbours import Neighbours
+from mcp_server.index.neighbours import GraphOnDisk
 from mcp_server.memory import Changes, capture_drafts, revise
 from mcp_server.search import Asked
 from mcp_server.vault import store
@@ -234,9 +235,16 @@ def test_embedding_goes_on_when_a_passing_trouble_is_over(tmp_path: Path) -> Non
         assert device.index.state().trouble is None
 
 
+def no_graph(folder: Path) -> GraphOnDisk:
+    def never(dim: int, codes_of: CodesOf) -> ChromaIndex:
+        raise AssertionError("no graph is wanted")
+
+    return GraphOnDisk(folder / "chroma", never)
+
+
 def test_an_index_that_was_never_started_closes(tmp_path: Path) -> None:
     with opened(make_home(tmp_path)) as device:
-        LiveIndex(device.vault, HashEmbedder, lambda dim: Neighbours(dim, None)).close()
+        LiveIndex(device.vault, HashEmbedder, no_graph(tmp_path), graph_from=None).close()
 
 
 def test_filters_follow_a_revision_and_a_forgetting(tmp_path: Path) -> None:

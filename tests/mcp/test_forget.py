@@ -65,6 +65,29 @@ async def test_a_person_who_does_not_agree_keeps_everything(
         assert await _left(client) == ["The combination is 4711"]
 
 
+async def test_a_yes_does_not_reach_what_was_stored_while_the_person_read(
+    connect: Connect, mine: Device
+) -> None:
+    tell(mine, draft("Shown", space="old"))
+
+    class Reads(Asked):
+        async def __call__(
+            self, context: ClientRequestContext, params: ElicitRequestParams
+        ) -> ElicitResult:
+            if not self.questions:
+                tell(mine, draft("Stored meanwhile", space="old"))
+            return await super().__call__(context, params)
+
+    person = Reads("accept", forget=True)
+    async with connect(elicitation_callback=person) as client:
+        result = await client.call_tool("forget", {"space": "old"})
+        left = await _left(client)
+    if result.is_error:
+        assert sorted(left) == ["Shown", "Stored meanwhile"]
+    else:  # without sessions the question is put again, with the new memory in it
+        assert "Stored meanwhile" in person.questions[-1]
+
+
 async def test_without_a_way_to_ask_a_preview_comes_first(connect: Connect, mine: Device) -> None:
     stored, _ = tell(mine, "The combination is 4711", "Water the ferns")
     async with connect() as client:
