@@ -309,3 +309,17 @@ def test_one_call_forgets_a_thousand_at_most(tmp_path: Path) -> None:
         with pytest.raises(InvalidError, match="more than 1,000 memories") as refused:
             forgetting.chosen(device, space="s")
         assert "sunaiva forget --space" in str(refused.value)
+
+
+def test_a_vault_that_a_restore_moved_aside_is_searched_too(mine: Device) -> None:
+    (stored,) = tell(mine, SECRET)
+    embedded(mine)
+    aside = mine.vault.path.parent / "replaced-20261121"
+    aside.mkdir()
+    mine.vault.copy_to(aside / DATABASE_NAME, mine.keys.database)
+    rows = forgetting.chosen(mine, ids=[stored.id])
+    traces = forgetting.traces(mine, rows)
+    forgetting.erase(mine, rows, client=CLIENT)
+    (left,) = forgetting.verify(mine, traces).left
+    assert str(aside) in left
+    assert "delete that folder" in left

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcp_server.index.chroma import ChromaIndex
 from mcp_server.index.codes import quantise
@@ -16,9 +17,12 @@ KEY = bytes(range(32))
 ROWS = np.arange(1, 201, dtype=np.int64)
 
 
-def vectors() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    drawn = np.random.default_rng(7).normal(size=(len(ROWS), DIM)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+def vectors() -> NDArray[np.float32]:
+    drawn = np.random.default_rng(7).normal(size=(len(ROWS), DIM))
+    unit: NDArray[np.float32] = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(
+        np.float32
+    )
+    return unit
 
 
 def on_disk(folder: Path) -> GraphOnDisk:

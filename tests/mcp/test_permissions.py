@@ -4,6 +4,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_server.device import Device
+from mcp_server.memory import Changes, revise
 from mcp_server.permissions import permit
 from tests.builders import draft, tell
 from tests.mcp.conftest import Connect, done, read, refused
@@ -87,3 +88,16 @@ async def test_a_rule_of_one_space_goes_before_the_rule_for_all(
         assert [one["text"] for one in found["memories"]] == ["tea at work"]
         await done(client, "remember", memories=["more tea"], space="work")
         assert "may not write" in await refused(client, "remember", memories=["more tea"])
+
+
+async def test_a_refusal_quotes_nothing_of_a_space_that_is_shut(
+    connect: Connect, mine: Device
+) -> None:
+    (stored,) = tell(mine, draft("see the doctor", space="work"))
+    moved = Changes(text="the diagnosis is private", space="private")
+    revise(mine, stored.id, 1, moved, client="terminal")
+    permit(mine, "guest", "private", "none", by="terminal")
+    async with connect("guest") as client:
+        sentence = await refused(client, "revise", id=stored.id, version=1, text="x")
+    assert "may not" in sentence
+    assert "diagnosis" not in sentence
