@@ -277,7 +277,7 @@ def _show_new(new: opening.NewVault, settings: Settings) -> None:
 
 
 def _show_words(words: str) -> None:
-    numbered = "   ".join(f"{number}. {word}" for number, word in enumerate(words.split(), 1))
+    numbered = "   ".join(f"{number}.\u00a0{word}" for number, word in enumerate(words.split(), 1))
     screen.out.print(
         Panel(Text(f"{numbered}\n\n{_WORDS_NOTE}"), title="Recovery words", border_style="yellow"),
         soft_wrap=False,  # a box is drawn to the terminal's width

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mcp_server.index.codes import dequantise
 from mcp_server.index.protect import BETA, Protection, protect, protection, rotate
+from mcp_server.index.quiet import forbid_telemetry
 from mcp_server.index.vectors import Rows, Scores
 from shared.errors import CorruptError, UnavailableError
 
@@ -228,6 +229,7 @@ class _Generation:
     """Owns one folder and Chroma's client for it."""
 
     def __init__(self, folder: Path, protection: Protection) -> None:
+        forbid_telemetry()  # chromadb brings onnxruntime
         import chromadb  # noqa: PLC0415 (a second, and 100 MB that small vaults never need)
         from chromadb.config import Settings  # noqa: PLC0415
 

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from mcp_server.index.quiet import forbid_telemetry
 from shared.errors import UnavailableError
 
 ABOUT = "about.json"
@@ -48,6 +49,7 @@ class OnnxEmbedder:
     """
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
+        forbid_telemetry()
         import onnxruntime  # noqa: PLC0415 (0.3 s that a keyword answer need not wait for)
         from tokenizers import Tokenizer  # noqa: PLC0415
 

