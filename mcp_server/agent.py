@@ -28,7 +28,7 @@ from mcp.shared.message import SessionMessage
 from msgspec import Struct
 
 from mcp_server import rendezvous
-from mcp_server.http import Address, HttpServer, http_server, open_port, token, url
+from mcp_server.http import TOKEN_NAME, Address, HttpServer, http_server, open_port, token, url
 from mcp_server.launch import LOG_BYTES_MAX
 from mcp_server.lines import Lines
 from mcp_server.rendezvous import AgentInfo
@@ -192,6 +192,11 @@ class _Agent:
             await asyncio.sleep(_REFUSING_SECONDS)
             self._leaving.set()
         elif port is not None:
+            logger.info(
+                "MCP over HTTP at %s; the token is in %s",
+                url(port),
+                self._settings.home / TOKEN_NAME,
+            )
             self._http = http_server(self._app.server, port, token(self._settings.home))
             await self._http.serve(sockets=[port])
 

@@ -27,6 +27,9 @@ _GRACE_SECONDS = 5  # open event streams never end by themselves
 _TOKEN_BYTES = 32
 
 
+TOKEN_NAME = "http.token"  # noqa: S105 (a file name)
+
+
 class Address(Struct, frozen=True, kw_only=True):
     """Where to serve HTTP; port 0 takes any free one."""
 
@@ -66,7 +69,7 @@ def url(channel: socket.socket) -> str:
 
 def token(home: Path) -> str:
     """The secret of this vault's HTTP clients, made on first use. Delete the file for a new one."""
-    path = home / "http.token"
+    path = home / TOKEN_NAME
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -142,7 +142,7 @@ def excerpt(text: str, query: str) -> tuple[str, bool]:
 def _check(asked: Asked) -> None:
     if not asked.query.strip():
         raise InvalidError(
-            "The question is empty. Ask with a few words; to list memories, use `browse`."
+            "The question is empty. Ask with a few words; to list memories, use `browse` (in a terminal `list`)."
         )
     if any("\ud800" <= character <= "\udfff" for character in asked.query):
         raise InvalidError("The question is not valid Unicode. Send it as UTF-8.")

@@ -54,8 +54,8 @@ def parse_memory_id(text: str) -> MemoryId:
     """
     if not _UUID.fullmatch(text):
         raise InvalidError(
-            f"{text[:60]!r} is not a memory id. Ids look like 0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20; "
-            "`recall` and `browse` print them."
+            f"{text[:60]!r} is not a memory id. Ids look like 0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20, or "
+            "3f3b2a9c1d for short; `recall` and `browse` (in a terminal `list`) print them."
         )
     return MemoryId(text.lower())
 

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mcp_server import backup as backups
-from mcp_server import client, opening
+from mcp_server import client, connect, opening
 from mcp_server.cli import screen
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import (
@@ -22,6 +22,7 @@ from mcp_server.cli.session import (
 )
 from mcp_server.health import Health
 from mcp_server.index.export import bundled_model_folder, export_in_child
+from mcp_server.launch import agent_command
 from mcp_server.permissions import EVERY_SPACE, Access
 from mcp_server.settings import Settings, load
 from mcp_server.vault import audit as access_log
@@ -29,7 +30,7 @@ from mcp_server.vault import keys
 from mcp_server.vault.protectors import Access as KeyAccess
 from mcp_server.vault.protectors import ProtectorKind, protectors_available
 from shared.clock import system_clock
-from shared.errors import ForbiddenError, InvalidError, UnavailableError
+from shared.errors import ForbiddenError, InvalidError, SunaivaError, UnavailableError
 from shared.ids import short_id
 
 Protect = Annotated[
@@ -214,9 +215,29 @@ def doctor(
         "protected_by": keys.protected_by(settings.home),
         "agent_was_running": running is not None,
         **msgspec.to_builtins(found),
+        "assistants": _assistants(settings),
     }
     screen.emit(answer, as_json=json, show=lambda _: _show_health(settings, found))
     return 1 if found.problems else 0
+
+
+def _assistants(settings: Settings) -> dict[str, str]:
+    """Each assistant found here, and how it stands to this vault; a configuration that cannot be read says why."""
+    launch = connect.Launch(command=Path(agent_command()[0]), home=settings.home_if_unusual)
+    found = {}
+    for one in connect.find_clients(settings.places):
+        try:
+            status = connect.status(one, launch)
+        except SunaivaError as error:
+            found[one.title] = str(error)
+        else:
+            hooks = (
+                ", without its hooks"
+                if status.hooks is False and status.state == "connected"
+                else ""
+            )
+            found[one.title] = status.state.replace("_", " ") + hooks
+    return found
 
 
 def consolidate(json: Json = False) -> None:
@@ -330,6 +351,8 @@ def _show_health(settings: Settings, found: Health) -> None:
         screen.warn(
             f"Search by words; {found.embedded:,} of {found.memories:,} also by meaning so far"
         )
+    for title, state in _assistants(settings).items():
+        (screen.ok if state == "connected" else screen.warn)(f"{title}: {state}")
     for problem in found.problems:
         screen.fail(problem)
     if not found.problems:

@@ -28,7 +28,7 @@ def test_a_script_makes_a_vault_only_if_it_takes_the_words(newcomer: Person) -> 
     assert not newcomer.device.home.exists()
     taken = newcomer.runs("init", "--yes")
     assert taken.code == 0
-    assert "12. " in taken.out
+    assert "12.\u00a0" in taken.out
 
 
 def test_the_vault_is_private_encrypted_and_made_once(newcomer: Person) -> None:

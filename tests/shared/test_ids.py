@@ -89,7 +89,7 @@ def test_what_is_read_is_canonical(text: str) -> None:
     "text", ["", "42", "last", "0199f2f4-9c1e-7a10-8f7e", "x" * 1000, "\0", "🦉" * 36]
 )
 def test_what_is_no_id_is_refused_without_repeating_all_of_it(text: str) -> None:
-    with pytest.raises(InvalidError, match="`recall` and `browse` print them") as refused:
+    with pytest.raises(InvalidError, match="`recall` and `browse`") as refused:
         parse_memory_id(text)
     assert len(str(refused.value)) < 300
 
