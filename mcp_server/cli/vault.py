@@ -210,14 +210,15 @@ def doctor(
         found = msgspec.convert(
             connection.call("rebuild" if rebuild else "health", {}, events), Health
         )
+    assistants = _assistants(settings)
     answer = {
         "home": str(settings.home),
         "protected_by": keys.protected_by(settings.home),
         "agent_was_running": running is not None,
         **msgspec.to_builtins(found),
-        "assistants": _assistants(settings),
+        "assistants": assistants,
     }
-    screen.emit(answer, as_json=json, show=lambda _: _show_health(settings, found))
+    screen.emit(answer, as_json=json, show=lambda _: _show_health(settings, found, assistants))
     return 1 if found.problems else 0
 
 
@@ -338,7 +339,7 @@ def _show_rules(rules: list[list[str]]) -> None:
     screen.out.print(table)
 
 
-def _show_health(settings: Settings, found: Health) -> None:
+def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) -> None:
     screen.ok(
         f"Vault in {settings.home}: {found.memories:,} memories in {found.spaces:,} spaces, {found.file_bytes / 1e6:,.1f} MB"
     )
@@ -351,7 +352,7 @@ def _show_health(settings: Settings, found: Health) -> None:
         screen.warn(
             f"Search by words; {found.embedded:,} of {found.memories:,} also by meaning so far"
         )
-    for title, state in _assistants(settings).items():
+    for title, state in assistants.items():
         (screen.ok if state == "connected" else screen.warn)(f"{title}: {state}")
     for problem in found.problems:
         screen.fail(problem)

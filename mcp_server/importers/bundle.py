@@ -39,6 +39,7 @@ _END_OF_WIDE_DIRECTORY = b"PK\x06\x06"
 _END_FIELDS = struct.Struct("<12xI6x")
 _ZIP_BEGINNINGS = (b"PK\x03\x04", _END_OF_DIRECTORY)
 _END_OF_DIRECTORY_BYTES = 22 + 65_535
+# zipfile raises NotImplementedError for a compression it does not know.
 _ZIP_FAILURES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError)
 
 
