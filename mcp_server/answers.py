@@ -145,9 +145,11 @@ def item(memory: Memory, **more: Any) -> Item:
     return cast(Item, {name: value for name, value in fields.items() if value is not None})
 
 
-def brief(memory: Memory) -> Brief:
-    text, _ = search.excerpt(memory.text, "")
-    return Brief(id=memory.id, text=text, when=_iso(memory.occurred_at or memory.created_at))
+def brief(memory: Memory, said: str | None = None, note: str | None = None) -> Brief:
+    """A memory in few words: what of it is `said` (or else its beginning), with a note of ours behind it."""
+    text, _ = search.excerpt(memory.text if said is None else said, "")
+    shown = text if note is None else f"{text} ({note})"
+    return Brief(id=memory.id, text=shown, when=_iso(memory.occurred_at or memory.created_at))
 
 
 def found_item(found: search.Found) -> Item:

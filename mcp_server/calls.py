@@ -265,7 +265,7 @@ def _context(device: Device, ctx: CallContext, args: ContextArgs) -> Steps:
         device, topic=args.topic, spaces=spaces, max_tokens=args.max_tokens, client=ctx.client
     )
     return [
-        {"title": section.title, "lines": [context.shown(each) for each in section.memories]}
+        {"title": section.title, "lines": [context.line(told) for told in section.told]}
         for section in sections
     ]
 

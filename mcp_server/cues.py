@@ -81,7 +81,7 @@ def cited(text: str, speaker: str | None, trust: Trust, *, wanted: int) -> list[
         if wanted & DATED and coming.names_a_day(sentence):
             carried |= DATED
         if carried & wanted:
-            found.append(Cited(carried & wanted, _shown(sentence, place), about))
+            found.append(Cited(carried & wanted, shortened(sentence, place), about))
     return found
 
 
@@ -142,7 +142,8 @@ def _about(phrase: Phrase, match: re.Match[str]) -> str | None:
     return f"{phrase.about}: {who.casefold()}" if who else phrase.about
 
 
-def _shown(sentence: str, place: int) -> str:
+def shortened(sentence: str, place: int = 0) -> str:
+    """A long sentence by its part around a place."""
     if len(sentence) <= SHOWN_CHARS:
         return sentence
     begin = max(0, min(place - _SHOWN_BEFORE, len(sentence) - SHOWN_CHARS))

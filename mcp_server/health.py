@@ -76,7 +76,7 @@ def _disagreements(device: Device, db: "Database") -> list[str]:
 
 
 def rebuild(device: Device) -> Iterator[dict[str, Any]]:
-    """Make the keyword index and the vectors anew from the memories; yields progress. Nothing canonical is touched."""
+    """Make the keyword index, the cues and the vectors anew from the memories; yields progress. Nothing canonical is touched."""
     with device.changing() as change:
         lexical.clear(change.db)
         total = store.count(change.db)
@@ -87,6 +87,7 @@ def rebuild(device: Device) -> Iterator[dict[str, Any]]:
             after, done = page[-1].memory.id, done + len(page)
             yield {"doing": "Rebuilding the keyword index", "done": done, "total": total}
         change.db.execute("DELETE FROM vectors")
+        store.forget_cues(change.db)
         change.then(device.index.start_over)
 
 

@@ -40,9 +40,7 @@ def _add_overviews(server: MCPServer, open_device: OpenDevice) -> None:
                 client=client,
             )
             return "\n\n".join(
-                "\n".join(
-                    [f"# {section.title}", *(context.shown(each) for each in section.memories)]
-                )
+                "\n".join([f"# {section.title}", *(context.line(told) for told in section.told)])
                 for section in sections
             )
 

@@ -176,11 +176,14 @@ def _context(open_device: OpenDevice) -> Tool:
             device, topic=topic, spaces=spaces, max_tokens=max_tokens, client=client
         )
         lines = [
-            "\n".join([f"{section.title}:", *(context.shown(each) for each in section.memories)])
+            "\n".join([f"{section.title}:", *(context.line(told) for told in section.told)])
             for section in sections
         ]
         shown = [
-            {"title": section.title, "memories": [brief(each) for each in section.memories]}
+            {
+                "title": section.title,
+                "memories": [brief(told.memory, told.text, told.note) for told in section.told],
+            }
             for section in sections
         ]
         body = "\n\n".join([_QUOTED, *lines]) if lines else "There is nothing yet."

@@ -39,6 +39,7 @@ _COLUMNS: dict[str, tuple[Any, int]] = {
     "valid_to_ms": (np.int64, ALWAYS_MS),
     "chars": (np.int32, 0),
     "importance": (np.float32, 0),
+    "flags": (np.uint8, 0),
 }
 
 
@@ -62,6 +63,8 @@ class Entry(Struct, frozen=True):
     """Its text asks something; the turn after it may answer."""
     pinned: bool
     importance: float
+    flags: int = 0
+    """Its cues: the bits of `phrases`."""
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -181,6 +184,7 @@ class Catalogue:
         columns["valid_to_ms"][row] = ALWAYS_MS if entry.valid_to_ms is None else entry.valid_to_ms
         columns["chars"][row] = entry.chars
         columns["importance"][row] = entry.importance
+        columns["flags"][row] = entry.flags
         columns["live"][row] = True
 
     def _conversation_of(self, entry: Entry) -> int:

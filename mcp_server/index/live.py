@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from mcp_server import cues
 from mcp_server.index import codes
 from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.embedder import Embedder
@@ -34,6 +35,7 @@ _log = logging.getLogger(__name__)
 # One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
 _EMBED_BATCH = 32
 _LOAD_BATCH = 20_000
+_CUES_BATCH = 500  # some 50 ms, for the same reason
 # A full disk or a busy vault: embedding is tried again after this, or as soon as something new is stored.
 _RETRY_SECONDS = 60.0
 # Up to so many memories are embedded before they are stored, so that they are found by meaning at once.
@@ -77,6 +79,7 @@ class LiveIndex:
         self._trouble: str | None = None
         self._model = 0
         self._embedded_below = 0  # every row up to this one has its vector or is gone
+        self._unread = True  # some memories' cues may not have been read
         self._rounds = 0  # how often everything was begun anew
         self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
 
@@ -147,6 +150,7 @@ class LiveIndex:
             if former is not None:
                 former.close()
         self._embedded_below = 0
+        self._unread = True
         self._rounds += 1
         self._waiting = 0
         self.has_more_to_embed(len(self.catalogue))
@@ -164,7 +168,7 @@ class LiveIndex:
         while not self._stop.is_set():
             patience = None
             try:
-                if self._embed_some():
+                if self._read_cues() or self._embed_some():
                     continue
             except SunaivaError as error:
                 # Nothing is lost: what has no vector yet is found by its words.
@@ -219,6 +223,18 @@ class LiveIndex:
                         np.fromiter((scale for _, _, scale in batch), np.float32, len(batch)),
                     )
             self.embedder, self.vectors = embedder, vectors
+
+    def _read_cues(self) -> bool:
+        """Read the cues of one batch of memories from before there were any; whether there was one."""
+        if not self._unread:
+            return False
+        with self._changing:
+            with self._vault.writing() as db:
+                read = store.read_cues(db, limit=_CUES_BATCH)
+            for row, flags in read:
+                self.catalogue.columns["flags"][row] = flags
+            self._unread = bool(read)
+        return self._unread
 
     def _embed_some(self) -> bool:
         """Embed one batch of what waits; whether there was any."""
@@ -282,4 +298,5 @@ def entry_of(row: int, memory: Memory) -> Entry:
         question="?" in memory.text,
         pinned=memory.pinned,
         importance=memory.importance,
+        flags=cues.flags(memory.text, memory.speaker, memory.source.trust),
     )

@@ -36,6 +36,10 @@ Action = Literal[
 # A line names at most this many memories (their count is always exact): an export of a million is one short line.
 IDS_PER_LINE_MAX = 100
 _START = bytes(32)
+# A client that did nothing for half an hour and then comes back begins a new session.
+SESSION_GAP_MS = 30 * 60 * 1000
+# How far back a session is looked for; who was away longer than this hears of no changes.
+_LINES_LOOKED_BACK = 10_000
 
 
 class Access(Struct, frozen=True, kw_only=True):
@@ -85,6 +89,31 @@ def lines(db: "Database", *, before: int | None, limit: int) -> list[Access]:
         )
         for seq, at_ms, client, action, ids, count in found
     ]
+
+
+def session_before(db: "Database", client: str, *, now: datetime) -> int | None:
+    """The last line of the session of a client before the one that is under way; `None` if it had none lately."""
+    later = to_ms(now)
+    for seq, at_ms in db.execute(
+        """SELECT seq, at_ms FROM access_log
+           WHERE seq > (SELECT max(seq) FROM access_log) - ? AND client = ? ORDER BY seq DESC""",
+        [_LINES_LOOKED_BACK, client],
+    ):
+        if later - at_ms > SESSION_GAP_MS:
+            return int(seq)
+        later = at_ms
+    return None
+
+
+def written_since(db: "Database", seq: int, *, by_others_than: str, limit: int) -> list[MemoryId]:
+    """What other clients stored or revised after a line, the latest first."""
+    found = db.execute(
+        """SELECT memories FROM access_log WHERE seq > ? AND client <> ?
+           AND action IN ('remember', 'import', 'revise', 'resolve') ORDER BY seq DESC LIMIT ?""",
+        [seq, by_others_than, limit],
+    )
+    ids = [as_id(line[at : at + 16]) for (line,) in found for at in range(len(line) - 16, -1, -16)]
+    return list(dict.fromkeys(ids))[:limit]
 
 
 def broken_at(db: "Database", key: bytes) -> int | None:

@@ -124,3 +124,12 @@ def _lasting(db: "Database") -> None:
         -- What a rekey must not change, sealed under the root key; two rows only while a rekey is under way.
         CREATE TABLE lasting (sealed BLOB NOT NULL UNIQUE) STRICT;
     """)
+
+
+@MIGRATIONS(name="0006_cues")
+def _cues(db: "Database") -> None:
+    db.executescript("""
+        -- What the text shows of its own accord (the bits of `phrases`); NULL until it was read for them.
+        ALTER TABLE memories ADD COLUMN cues INTEGER CHECK (cues BETWEEN 0 AND 255);
+        CREATE INDEX memories_unread ON memories (row) WHERE cues IS NULL;
+    """)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from mcp_server import cues
 from mcp_server.model import Kind, Link, Memory, Source
 from mcp_server.noticing import Relation
 from shared.clock import from_ms, to_ms
@@ -61,8 +62,8 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
     cursor = db.execute(
         """INSERT INTO memories (id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
                position, trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms,
-               updated_ms, digest)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               updated_ms, digest, cues)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             as_bytes(memory.id),
             memory.text,
@@ -81,6 +82,7 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
             to_ms(memory.created_at),
             to_ms(memory.updated_at),
             digest,
+            cues.flags(memory.text, memory.speaker, memory.source.trust),
         ],
     )
     row = cursor.lastrowid
@@ -99,6 +101,23 @@ def update(db: "Database", row: int, memory: Memory) -> None:
     db.execute("DELETE FROM tags WHERE memory = ?", [row])
     db.execute("DELETE FROM links WHERE memory = ?", [row])
     _put_sets(db, row, memory)
+
+
+def read_cues(db: "Database", *, limit: int) -> list[tuple[int, int]]:
+    """Read the cues of some memories that were stored before there were any; their rows and cues, none when all are read."""
+    unread = db.execute(
+        "SELECT row, text, speaker, trust FROM memories WHERE cues IS NULL ORDER BY row DESC LIMIT ?",
+        [limit],
+    ).fetchall()
+    read = [(row, cues.flags(text, speaker, trust)) for row, text, speaker, trust in unread]
+    for row, flags in read:
+        db.execute("UPDATE memories SET cues = ? WHERE row = ?", [flags, row])
+    return read
+
+
+def forget_cues(db: "Database") -> None:
+    """Have all cues read anew."""
+    db.execute("UPDATE memories SET cues = NULL")
 
 
 def delete(db: "Database", row: int, memory_id: MemoryId) -> None:
@@ -237,6 +256,19 @@ def pinned(db: "Database", spaces: tuple[str, ...] | None, *, limit: int) -> lis
     return _rows(db, sql, [*values, limit])
 
 
+def rows_with_cues(
+    db: "Database", flags: int, kind: Kind | None, spaces: tuple[str, ...] | None, *, among: int
+) -> list[int]:
+    """Rows with any of these cues, or of this kind, that are not superseded or archived; of the last `among` rows, the newest first."""
+    where, values = _where(Selection(spaces=spaces))
+    chosen = " AND ".join(["row > (SELECT max(row) FROM memories) - ?", *where])
+    found = db.execute(
+        f"SELECT row FROM memories WHERE {chosen} AND (cues & ? OR kind IS ?) ORDER BY row DESC",
+        [among, *values, flags, kind],
+    )
+    return [row for (row,) in found]
+
+
 class Finding(Struct, frozen=True):
     number: int
     relation: Relation
@@ -284,7 +316,8 @@ def scan(db: "Database", *, after_row: int = 0) -> Iterator[tuple[Any, ...]]:
         db.execute(
             """SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
                    coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
-                   archived = 1 OR superseded_by IS NOT NULL, length(text), instr(text, '?') > 0, pinned, importance
+                   archived = 1 OR superseded_by IS NOT NULL, length(text), instr(text, '?') > 0, pinned, importance,
+                   coalesce(cues, 0)
                FROM memories WHERE row > ? ORDER BY row""",
             [after_row],
         )

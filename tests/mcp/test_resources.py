@@ -56,7 +56,7 @@ async def test_the_profile_holds_what_is_pinned_and_preferred(
         draft("Dentist", kind="event", occurred_at=NOON + timedelta(days=3)),
     )
     profile = await _read(connect, "memory://profile")
-    pinned, preferences = profile.index("# Pinned"), profile.index("# Preferences")
+    pinned, preferences = profile.index("# Pinned"), profile.index("# Standing")
     assert pinned < profile.index("Allergic to nuts") < preferences
     assert preferences < profile.index("Answer in metric units") < profile.index("# Coming up")
 
