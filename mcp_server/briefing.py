@@ -57,15 +57,11 @@ class Read(Struct, frozen=True):
         return self.memory.occurred_at or self.memory.created_at
 
 
-def read(memories: Iterable[Memory]) -> list[Read]:
-    """The latest first."""
-    wanted = 0xFF
+def read(memories: Iterable[tuple[Memory, int]]) -> list[Read]:
+    """Memories with the cues to look for in each; the latest first."""
     found = [
-        Read(
-            each,
-            tuple(cues.cited(each.text, each.speaker, each.source.trust, wanted=wanted)),
-        )
-        for each in memories
+        Read(each, tuple(cues.cited(each.text, each.speaker, each.source.trust, wanted=wanted)))
+        for each, wanted in memories
     ]
     return sorted(found, key=lambda one: (one.said, one.memory.id), reverse=True)
 
@@ -101,7 +97,12 @@ def _rank(about: str) -> int:
 
 def promises(found: Sequence[Read], now: datetime) -> list[Told]:
     """What was promised and is neither done nor long past: what has a day first, by that day."""
-    done = [(one, each) for one in found for each in one.cited if each.flags & cues.DONE]
+    done = [
+        (one, frozenset(_WORD.findall(each.sentence.casefold())))
+        for one in found
+        for each in one.cited
+        if each.flags & cues.DONE
+    ]
     dated: list[tuple[date, Told]] = []
     undated: list[Told] = []
     for one in found:
@@ -117,30 +118,32 @@ def promises(found: Sequence[Read], now: datetime) -> list[Told]:
     return [told for _, told in sorted(dated, key=lambda item: item[0])] + undated
 
 
-def _is_done(promised: Read, sentence: Cited, done: Sequence[tuple[Read, Cited]]) -> bool:
+def _is_done(promised: Read, sentence: Cited, done: Sequence[tuple[Read, frozenset[str]]]) -> bool:
+    closes = _closing(sentence.sentence)
     return any(
         one.memory.space == promised.memory.space
         and (one.said, one.memory.id) > (promised.said, promised.memory.id)
-        and says_done(sentence.sentence, each.sentence)
-        for one, each in done
+        and closes(spoken)
+        for one, spoken in done
     )
 
 
-def says_done(promise: str, later: str) -> bool:
-    """Whether a later sentence says that this was done: the deed in its past (or "done"), and most of what it was about."""
-    words, spoken = _WORD.findall(promise.casefold()), set(_WORD.findall(later.casefold()))
+def _closing(promise: str) -> Callable[[frozenset[str]], bool]:
+    """Whether the words of a later sentence say that this was done: the deed in its past (or "done"), and most of what it was about."""
     pasts = {
-        past for word in words for past in (*_PAST.get(word, "").split(), f"{word}ed", f"{word}d")
+        word: {*_PAST.get(word, "").split(), f"{word}ed", f"{word}d"}
+        for word in _WORD.findall(promise.casefold())
     }
-    if not spoken & (pasts | _DONE_WORDS):
-        return False
-    deeds = {
-        word[:_STEM]
-        for word in words
-        if spoken & {*_PAST.get(word, "").split(), f"{word}ed", f"{word}d"}
-    }
-    about = _stems(words) - deeds
-    return bool(about) and len(about & _stems(spoken)) / len(about) >= _SAME_THING
+    spoken_of_done = _DONE_WORDS.union(*pasts.values())
+
+    def closes(spoken: frozenset[str]) -> bool:
+        if spoken.isdisjoint(spoken_of_done):
+            return False
+        deeds = {word for word, forms in pasts.items() if spoken & forms}
+        about = _stems(pasts.keys() - deeds)
+        return bool(about) and len(about & _stems(spoken)) / len(about) >= _SAME_THING
+
+    return closes
 
 
 def _stems(words: Iterable[str]) -> set[str]:
@@ -157,7 +160,12 @@ def coming_up(found: Sequence[Read], now: datetime) -> list[Told]:
     told: list[tuple[date, Told]] = []
     for one in found:
         happens = one.memory.occurred_at
-        if happens is not None and now <= happens < now + timedelta(days=COMING_DAYS):
+        of_its_own = one.memory.kind != "turn"  # a turn's time is when it was said
+        if (
+            of_its_own
+            and happens is not None
+            and now <= happens < now + timedelta(days=COMING_DAYS)
+        ):
             told.append((happens.date(), Told(one.memory, one.memory.text)))
             continue
         for each in one.cited:

@@ -32,7 +32,7 @@ _SECTION_MAX = 20
 # How many memories with a cue are read for a section, the latest; to read all of a large vault would take seconds.
 _READ_MAX = 40
 # Promises are closed by what was said later, days lie ahead of what was said some time ago: these look further back.
-_READ_FURTHER_MAX = 80
+_READ_FURTHER_MAX = 60
 # While the catalogue loads, cues are looked for among the memories stored last.
 _LAST_ROWS = 20_000
 _KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -43,7 +43,7 @@ _WANTED: tuple[tuple[int, Kind | None, int], ...] = (
     (cues.PROMISE, None, _READ_MAX),
     (cues.DONE, None, _READ_FURTHER_MAX),
     (cues.DATED, None, _READ_FURTHER_MAX),
-    (cues.DECISION, "decision", _READ_MAX),
+    (cues.DECISION, "decision", _SECTION_MAX),
 )
 
 
@@ -106,15 +106,11 @@ def _candidates(
     with_latest: bool,
 ) -> dict[str, list[Told]]:
     now = device.clock()
-    soon = Selection(spaces=spaces, since=now, until=now + timedelta(days=briefing.COMING_DAYS))
-    happening = [
-        row.memory
-        for row in store.page(db, soon, before_row=None, limit=_SECTION_MAX)
-        if row.memory.occurred_at is not None  # or else it was only just stored
-    ]
-    with_cues = _with_cues(device, db, spaces)
-    everything = {memory.id: memory for memory in (*with_cues, *happening)}
-    found = briefing.read(memory for memory in everything.values() if _in_force(memory, now))
+    soon = now + timedelta(days=briefing.COMING_DAYS)
+    happening = store.happening(db, spaces, since=now, until=soon, limit=_SECTION_MAX)
+    with_cues = {each.id: (each, flags) for each, flags in _with_cues(device, db, spaces)}
+    everything = {row.memory.id: (row.memory, 0) for row in happening} | with_cues
+    found = briefing.read(pair for pair in everything.values() if _in_force(pair[0], now))
     candidates = {
         PINNED: _whole(store.pinned(db, spaces, limit=_SECTION_MAX)),
         INSTRUCTIONS: briefing.saying(found, cues.STANDING),
@@ -142,27 +138,29 @@ def _whole(rows: list[store.Row]) -> list[Told]:
     return [Told(row.memory, row.memory.text) for row in rows]
 
 
-def _with_cues(device: Device, db: "Database", spaces: tuple[str, ...] | None) -> list[Memory]:
-    """Of each cue, the latest memories that carry it."""
+def _with_cues(
+    device: Device, db: "Database", spaces: tuple[str, ...] | None
+) -> list[tuple[Memory, int]]:
+    """Of each cue, the latest memories that carry it, and the cues for which each was chosen."""
     listed = device.index.state().listed
     rows = _listed(device, spaces) if listed else _among_the_last(db, spaces)
     # Since the catalogue was asked, a memory may have moved to another space or been superseded.
     return [
-        memory
-        for memory in store.by_rows(db, rows).values()
+        (memory, rows[row])
+        for row, memory in store.by_rows(db, rows).items()
         if (spaces is None or memory.space in spaces)
         and memory.superseded_by is None
         and not memory.archived
     ]
 
 
-def _listed(device: Device, spaces: tuple[str, ...] | None) -> set[int]:
+def _listed(device: Device, spaces: tuple[str, ...] | None) -> dict[int, int]:
     catalogue = device.index.catalogue
     visible = catalogue.visible(Filter(spaces=spaces), now_ms=to_ms(device.clock()))
     flags, kinds, when = (
         catalogue.columns[name][: len(visible)] for name in ("flags", "kind", "when_ms")
     )
-    rows: set[int] = set()
+    rows: dict[int, int] = {}
     for flag, kind, most in _WANTED:
         carrying = (flags & flag) != 0
         if kind is not None:
@@ -170,14 +168,16 @@ def _listed(device: Device, spaces: tuple[str, ...] | None) -> set[int]:
         chosen = np.flatnonzero(carrying & visible)
         if len(chosen) > most:
             chosen = chosen[np.argpartition(when[chosen], -most)[-most:]]
-        rows.update(chosen.tolist())
+        for row in chosen.tolist():
+            rows[row] = rows.get(row, 0) | flag
     return rows
 
 
-def _among_the_last(db: "Database", spaces: tuple[str, ...] | None) -> set[int]:
-    rows: set[int] = set()
+def _among_the_last(db: "Database", spaces: tuple[str, ...] | None) -> dict[int, int]:
+    rows: dict[int, int] = {}
     for flag, kind, most in _WANTED:
-        rows.update(store.rows_with_cues(db, flag, kind, spaces, among=_LAST_ROWS)[:most])
+        for row in store.rows_with_cues(db, flag, kind, spaces, among=_LAST_ROWS)[:most]:
+            rows[row] = rows.get(row, 0) | flag
     return rows
 
 

@@ -59,7 +59,7 @@ def flags(text: str, speaker: str | None, trust: Trust) -> int:
     """The cues of a whole text, as the bits of `phrases`."""
     found = 0
     for sentence in _sentences(text, speaker, trust):
-        for ready, _ in _matches(sentence, _table(speaker, trust)):
+        for ready, _ in _matches(sentence, _table(speaker, trust), wanted=0xFF):
             found |= ready.phrase.flags
         if not found & DATED and coming.names_a_day(sentence):
             found |= DATED
@@ -72,8 +72,8 @@ def cited(text: str, speaker: str | None, trust: Trust, *, wanted: int) -> list[
     found = []
     for sentence in _sentences(text, speaker, trust):
         carried, about, place = 0, None, 0
-        for ready, match in _matches(sentence, _table(speaker, trust)):
-            if ready.phrase.flags & wanted and not carried & wanted:
+        for ready, match in _matches(sentence, _table(speaker, trust), wanted):
+            if not carried:
                 place = match.start()
             carried |= ready.phrase.flags
             if about is None and ready.phrase.about is not None:
@@ -122,14 +122,14 @@ def _sentences(text: str, speaker: str | None, trust: Trust) -> Iterator[str]:
 
 
 def _matches(
-    sentence: str, table: dict[str, tuple[_Ready, ...]]
+    sentence: str, table: dict[str, tuple[_Ready, ...]], wanted: int
 ) -> Iterator[tuple[_Ready, re.Match[str]]]:
     straight = sentence.translate(_STRAIGHT)
     words = set(_WORD.findall(straight.casefold())) & table.keys()
     tried: set[int] = set()
     for word in words:
         for ready in table[word]:
-            if id(ready) in tried:
+            if not ready.phrase.flags & wanted or id(ready) in tried:
                 continue
             tried.add(id(ready))
             match = ready.expression.search(straight)

@@ -203,7 +203,7 @@ GERMAN = (
     Phrase(STANDING, "wenn", r"^^(?:immer )?wenn ich (?:dich )?(?:nach|um|frage|bitte)\b"),
     Phrase(STANDING, "nie niemals nicht keine kein", r"^^(?:verwende|nutze|benutze|schreib|schreibe|schlag|nenn) (?:\w+ ){0,2}(?:nie|niemals|keine?n?|nicht)\b"),
     Phrase(STANDING | PROFILE, "nenn nenne", rf"^^nenne? mich (?:bitte )?{_NAME}", "name"),
-    Phrase(PREFERENCE, "bevorzuge lieber liebsten lieblings", r"\b(?:ich bevorzuge|ich (?:\w+ ){0,2}(?:am liebsten|lieber)|ich (?:hätte|würde) (?:\w+ ){0,2}lieber)\b"),
+    Phrase(PREFERENCE, "bevorzuge lieber liebsten lieblings", r"\b(?:ich bevorzuge|ich (?:\w+ ){0,4}(?:am liebsten|lieber)|ich (?:hätte|würde) (?:\w+ ){0,2}lieber)\b"),
     Phrase(PREFERENCE, "mein meine", r"\bmeine? lieblings\w+"),
     Phrase(PREFERENCE, "mag hasse", r"\bich (?:mag (?:\w+ ){0,3}nicht\b|mag keine?n?\b|hasse |mag (?:sehr )?gern)"),
     Phrase(PREFERENCE | PROFILE, "allergisch vegetarier vegetarierin veganer veganerin vegan", r"\bich (?:bin|reagiere) (?:\w+ ){0,2}(?:allergisch|vegetarier(?:in)?|veganer(?:in)?|vegan)\b", "diet and health"),

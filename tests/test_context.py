@@ -11,7 +11,7 @@ from mcp_server.device import Device
 from mcp_server.memory import Changes, revise
 from mcp_server.vault import audit
 from shared.errors import InvalidError
-from tests.builders import NOON, SetClock, draft, opened, tell
+from tests.builders import NOON, SetClock, draft, opened, tell, until
 
 
 def gather(device: Device, **wanted: Any) -> dict[str, list[str]]:
@@ -125,3 +125,60 @@ def test_what_was_told_is_in_the_access_log(tmp_path: Path) -> None:
             (line,) = audit.lines(db, before=None, limit=1)
         assert (line.client, line.action, line.count) == ("assistant", "recall", 2)
         assert set(line.memories) == {each.id for each in stored}
+
+
+def test_what_a_person_said_in_a_conversation_comes_up_in_the_next(tmp_path: Path) -> None:
+    clock = SetClock()
+    with opened(tmp_path, clock=clock) as device:
+        tell(
+            device,
+            draft(
+                "Hi! Always answer in metric units. How far is Oslo?", kind="turn", speaker="Ada"
+            ),
+            draft("I prefer trains.", kind="turn", speaker="Ada"),
+            draft("I'll send Ben the tickets by Friday.", kind="turn", speaker="Ada"),
+            draft("We decided to use SQLite.", kind="turn", speaker="Ada", space="work"),
+        )
+        clock.passes(days=1)
+        found = gather(device)
+        assert found["Standing instructions"] == ["Always answer in metric units."]
+        assert found["Preferences"] == ["I prefer trains."]
+        assert found["Open promises"] == ["I'll send Ben the tickets by Friday."]
+        assert found["Decisions"] == ["We decided to use SQLite."]
+        assert "Decisions" not in gather(device, spaces=("personal",))
+
+
+def test_cues_are_found_before_the_catalogue_is_there(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, "I prefer trains.", draft("likes tea", kind="preference"))
+        device.index._listed = False
+        assert sorted(gather(device)["Preferences"]) == ["I prefer trains.", "likes tea"]
+
+
+def test_memories_from_before_there_were_cues_are_read_in_the_background(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, "I prefer trains.")
+        with device.vault.writing() as db:
+            db.execute("UPDATE memories SET cues = NULL")
+    with opened(tmp_path) as device:
+        until(lambda: "Preferences" in gather(device))
+
+
+def test_what_others_changed_since_the_last_session_is_told(tmp_path: Path) -> None:
+    clock = SetClock()
+    with opened(tmp_path, clock=clock) as device:
+        (home,) = tell(device, "lives in Rome")
+        gather(device)
+        clock.passes(hours=2)
+        revise(device, home.id, 1, Changes(text="lives in Oslo"), client="phone")
+        tell(device, "a note")
+        clock.passes(hours=2)
+        sections = context.gather(
+            device, topic=None, spaces=None, max_tokens=1_000, client="assistant"
+        )
+        changed = {each.title: each.told for each in sections}["Changed since the last session"]
+        assert [(told.text, told.note) for told in changed] == [
+            ("lives in Oslo", "was: lives in Rome"),
+            ("a note", None),
+        ]
+        assert "Changed since the last session" not in gather(device, client="newcomer")

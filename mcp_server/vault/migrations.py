@@ -132,4 +132,6 @@ def _cues(db: "Database") -> None:
         -- What the text shows of its own accord (the bits of `phrases`); NULL until it was read for them.
         ALTER TABLE memories ADD COLUMN cues INTEGER CHECK (cues BETWEEN 0 AND 255);
         CREATE INDEX memories_unread ON memories (row) WHERE cues IS NULL;
+        -- A turn's time is when it was said, so only what is no turn can lie ahead.
+        CREATE INDEX memories_happening ON memories (occurred_ms) WHERE kind <> 'turn' AND occurred_ms IS NOT NULL;
     """)

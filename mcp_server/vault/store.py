@@ -256,6 +256,21 @@ def pinned(db: "Database", spaces: tuple[str, ...] | None, *, limit: int) -> lis
     return _rows(db, sql, [*values, limit])
 
 
+def happening(
+    db: "Database",
+    spaces: tuple[str, ...] | None,
+    *,
+    since: datetime,
+    until: datetime,
+    limit: int,
+) -> list[Row]:
+    """What is no turn, happens in this time, and is not superseded or archived; the first to happen first."""
+    where, values = _where(Selection(spaces=spaces))
+    chosen = " AND ".join(["kind <> 'turn'", "occurred_ms >= ?", "occurred_ms < ?", *where])
+    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY occurred_ms LIMIT ?"
+    return _rows(db, sql, [to_ms(since), to_ms(until), *values, limit])
+
+
 def rows_with_cues(
     db: "Database", flags: int, kind: Kind | None, spaces: tuple[str, ...] | None, *, among: int
 ) -> list[int]:
