@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import Struct
 
 from mcp_server.device import Device
-from mcp_server.index import lexical
-from mcp_server.memory import lexical_text, present
+from mcp_server.index.lexical import terms_of
+from mcp_server.memory import present
 from mcp_server.model import Memory
 from mcp_server.vault import pages, store
 from mcp_server.vault.store import Row, Selection
@@ -44,7 +44,7 @@ class Traces(Struct, frozen=True):
     pieces: dict[bytes, str]
     """Bytes of texts and vectors, and what each of them is."""
     words: tuple[str, ...]
-    """Words that no other memory has."""
+    """Words, as the keyword index has them, that no other memory has."""
     rows: tuple[int, ...]
     """Their row numbers, by which a graph on the disk would know them."""
 
@@ -117,7 +117,7 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> tuple[MemoryId
     ids = tuple(row.memory.id for row in rows)
     with device.changing() as change:
         for row in rows:
-            lexical.remove(change.db, row.row, lexical_text(row.memory))
+            device.index.lexical.remove(change.db, row.row, terms_of(row.memory))
             store.delete(change.db, row.row, row.memory.id)
         device.note(change.db, "forget", ids, client=client)
         change.then(lambda: device.index.remove([row.row for row in rows]))
@@ -133,7 +133,7 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> tuple[MemoryId
 
 def traces(device: Device, rows: Sequence[Row]) -> Traces:
     """What these memories consist of on the disk, less the words that other memories have, too."""
-    doomed = "[" + ",".join(str(row.row) for row in rows) + "]"
+    doomed = [row.row for row in rows]
     pieces: dict[bytes, str] = {}
     with device.vault.reading() as db:
         for row in rows:
@@ -143,9 +143,10 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
             ).fetchone()
             if stored is not None:
                 pieces |= _vector_pieces(row, *stored)
-        said = {word for row in rows for word in lexical.words(row.memory.text)}
-        words = tuple(word for word in sorted(said) if lexical.only_in(db, word, doomed))
-    return Traces(pieces, words, tuple(row.row for row in rows))
+        said = sorted({term for row in rows for term in terms_of(row.memory)})
+        found = zip(said, device.index.lexical.postings(db, said), strict=True)
+        words = tuple(term for term, there in found if np.isin(there.rows, doomed).all())
+    return Traces(pieces, words, tuple(doomed))
 
 
 def verify(device: Device, wanted: Traces) -> Evidence:
@@ -180,7 +181,8 @@ def verify(device: Device, wanted: Traces) -> Evidence:
     with device.vault.reading() as db:
         found = {piece for piece in found if not _others_say(db, piece)}
         left = {wanted.pieces[piece] for piece in found | outside}
-        left |= {f"the word {word!r}" for word in wanted.words if lexical.has(db, word)}
+        there = zip(wanted.words, device.index.lexical.postings(db, wanted.words), strict=True)
+        left |= {f"the word {word!r}" for word, postings in there if len(postings.rows)}
     left |= aside
     if device.index.left_on_disk(wanted.rows):
         left.add("vectors in the folder chroma")

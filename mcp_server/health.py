@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from mcp_server.device import Device
-from mcp_server.index import lexical
-from mcp_server.memory import lexical_text
+from mcp_server.index.lexical import terms_of
 from mcp_server.vault import audit, store
 from shared.errors import CorruptError
 
@@ -65,11 +64,11 @@ def _disagreements(device: Device, db: "Database") -> list[str]:
         found.append(
             f"The access log was changed from outside: line {broken} does not follow from the one before."
         )
-    sample = _sample(db)
-    missing = sum(not lexical.holds(db, row, indexed) for row, indexed in sample)
+    sample = _sample(device, db)
+    missing = [row for row, term in sample if not _says(device, db, row, term)]
     if missing:
         found.append(
-            f"The keyword index misses {missing} of {len(sample)} memories looked at. "
+            f"The keyword index misses {len(missing)} of {len(sample)} memories looked at. "
             "Repair it with `sunaiva doctor --rebuild`."
         )
     return found
@@ -78,20 +77,27 @@ def _disagreements(device: Device, db: "Database") -> list[str]:
 def rebuild(device: Device) -> Iterator[dict[str, Any]]:
     """Make the keyword index, the cues and the vectors anew from the memories; yields progress. Nothing canonical is touched."""
     with device.changing() as change:
-        lexical.clear(change.db)
         total = store.count(change.db)
-        after, done = None, 0
-        while page := store.in_order(change.db, after=after, limit=_BATCH):
-            for row in page:
-                lexical.add(change.db, row.row, lexical_text(row.memory))
-            after, done = page[-1].memory.id, done + len(page)
-            yield {"doing": "Rebuilding the keyword index", "done": done, "total": total}
+        device.index.lexical.clear(change.db)
         change.db.execute("DELETE FROM vectors")
         store.forget_cues(change.db)
         change.then(device.index.start_over)
+    # From here on it is what the index thread does anyway, should this be broken off.
+    while device.index.tidy_words():
+        done = min(total, len(device.index.lexical))
+        yield {"doing": "Rebuilding the keyword index", "done": done, "total": total}
+    if total:
+        yield {"doing": "Rebuilding the keyword index", "done": total, "total": total}
 
 
-def _sample(db: "Database") -> list[tuple[int, str]]:
+def _sample(device: Device, db: "Database") -> list[tuple[int, str]]:
+    """Some of the memories that should be found by their words, each with the longest, which is rarely the most frequent."""
+    waiting = device.index.lexical.waiting
     rows = db.execute("SELECT row FROM memories ORDER BY random() LIMIT ?", [_SAMPLED]).fetchall()
-    found = store.by_rows(db, [row for (row,) in rows])
-    return [(row, lexical_text(each)) for row, each in found.items()]
+    found = store.by_rows(db, [row for (row,) in rows if row not in waiting])
+    return [(row, max(terms, key=len)) for row, each in found.items() if (terms := terms_of(each))]
+
+
+def _says(device: Device, db: "Database", row: int, term: str) -> bool:
+    (there,) = device.index.lexical.postings(db, [term])
+    return row in there.rows

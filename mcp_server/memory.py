@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mcp_server import noticing
 from mcp_server.device import Change, Device
-from mcp_server.index import lexical
 from mcp_server.index.catalogue import Filter
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
 from mcp_server.model import (
@@ -101,7 +100,8 @@ def remember(
                 stored.append(Stored(known.memory.id, "known"))
                 continue
             vector = None if vectors is None else vectors[number]
-            row = _insert(device, db, _from_draft(device, draft), digest)
+            memory = _from_draft(device, draft)
+            row = Row(store.insert(db, memory, digest), memory)
             added.append((row, vector))
             similar = _notice(device, db, added) if draft.kind != "turn" else ()
             stored.append(Stored(row.memory.id, "stored", similar))
@@ -126,7 +126,8 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             )
             if there is None:
                 _checked(_as_draft(memory), f"Memory {memory.id}")
-                added.append(_insert(device, db, memory, _digest(device, memory.text)))
+                row = store.insert(db, memory, _digest(device, memory.text))
+                added.append(Row(row, memory))
             stored.append(Stored(memory.id, "known" if there else "stored"))
         device.note(db, "import", [item.id for item in stored], client=client)
         change.then(lambda: _publish(device, added, embedded=False))
@@ -375,19 +376,6 @@ def _whole(moment: datetime | None) -> datetime | None:
     return None if moment is None else whole_milliseconds(moment)
 
 
-def _insert(device: Device, db: "Database", memory: Memory, digest: bytes) -> Row:
-    row = store.insert(db, memory, digest)
-    lexical.add(db, row, lexical_text(memory))
-    return Row(row, memory)
-
-
-def lexical_text(memory: Memory) -> str:
-    """What the keyword index holds of a memory: made of what never changes, so that it can be taken out again."""
-    return lexical.indexed_text(
-        memory.text, speaker=memory.speaker, when=memory.occurred_at or memory.created_at
-    )
-
-
 def _store_vectors(device: Device, change: Change, added: Sequence[Added]) -> None:
     ready = [(row.row, vector) for row, vector in added if vector is not None]
     if ready:
@@ -511,5 +499,5 @@ def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[
         updated_at=now,
     )
     store.update(db, row.row, ended)
-    added = _insert(device, db, new, _digest(device, new.text))
-    return [Row(row.row, ended), added]
+    added = store.insert(db, new, _digest(device, new.text))
+    return [Row(row.row, ended), Row(added, new)]

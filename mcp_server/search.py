@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from mcp_server import recall
 from mcp_server.device import Device
-from mcp_server.index import lexical
+from mcp_server.index import lexical, words
 from mcp_server.index.catalogue import TRUSTS, Filter
-from mcp_server.index.live import memory_text
+from mcp_server.index.live import IndexState, memory_text
 from mcp_server.model import Kind, Memory
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
@@ -100,7 +100,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
         found=tuple(found),
         cursor=_cursor(asked, following) if following < len(ranked.rows) else None,
         searched="full" if state.meaning and not state.waiting else "keywords",
-        note=_note(state.meaning, state.waiting, state.trouble),
+        note=_note(state),
     )
 
 
@@ -123,7 +123,7 @@ def excerpt(text: str, query: str) -> tuple[str, bool]:
     """A long text's part that has most words of the query, and whether anything was left out."""
     if len(text) <= EXCERPT_CHARS:
         return text, False
-    wanted = lexical.beginnings(query)
+    wanted = words.beginnings(query)
     step = EXCERPT_CHARS // 2
     looked_through = min(len(text), _LOOKED_THROUGH_CHARS)
     halves: list[set[str]] = [set() for _ in range(looked_through // step + 1)]
@@ -169,7 +169,7 @@ def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
         mask &= tagged
     share = max(1, len(catalogue) // max(1, int(np.count_nonzero(mask))))
     word_rows, word_scores = _words(
-        db, asked.query, min(_LEXICAL_LIMIT * share, _LEXICAL_LIMIT_MAX)
+        device, db, asked.query, min(_LEXICAL_LIMIT * share, _LEXICAL_LIMIT_MAX)
     )
     inside = word_rows < len(mask)
     word_rows, word_scores = word_rows[inside], word_scores[inside]
@@ -202,7 +202,7 @@ def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
 
 def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """While the catalogue loads: the keyword index alone, filtered by what the rows themselves say."""
-    rows, scores = _words(db, asked.query, _LEXICAL_LIMIT)
+    rows, scores = _words(device, db, asked.query, _LEXICAL_LIMIT)
     memories = store.by_rows(db, rows.tolist())
     wanted = _filter(asked)
     now = device.clock()
@@ -246,11 +246,14 @@ def _filter(asked: Asked) -> Filter:
     )
 
 
-def _words(db: "Database", query: str, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    expression = lexical.match_expression(query)
-    if expression is None:
-        return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    return lexical.search(db, expression, limit=limit)
+def _words(
+    device: Device, db: "Database", query: str, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows that say what the question says, and how well they do, best first."""
+    index = device.index.lexical
+    rows, scores = lexical.scores(index.postings(db, words.question_terms(query)), len(index))
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return rows[best], scores[best]
 
 
 def _values_at(
@@ -296,13 +299,15 @@ def _fit(
     return found, min(offset + asked.limit, len(ranked.rows))
 
 
-def _note(meaning: bool, waiting: int, trouble: str | None) -> str | None:
-    if trouble is not None:
-        return f"Searched by keyword only. {trouble}"
-    if not meaning:
+def _note(state: IndexState) -> str | None:
+    if state.unread:
+        return f"The keyword index is being made anew; {state.unread:,} older memories are not found by their words yet."
+    if state.trouble is not None:
+        return f"Searched by keyword only. {state.trouble}"
+    if not state.meaning:
         return "Searched by keyword only: the language model is still loading. Ask again in a few seconds for more."
-    if waiting:
-        return f"{waiting:,} memories are not searchable by meaning yet; they are found by their words."
+    if state.waiting:
+        return f"{state.waiting:,} memories are not searchable by meaning yet; they are found by their words."
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mcp_server.device import Device, database_key, open_device
 from mcp_server.index.embedder import Embedder
+from mcp_server.index.lexical import LexicalIndex
 from mcp_server.memory import Stored, remember
 from mcp_server.model import Draft, Memory, Source
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault
@@ -63,6 +64,23 @@ def until(condition: Callable[[], bool]) -> None:
 def embedded(device: Device) -> None:
     """Wait until everything stored is searchable by meaning."""
     until(lambda: device.index.state().meaning and device.index.state().waiting == 0)
+
+
+def seal_early(device: Device, rows: int = 4) -> None:
+    """Have words sealed into the vault a few memories at a time, as a large vault has them, and the present ones now."""
+    with device.index.changing():
+        device.index.lexical = LexicalIndex(seal_rows=rows)
+        with device.vault.reading() as db:
+            device.index.lexical.load(db)
+    while device.index.tidy_words():
+        pass
+
+
+def sealed_terms(device: Device) -> set[str]:
+    """Every word in the part of the keyword index that lies in the vault."""
+    with device.vault.reading() as db:
+        held = db.execute("SELECT terms FROM postings").fetchall()
+    return {term for (terms,) in held for term in terms.strip("\n").split("\n")}
 
 
 def make_home(home: Path, root: bytes = ROOT) -> Path:

@@ -18,12 +18,21 @@ from mcp_server.vault import audit, pages, store
 from mcp_server.vault.db import DATABASE_NAME
 from shared.errors import ForbiddenError, InvalidError, NotFoundError
 from shared.ids import MemoryId
-from tests.builders import SetClock, draft, embedded, opened, tell
+from tests.builders import (
+    SetClock,
+    draft,
+    embedded,
+    opened,
+    seal_early,
+    sealed_terms,
+    tell,
+    until,
+)
 from tests.conftest import model_cache
 from tests.fakes import HashEmbedder
 
 CLIENT = "test"
-# "zyrquonic" occurs nowhere else; FTS keeps its Porter stem.
+# "zyrquonic" occurs nowhere else; the keyword index keeps its stem.
 RARE = "zyrquonic"
 STEM = "zyrquon"
 SECRET = f"The {RARE} resonator of the observatory is hidden beneath the third granite step, behind a loose brick."
@@ -39,6 +48,7 @@ def _model() -> Embedder:
 @pytest.fixture
 def mine(tmp_path: Path) -> Iterator[Device]:
     with opened(tmp_path / "vault", model=_model) as device:
+        seal_early(device)
         tell(device, KEPT, *(f"Entry {number} of an ordinary diary" for number in range(40)))
         embedded(device)
         yield device
@@ -92,18 +102,8 @@ def _found(device: Device, needles: Needles) -> set[str]:
     found = {"text" for piece in needles.text if piece in everything}
     found |= {"int8"} if needles.int8 in everything else set()
     found |= {"float32" for piece in needles.float32 if piece in everything}
-    # A term may be cut by the prefix compression of its segment, never in its last bytes.
-    found |= {"term on a page"} if needles.stem.encode()[-5:] in everything else set()
-    with device.vault.reading() as db:
-        terms = {term for (term,) in db.execute("SELECT term FROM terms")}
-    return found | ({"term"} if needles.stem in terms else set())
-
-
-@pytest.fixture(autouse=True)
-def vocabulary(mine: Device) -> None:
-    """All terms of the keyword index, on every connection that looks for one."""
-    with mine.vault.writing() as db:
-        db.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(lexical, row)")
+    found |= {"term on a page"} if needles.stem.encode() in everything else set()
+    return found | ({"term"} if needles.stem in sealed_terms(device) else set())
 
 
 PRESENT = {"text", "int8", "term on a page", "term"}
@@ -118,7 +118,18 @@ def _forget(device: Device, *ids: str) -> forgetting.Evidence:
 
 def _store(device: Device, text: str = SECRET) -> MemoryId:
     (stored,) = tell(device, text)
+    _sealed(device)
     return stored.id
+
+
+def _sealed(device: Device) -> None:
+    """Have the words of all memories written into the vault, by telling it some more if need be."""
+    with device.vault.reading() as db:
+        newest = store.newest_row(db)
+    for number in range(-newest % 4):
+        tell(device, f"Filler {newest + number}")
+    until(lambda: device.index.lexical.sealed >= newest)
+    embedded(device)
 
 
 def test_nothing_is_left_of_what_was_forgotten(mine: Device) -> None:
@@ -157,7 +168,7 @@ def test_the_text_that_was_corrected_goes_with_its_correction(mine: Device) -> N
     first = _store(mine)
     second = revise(mine, first, 1, Changes(text="It is under the fourth step."), client=CLIENT)
     third = revise(mine, second.id, 1, Changes(text="It was never found."), client=CLIENT)
-    embedded(mine)
+    _sealed(mine)
     needles = _needles(mine, SECRET)
     between = _needles(mine, "It is under the fourth step.", stem="fourth")
     assert _found(mine, needles) == _found(mine, between) == PRESENT
@@ -168,7 +179,7 @@ def test_the_text_that_was_corrected_goes_with_its_correction(mine: Device) -> N
 def test_an_old_version_can_be_forgotten_alone(mine: Device) -> None:
     first = _store(mine)
     second = revise(mine, first, 1, Changes(text="It was never found."), client=CLIENT)
-    embedded(mine)
+    _sealed(mine)
     needles = _needles(mine, SECRET)
     assert _forget(mine, first).left == ()
     assert _found(mine, needles) == set()
@@ -182,6 +193,7 @@ def test_nothing_is_left_of_a_forgotten_conversation(mine: Device) -> None:
     turns = [draft(text, kind="turn", speaker="Ann") for text in ("hello", SECRET)]
     keyed = capture_drafts(mine, "night watch", turns, space="personal")
     remember(mine, keyed, client=CLIENT)
+    _sealed(mine)
     needles = _needles(mine, SECRET, speaker="Ann")
     assert _found(mine, needles) == PRESENT
     rows = forgetting.chosen(mine, conversation="night watch")
@@ -205,7 +217,7 @@ def test_a_rebuilt_index_holds_nothing_of_the_forgotten(mine: Device) -> None:
     memory_id = _store(mine)
     needles = _needles(mine, SECRET)
     assert list(health.rebuild(mine))
-    embedded(mine)
+    _sealed(mine)
     assert _found(mine, needles) == PRESENT
     assert _forget(mine, memory_id).left == ()
     assert list(health.rebuild(mine))
@@ -254,14 +266,14 @@ def test_what_is_left_would_be_reported(mine: Device) -> None:
     with mine.vault.writing() as db:  # a leftover of each sort, planted where nobody looks
         db.execute("CREATE TABLE left_over (text TEXT, code BLOB)")
         db.execute("INSERT INTO left_over VALUES (?, ?)", [SECRET, code])
-        db.execute("INSERT INTO lexical (rowid, text) VALUES (9999, ?)", [RARE])
+    mine.index.lexical.put(9999, [STEM])
     left = forgetting.verify(mine, wanted).left
     assert f"text of {memory_id}" in left
     assert f"vector of {memory_id} (int8)" in left
-    assert f"the word '{RARE}'" in left
+    assert f"the word '{STEM}'" in left
     with mine.vault.writing() as db:
         db.execute("DROP TABLE left_over")
-        db.execute("INSERT INTO lexical (lexical, rowid, text) VALUES ('delete', 9999, ?)", [RARE])
+    mine.index.lexical.drop([9999])
     mine.vault.truncate_wal()
     assert forgetting.verify(mine, wanted).left == ()
 

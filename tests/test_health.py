@@ -8,7 +8,6 @@ import pytest
 
 from mcp_server import health, search
 from mcp_server.device import Device
-from mcp_server.index import lexical
 from mcp_server.index.embedder import Embedder
 from mcp_server.search import Asked
 from mcp_server.vault.db import DATABASE_NAME
@@ -69,7 +68,7 @@ def test_looking_changes_no_memory_and_no_line_of_the_log(tmp_path: Path) -> Non
         assert before == after
 
 
-TABLES = ("memories", "vectors", "access_log", "lexical_data")
+TABLES = ("memories", "vectors", "access_log", "postings")
 
 
 def test_a_changed_access_log_is_told_with_its_line(tmp_path: Path) -> None:
@@ -86,7 +85,9 @@ def test_a_keyword_index_that_lost_its_words_is_told_and_repaired(tmp_path: Path
     with opened(tmp_path) as device:
         fill(device)
         with device.vault.writing() as db:
-            lexical.clear(db)
+            device.index.lexical.clear(db)
+        with device.vault.reading() as db:
+            device.index.lexical.drop(range(1, 21))
         (problem,) = health.examine(device).problems
         assert "misses 20 of 20" in problem
         assert "--rebuild" in problem
@@ -102,27 +103,13 @@ def test_a_keyword_index_that_lost_its_words_is_told_and_repaired(tmp_path: Path
         assert len(ask(device, "harbour")) == 20
 
 
-def test_a_rebuilt_index_forgets_like_the_first(tmp_path: Path) -> None:
-    with opened(tmp_path) as device:
-        fill(device)
-        list(health.rebuild(device))
-        embedded(device)
-        with device.vault.writing() as db:
-            db.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, lexical, 'row')")
-            from mcp_server.memory import lexical_text  # noqa: PLC0415 (what the vault itself takes out)
-            from mcp_server.vault import store  # noqa: PLC0415
-
-            for row in store.in_order(db, after=None, limit=100):
-                lexical.remove(db, row.row, lexical_text(row.memory))
-            assert db.execute("SELECT count(*) FROM temp.terms").fetchone() == (0,)
-
-
-def test_a_repair_that_is_broken_off_changes_nothing(tmp_path: Path) -> None:
+def test_a_repair_that_is_broken_off_goes_on_by_itself(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         fill(device)
         steps = health.rebuild(device)
         next(steps)
         steps.close()  # type: ignore[attr-defined] # a generator
+        embedded(device)
         found = health.examine(device)
         assert (found.problems, found.embedded) == ([], 20)
         assert len(ask(device, "harbour")) == 20

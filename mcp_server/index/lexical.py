@@ -1,136 +1,275 @@
-"""Keyword search in the vault's FTS5 table: what is indexed of a memory, what is asked of a question.
+"""Keyword search: which memories say a word, and how often. An inverted index that lives inside the encrypted vault.
 
-Pure text in, SQL on the vault's own connection; the index lives inside the encrypted file. BM25 runs without length
-normalisation (the table keeps no column sizes), which measured better on turns and is faster. Rows are scored by
-`-bm25()`, so larger is better.
+Sealed segments lie in the vault; the newest memories are kept in memory, made from their texts at start, until there are
+enough of them for a segment. What is sealed is decided by the vault alone, in one transaction, so a crash loses nothing:
+whatever no segment covers is read from the texts again. Nothing of it is ever on the disk in the clear.
 """
 
-import re
-import unicodedata
-from datetime import datetime
+import heapq
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server.when import MONTHS
+from mcp_server.index import segments, words
+from mcp_server.index.postings import (
+    REPEATS_MAX,
+    Chunk,
+    Postings,
+    chunks,
+    counted,
+    entries,
+    pack,
+    unpack,
+)
+from mcp_server.index.segments import Segment
+from mcp_server.model import Memory
+from mcp_server.vault import store
+from mcp_server.vault.db import OpenVault
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-# Long answers are noise to a keyword index: their head names what they are about. Measured on assistant logs;
-# the whole text is stored and shown.
-HEAD_CHARS = 900
-# A question of more words than this is somebody's pasted document; the first ones say what it is about.
-QUERY_WORDS_MAX = 64
+# Rows of a new segment. Reading as many texts at start takes a tenth of a second.
+SEAL_ROWS = 2_048
+# So many segments of one size become one: a question then looks into some twenty of them at a million memories, and a
+# memory is written anew three times on the way there.
+_MERGED_AT_ONCE = 8
+# Of a vault whose index has yet to be made, so many times as many of the newest memories are found at once.
+_READ_AT_START = 2
+_CHUNKS_READ = 64
+# BM25 without length normalisation, which finds turns better; a word said twice says little more than said once.
+_SATURATION = 0.3
 
-# Inflections share their first letters: "remind", "reminded", "reminders".
-_STEM_CHARS = 6
-
-# Words that ask instead of naming something. Small on purpose: a stop word that matters is lost for good.
-_STOP_WORDS = frozenset(
-    """a about am an and any are as at be been being but by can could did do does doing for from had has have having
-    he her hers him his how i if in into is it its just me my no not of on or our ours out over shall she should so
-    some such than that the their theirs them then there these they this those to too us was we were what when where
-    which while who whom whose why will with would you your yours tell know remember""".split()
-)
-# A letter with the marks that follow it (accents, Hebrew and Arabic vowels, all of the Indic blocks) is one word, also
-# where FTS5 cuts it at a mark: quoted, it is then looked for as these pieces side by side.
-_WORD = re.compile(r"[^\W_][\w\u0300-\u036f\u0591-\u05c7\u064b-\u0670\u0900-\u0dff]*")
-# Scripts written without spaces: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana, Han. FTS5's tokenizer would take a whole
-# sentence of them for one word, so each character becomes one.
-_UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af])"
-)
+_Changing = AbstractContextManager[object]
 
 
-def indexed_text(text: str, *, speaker: str | None, when: datetime | None) -> str:
-    """What the index holds of a memory: its date in words, its speaker, its head."""
-    parts = [f"{when.day} {MONTHS[when.month - 1]} {when.year}"] if when else []
-    if speaker:
-        parts.append(f"{speaker}:")
-    return _spaced(" ".join([*parts, text[:HEAD_CHARS]]))
+class LexicalIndex:
+    """Owns the unsealed memories and what is known of the sealed ones."""
+
+    def __init__(self, *, seal_rows: int = SEAL_ROWS) -> None:
+        self._seal_rows = seal_rows
+        self._lock = threading.Lock()  # of everything below, but for the vault
+        self._tidying = threading.Lock()
+        self._said: dict[str, dict[int, int]] = {}
+        self._terms: dict[int, list[str]] = {}
+        self._newest = 0  # the highest row ever put
+        self._sealed = 0  # the highest row that a segment covers
+        self._from = 1  # rows from here on are unsealed in memory, or sealed
+        self._sealed_memories = 0
+        self._removals = 0
+
+    def __len__(self) -> int:
+        """The memories that are found by their words."""
+        with self._lock:
+            return self._sealed_memories + sum(row > self._sealed for row in self._terms)
+
+    @property
+    def sealed(self) -> int:
+        """The highest row that lies in the vault's segments."""
+        return self._sealed
+
+    @property
+    def due(self) -> bool:
+        """Whether there are enough new memories for a segment."""
+        return self._newest - self._sealed >= self._seal_rows
+
+    @property
+    def waiting(self) -> range:
+        """The rows whose memories are not found by their words yet."""
+        return range(self._sealed + 1, self._from)
+
+    def load(self, db: "Database") -> None:
+        """Read what is sealed, and the texts of the newest memories."""
+        there = segments.live(db)
+        newest = store.newest_row(db)
+        with self._lock:
+            self._said, self._terms = {}, {}
+            self._sealed = there[-1].last_row if there else 0
+            self._sealed_memories = sum(segment.memories for segment in there)
+            self._from = max(self._sealed, newest - _READ_AT_START * self._seal_rows) + 1
+            self._newest = self._from - 1
+        for row in store.in_span(db, self._from, newest):
+            self.put(row.row, terms_of(row.memory))
+
+    def put(self, row: int, terms: Sequence[str]) -> None:
+        """Take in a memory that was committed; one that is there already stays as it is."""
+        with self._lock:
+            if row <= self._newest:
+                return
+            self._newest = row
+            counts = Counter(terms)
+            self._terms[row] = list(counts)
+            for term, count in counts.items():
+                self._said.setdefault(term, {})[row] = min(count, REPEATS_MAX)
+
+    def remove(self, db: "Database", row: int, terms: Sequence[str]) -> None:
+        """Take a memory out of the vault, in the transaction that forgets it; `drop` follows when that is committed."""
+        self._removals += 1
+        segments.take_out(db, row, terms)
+
+    def drop(self, rows: Iterable[int]) -> None:
+        """Let go of memories that were forgotten."""
+        with self._lock:
+            for row in rows:
+                self._sealed_memories -= row <= self._sealed
+                self._let_go(row)
+
+    def clear(self, db: "Database") -> None:
+        """Empty the index, in a transaction; `load` follows when that is committed."""
+        self._removals += 1
+        segments.delete_all(db)
+
+    def postings(self, db: "Database", terms: Sequence[str]) -> list[Postings]:
+        """For each term, the memories that say it."""
+        sealed = segments.rows_with(db, terms)
+        # What this snapshot does not have sealed yet; another thread may have sealed it since.
+        after = max((segment.last_row for segment in segments.live(db)), default=0)
+        found = []
+        for term in terms:
+            parts = sealed.get(term, [])
+            with self._lock:
+                newer = [
+                    (row, count) for row, count in self._said.get(term, {}).items() if row > after
+                ]
+            if newer:
+                rows, counts = np.array(newer, np.int64).T
+                parts = [*parts, np.repeat(rows, counts)]
+            joined = parts[0] if len(parts) == 1 else np.concatenate([*parts, _NONE])
+            found.append(counted(joined))
+        return found
+
+    def tidy(self, vault: OpenVault, changing: _Changing) -> bool:
+        """Seal, merge or clean up one piece; whether there was any. `changing` keeps everyone else from changing the vault."""
+        with self._tidying:
+            with vault.reading() as db:
+                there = segments.live(db)
+                unused = segments.has_unused(db)
+            if unused:
+                with changing, vault.writing() as db:
+                    segments.delete_some(db)
+                return True
+            sealed = there[-1].last_row if there else 0
+            if self._newest - sealed >= self._seal_rows:
+                self._seal(vault, changing, sealed + 1)
+                return True
+            mergeable = _mergeable(there)
+            if mergeable:
+                self._merge(vault, changing, mergeable)
+            return bool(mergeable)
+
+    def _seal(self, vault: OpenVault, changing: _Changing, first: int) -> None:
+        """Write the oldest unsealed memories into a segment of their own."""
+        removals = self._removals
+        last = first + self._seal_rows - 1
+        with vault.reading() as db:
+            texts = store.in_span(db, first, last)
+        said: dict[str, list[int]] = {}
+        for row in texts:
+            for term, count in Counter(terms_of(row.memory)).items():
+                said.setdefault(term, []).extend([row.row - first] * min(count, REPEATS_MAX))
+        made = list(chunks((term, pack(np.array(said[term], np.int64))) for term in sorted(said)))
+        with changing:
+            if self._removals != removals:
+                return  # something was forgotten that may be in `made`; once more, without it
+            with vault.writing() as db:
+                number = segments.begin(db, first_row=first, last_row=last, tier=0)
+                segments.append(db, number, made)
+                segments.finish(db, number, memories=len(texts), instead_of=())
+            with self._lock:
+                # Who is reading now may still see the vault without this segment: let go of the one before.
+                for former in [row for row in self._terms if row < first]:
+                    self._let_go(former)
+                self._sealed = last
+                self._sealed_memories += len(texts)
+                self._from = max(self._from, last + 1)
+
+    def _merge(self, vault: OpenVault, changing: _Changing, old: Sequence[Segment]) -> None:
+        """Make one segment of several that follow each other."""
+        removals = self._removals
+        first, last = old[0].first_row, old[-1].last_row
+        with changing, vault.writing() as db:
+            number = segments.begin(db, first_row=first, last_row=last, tier=old[0].tier + 1)
+        made = chunks(_merged([_walk(vault, segment) for segment in old], first))
+        while batch := list(itertools.islice(made, segments.CHUNKS_AT_ONCE)):
+            with changing:
+                if self._removals != removals:
+                    return  # with what was forgotten, all that was made so far was deleted
+                with vault.writing() as db:
+                    segments.append(db, number, batch)
+        with changing:
+            if self._removals != removals:
+                return
+            with vault.writing() as db:
+                memories = sum(segment.memories for segment in old)
+                segments.finish(db, number, memories=memories, instead_of=old)
+
+    def _let_go(self, row: int) -> None:
+        for term in self._terms.pop(row, ()):
+            rows = self._said[term]
+            del rows[row]
+            if not rows:
+                del self._said[term]
 
 
-def words(text: str) -> list[str]:
-    """The words of a text that name something, as they are written, in order; all of them if none does."""
-    # Not casefolded: FTS5 folds by rules of its own, in which ß is no ss.
-    everything = _WORD.findall(_spaced(text))[:QUERY_WORDS_MAX]
-    return [word for word in everything if word.casefold() not in _STOP_WORDS] or everything
+def terms_of(memory: Memory) -> list[str]:
+    """What the index holds of a memory: made of what never changes, so that it can be taken out again."""
+    return words.indexed_terms(
+        memory.text, speaker=memory.speaker, when=memory.occurred_at or memory.created_at
+    )
 
 
-def match_expression(question: str) -> str | None:
-    """The question as an FTS5 expression (any of its words), or None if it has no word at all."""
-    distinct = {word.casefold(): word for word in words(question)}
-    return " OR ".join(f'"{word}"' for word in distinct.values()) or None
-
-
-def beginnings(question: str) -> re.Pattern[str] | None:
-    """Finds, in a text, where words begin as the question's words do: a stem for the poor. None if it has no word."""
-    stems = dict.fromkeys(word[:_STEM_CHARS] for word in words(question))
-    found = [
-        re.escape(stem) if _UNSPACED.match(stem) else rf"\b{re.escape(stem)}" for stem in stems
-    ]
-    return re.compile("|".join(found), re.IGNORECASE) if found else None
-
-
-def search(
-    db: "Database", expression: str, *, limit: int
+def scores(
+    postings: Sequence[Postings], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows and scores (larger is better, never negative), best first."""
-    # Without column sizes FTS5 takes each text for one of -1 words. Where the texts have three words on average, that makes
-    # its formula 0/0 for a word that no text has, and NULL of the score; where they have fewer, it is below zero.
-    found = db.execute(
-        """SELECT rowid, max(coalesce(-bm25(lexical), 0), 0) FROM lexical WHERE lexical MATCH ?
-           ORDER BY rank LIMIT ?""",
-        [expression, limit],
-    ).fetchall()
-    rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
-    scores = np.fromiter((score for _, score in found), dtype=np.float32, count=len(found))
-    return rows, scores
+    """BM25 of every memory that says any of the terms, in row order; never negative."""
+    last = max((int(each.rows[-1]) for each in postings if len(each.rows)), default=-1)
+    total = np.zeros(last + 1, np.float32)
+    for each in postings:
+        rarity = np.log1p((count - len(each.rows) + 0.5) / (len(each.rows) + 0.5))
+        often = each.counts.astype(np.float32)
+        total[each.rows] += np.float32(rarity) * often / (often + np.float32(_SATURATION))
+    rows = np.flatnonzero(total)
+    return rows, total[rows]
 
 
-def add(db: "Database", row: int, indexed: str) -> None:
-    db.execute("INSERT INTO lexical (rowid, text) VALUES (?, ?)", [row, indexed])
+_NONE = np.zeros(0, np.int64)
 
 
-def remove(db: "Database", row: int, indexed: str) -> None:
-    """Take a memory out; `indexed` must be what was put in, or the index would keep a part of it."""
-    db.execute("INSERT INTO lexical (lexical, rowid, text) VALUES ('delete', ?, ?)", [row, indexed])
+def _mergeable(there: Sequence[Segment]) -> Sequence[Segment]:
+    """The oldest segments of the smallest size of which there are enough."""
+    by_tier: dict[int, list[Segment]] = {}
+    for segment in there:
+        by_tier.setdefault(segment.tier, []).append(segment)
+    full = [tier for tier, members in by_tier.items() if len(members) >= _MERGED_AT_ONCE]
+    return by_tier[min(full)][:_MERGED_AT_ONCE] if full else ()
 
 
-def holds(db: "Database", row: int, indexed: str) -> bool:
-    """Whether this row is found by the first word that it was indexed with; true of a text without words."""
-    said = words(indexed)
-    if not said:
-        return True
-    found = db.execute(
-        "SELECT 1 FROM lexical WHERE lexical MATCH ? AND rowid = ?", [f'"{said[0]}"', row]
-    )
-    return found.fetchone() is not None
+def _walk(vault: OpenVault, segment: Segment) -> Iterator[tuple[str, int, bytes]]:
+    """All terms of a segment in order, with its first row and their packed postings; read bit by bit, so that nobody who
+    wants to empty the vault's log has to wait for it."""
+    after = ""
+    while True:
+        with vault.reading() as db:
+            read: list[Chunk] = segments.chunks_after(db, segment.number, after, limit=_CHUNKS_READ)
+        if not read:
+            return
+        for each in read:
+            for term, packed in entries(each):
+                yield term, segment.first_row, packed
+        after = read[-1].first
 
 
-def has(db: "Database", word: str) -> bool:
-    """Whether any memory has this word."""
-    return (
-        db.execute("SELECT 1 FROM lexical WHERE lexical MATCH ? LIMIT 1", [f'"{word}"']).fetchone()
-        is not None
-    )
-
-
-def only_in(db: "Database", word: str, rows: str) -> bool:
-    """Whether no memory but these (a JSON list of rows) has this word."""
-    elsewhere = db.execute(
-        """SELECT 1 FROM lexical WHERE lexical MATCH ? AND rowid NOT IN (SELECT value FROM json_each(?)) LIMIT 1""",
-        [f'"{word}"', rows],
-    ).fetchone()
-    return elsewhere is None
-
-
-def clear(db: "Database") -> None:
-    db.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
-
-
-def _spaced(text: str) -> str:
-    """In one normal form (an accent of its own, a ligature, a half-width kana are what they stand for), cut where FTS5 would not."""
-    return _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFKC", text))
+def _merged(
+    walks: Sequence[Iterator[tuple[str, int, bytes]]], first_row: int
+) -> Iterator[tuple[str, bytes]]:
+    """The terms of several segments with one posting each, counted from `first_row`."""
+    in_order = heapq.merge(*walks)  # of one term, the earlier rows first
+    for term, same in itertools.groupby(in_order, key=lambda each: each[0]):
+        parts = [unpack(packed) + (start - first_row) for _, start, packed in same]
+        yield term, pack(np.concatenate(parts))

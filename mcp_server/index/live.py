@@ -1,7 +1,7 @@
-"""The indexes of an open vault, kept in step with it: catalogue, vectors, embedder, and the thread that fills them.
+"""The indexes of an open vault, kept in step with it: words, catalogue, vectors, embedder, and the thread that fills them.
 
-Everything here is a projection of the encrypted rows and can be thrown away. It loads in the background; until it is
-there, keyword search in the vault's own FTS5 table answers, and `IndexState` says so. A memory stored without a vector is
+Everything here is a projection of the encrypted rows and can be thrown away. The keyword index answers at once; the others
+load in the background, and `IndexState` says so. A memory stored without a vector is
 embedded here, oldest first, whenever the thread has nothing newer to do.
 """
 
@@ -19,13 +19,14 @@ from mcp_server import cues
 from mcp_server.index import codes
 from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.embedder import Embedder
-from mcp_server.index.lexical import HEAD_CHARS
+from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
+from mcp_server.index.words import HEAD_CHARS
 from mcp_server.model import Memory
 from mcp_server.vault import store
 from mcp_server.vault.db import OpenVault
 from shared.clock import to_ms
-from shared.errors import SunaivaError
+from shared.errors import CorruptError, SunaivaError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -51,6 +52,8 @@ class IndexState(Struct, frozen=True):
     """Memories without a vector yet."""
     trouble: str | None
     """Why search by meaning is not coming, if it is not."""
+    unread: int = 0
+    """Memories that are not found by their words yet: those of an older vault, until its keyword index is made."""
 
 
 class LiveIndex:
@@ -64,6 +67,7 @@ class LiveIndex:
         *,
         graph_from: int | None,
     ) -> None:
+        self.lexical = LexicalIndex()
         self.catalogue = Catalogue()
         self.vectors: Neighbours | None = None
         self.embedder: Embedder | None = None
@@ -84,6 +88,13 @@ class LiveIndex:
         self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
 
     def start(self) -> None:
+        try:
+            with self._vault.reading() as db:
+                self.lexical.load(db)
+        except (
+            CorruptError
+        ) as error:  # a damaged vault is opened, so that `doctor` can say what is wrong
+            self._give_up(str(error))
         self._thread.start()
 
     def close(self) -> None:
@@ -95,18 +106,28 @@ class LiveIndex:
             self.vectors.close()
 
     def state(self) -> IndexState:
-        return IndexState(self._listed, self.vectors is not None, self._waiting, self._trouble)
+        return IndexState(
+            self._listed,
+            self.vectors is not None,
+            self._waiting,
+            self._trouble,
+            len(self.lexical.waiting),
+        )
 
     def changing(self) -> contextlib.AbstractContextManager[object]:
         """Hold this around a vault transaction and the calls below that follow it, so the two never part."""
         return self._changing
 
     def put(self, row: int, memory: Memory) -> None:
+        self.lexical.put(row, terms_of(memory))
+        if self.lexical.due:
+            self._wake.set()
         if self._listed:
             self.catalogue.put(entry_of(row, memory))
 
     def remove(self, rows: Sequence[int]) -> None:
         """Forget these rows; their vectors are overwritten."""
+        self.lexical.drop(rows)
         if self._listed:
             for row in rows:
                 self.catalogue.remove(row)
@@ -143,8 +164,14 @@ class LiveIndex:
         self._waiting += number
         self._wake.set()
 
+    def tidy_words(self) -> bool:
+        """Bring the keyword index forward by one piece; whether there was any to do."""
+        return self.lexical.tidy(self._vault, self._changing)
+
     def start_over(self) -> None:
-        """Embed everything again: the vectors in the vault are gone."""
+        """Read and embed everything again: the keyword index and the vectors in the vault are gone."""
+        with self._vault.reading() as db:
+            self.lexical.load(db)
         if self.embedder is not None:
             former, self.vectors = self.vectors, self._neighbours(self.embedder.dim)
             if former is not None:
@@ -156,31 +183,32 @@ class LiveIndex:
         self.has_more_to_embed(len(self.catalogue))
 
     def _fill(self) -> None:
+        self._load()
+        while not self._stop.is_set():
+            patience = None
+            try:
+                if self.tidy_words() or self._read_cues():
+                    continue
+                if self._trouble is None and self._embed_some():
+                    continue
+            except SunaivaError as error:
+                # Nothing is lost: the texts are there, and what has no vector yet is found by its words.
+                _log.warning("the indexes wait: %s", error)
+                patience = _RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001 (the end of this thread: nobody else would tell the person)
+                self._give_up(f"The indexes stopped ({type(error).__name__}). Restart the agent.")
+                return
+            self._wake.wait(patience)
+            self._wake.clear()
+
+    def _load(self) -> None:
         try:
             self._list()
             self._load_vectors()
         except SunaivaError as error:
             self._give_up(str(error))
-            return
-        except Exception as error:  # noqa: BLE001 (the end of this thread: nobody else would tell the person)
+        except Exception as error:  # noqa: BLE001 (as below; memories are still found by their words)
             self._give_up(f"The language model cannot be used ({type(error).__name__}).")
-            return
-        while not self._stop.is_set():
-            patience = None
-            try:
-                if self._read_cues() or self._embed_some():
-                    continue
-            except SunaivaError as error:
-                # Nothing is lost: what has no vector yet is found by its words.
-                _log.warning("embedding waits: %s", error)
-                patience = _RETRY_SECONDS
-            except Exception as error:  # noqa: BLE001 (as above; what is embedded stays searchable by meaning)
-                self._give_up(
-                    f"The language model stopped ({type(error).__name__}). Restart the agent."
-                )
-                return
-            self._wake.wait(patience)
-            self._wake.clear()
 
     def _neighbours(self, dim: int) -> Neighbours:
         if self._graph_from is None:

@@ -126,6 +126,34 @@ def _lasting(db: "Database") -> None:
     """)
 
 
+@MIGRATIONS(name="0003_keyword_index")
+def _keyword_index(db: "Database") -> None:
+    db.executescript("""
+        DROP TABLE lexical;
+        -- The keyword index. A segment covers a span of row numbers; together those that are live cover all rows up to
+        -- the last of them, without overlap. What is newer is not in here yet: its texts say it.
+        CREATE TABLE segments (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            first_row INTEGER NOT NULL,
+            last_row INTEGER NOT NULL CHECK (last_row >= first_row),
+            tier INTEGER NOT NULL CHECK (tier >= 0),
+            memories INTEGER NOT NULL CHECK (memories >= 0),
+            -- one that is being made or was merged into another is not
+            live INTEGER NOT NULL CHECK (live IN (0, 1))
+        ) STRICT;
+        -- Which memories say which words: a row holds some terms in alphabetical order. A cell of some 900 bytes stands
+        -- on one page with three others.
+        CREATE TABLE postings (
+            segment INTEGER NOT NULL REFERENCES segments (number),
+            first TEXT NOT NULL,
+            terms TEXT NOT NULL,
+            ends BLOB NOT NULL,
+            body BLOB NOT NULL,
+            PRIMARY KEY (segment, first)
+        ) STRICT, WITHOUT ROWID;
+    """)
+
+
 @MIGRATIONS(name="0006_cues")
 def _cues(db: "Database") -> None:
     db.executescript("""

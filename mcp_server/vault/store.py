@@ -191,6 +191,18 @@ def by_rows(db: "Database", rows: Iterable[int]) -> dict[int, Memory]:
     return {item.row: item.memory for item in found}
 
 
+def in_span(db: "Database", first: int, last: int) -> list[Row]:
+    """The memories from one row number to another, both included."""
+    sql = f"SELECT {_COLUMNS} FROM memories WHERE row BETWEEN ? AND ? ORDER BY row"
+    return _rows(db, sql, [first, last])
+
+
+def newest_row(db: "Database") -> int:
+    """The highest row number; 0 in an empty vault."""
+    (row,) = db.execute("SELECT coalesce(max(row), 0) FROM memories").fetchone()
+    return int(row)
+
+
 def superseded_chain(db: "Database", memory_id: MemoryId) -> list[Row]:
     """What a memory superseded, and what that had superseded, oldest last; without the memory itself."""
     return _rows(

@@ -163,7 +163,10 @@ def test_the_doctor_finds_and_repairs_a_lost_keyword_index(newcomer: Person) -> 
     key = database_key(unlock_with_words(newcomer.device.home, words).current)
     vault = open_vault(newcomer.device.home / DATABASE_NAME, key)
     with vault.writing() as db:
-        db.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
+        # A segment that says that it has the memory, and has not.
+        db.execute(
+            "INSERT INTO segments (first_row, last_row, tier, memories, live) VALUES (1, 1, 0, 1, 1)"
+        )
     vault.close()
     ill = newcomer.runs("doctor")
     assert ill.code == 1

@@ -1,259 +1,342 @@
-"""Keyword search: any script is found by its words, no question breaks it, and what is taken out is out."""
+"""The keyword index: sealed or not, merged or not, after a crash or a forgetting, it says what the texts say."""
 
+import contextlib
+import tempfile
+import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import settings
 from hypothesis import strategies as st
-from sqlite_utils import Database
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mcp_server.index import lexical
-from mcp_server.vault import pages
-from mcp_server.vault.db import DATABASE_NAME
-from tests.builders import KEY, vault_at
+from mcp_server import search
+from mcp_server.device import Device
+from mcp_server.forgetting import chosen, erase
+from mcp_server.index import words
+from mcp_server.index.lexical import LexicalIndex, scores, terms_of
+from mcp_server.search import Asked
+from mcp_server.vault import pages, store
+from mcp_server.vault.db import DATABASE_NAME, OpenVault
+from shared.errors import UnavailableError
+from tests.builders import KEY, memory, opened, seal_early, sealed_terms, tell, until, vault_at
 
-texts = st.text(max_size=200) | st.text(
-    st.sampled_from("aeéß 北京ไทй़ि'\"*_-.\x00\n ﬁ"), max_size=60
-)
-texts = texts.filter(lambda text: not any("\ud800" <= each <= "\udfff" for each in text))
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("vault") / DATABASE_NAME
-
-
-class _Undone(Exception):  # noqa: N818 (it is no error)
-    pass
-
-
-@contextmanager
-def empty(path: Path) -> Iterator[Database]:
-    """A writing connection whose changes are undone in the end."""
-    try:
-        with vault_at(path) as vault, vault.writing() as db:
-            db.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, lexical, 'row')")
-            yield db
-            raise _Undone
-    except _Undone:
-        pass
+SEAL_ROWS = 3
 
 
 @pytest.fixture
-def db(path: Path) -> Iterator[Database]:
-    with empty(path) as db:
-        yield db
+def vault(tmp_path: Path) -> Iterator[OpenVault]:
+    with vault_at(tmp_path / DATABASE_NAME) as vault:
+        yield vault
 
 
-def terms(db: Database) -> set[str]:
-    return {term for (term,) in db.execute("SELECT term FROM temp.terms")}
+class Kept:
+    """A vault with its keyword index, changed as the product changes them."""
+
+    def __init__(self, vault: OpenVault) -> None:
+        self.vault = vault
+        self.texts: dict[int, str] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        self.index = LexicalIndex(seal_rows=SEAL_ROWS)
+        with self.vault.reading() as db:
+            self.index.load(db)
+
+    def put(self, text: str) -> int:
+        with self.vault.writing() as db:
+            row = store.insert(db, each := memory(text), bytes(16))
+        self.index.put(row, terms_of(each))
+        self.texts[row] = text
+        return row
+
+    def forget(self, row: int) -> None:
+        with self.vault.writing() as db:
+            each = store.by_rows(db, [row])[row]
+            self.index.remove(db, row, terms_of(each))
+            store.delete(db, row, each.id)
+        self.index.drop([row])
+        del self.texts[row]
+
+    def tidy(self) -> bool:
+        return self.index.tidy(self.vault, threading.RLock())
+
+    def tidy_all(self) -> None:
+        while self.tidy():
+            pass
+
+    def said(self, *terms: str) -> list[dict[int, int]]:
+        with self.vault.reading() as db:
+            found = self.index.postings(db, terms)
+        return [dict(zip(each.rows.tolist(), each.counts.tolist(), strict=True)) for each in found]
+
+    def segments(self) -> list[tuple[int, int, int, int, int]]:
+        with self.vault.reading() as db:
+            return db.execute(
+                "SELECT first_row, last_row, tier, memories, live FROM segments ORDER BY number"
+            ).fetchall()
 
 
-def found(db: Database, question: str, limit: int = 100) -> list[int]:
-    expression = lexical.match_expression(question)
-    if expression is None:
-        return []
-    rows, scores = lexical.search(db, expression, limit=limit)
-    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
-    assert all(score >= 0 for score in scores)
-    return [int(row) for row in rows]
+def expected(kept: Kept, term: str) -> dict[int, int]:
+    counts = {row: Counter(terms_of(memory(text)))[term] for row, text in kept.texts.items()}
+    return {row: count for row, count in counts.items() if count}
 
 
-def index(db: Database, *said: str) -> None:
-    for row, text in enumerate(said, 1):
-        lexical.add(db, row, lexical.indexed_text(text, speaker=None, when=None))
+def test_what_was_just_put_is_found(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    kept.put("tea, tea and milk")
+    kept.put("milk")
+    assert kept.said("tea", "milk", "coffe") == [{1: 2}, {1: 1, 2: 1}, {}]
+    assert len(kept.index) == 2
+    assert kept.segments() == []
 
 
-@given(st.lists(texts, max_size=5), st.randoms())
-def test_what_is_taken_out_leaves_no_term(path: Path, said: list[str], order: object) -> None:
-    with empty(path) as db:
-        indexed = [lexical.indexed_text(text, speaker="Ann", when=None) for text in said]
-        for row, text in enumerate(indexed, 1):
-            lexical.add(db, row, text)
-        for row, text in enumerate(indexed, 1):
-            lexical.remove(db, row, text)
-            assert found(db, "Ann") == list(range(row + 1, len(said) + 1))
-        assert terms(db) == set()
+def test_sealed_and_unsealed_are_one_index(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    for number in range(SEAL_ROWS + 1):
+        kept.put(f"tea {number}")
+    assert kept.tidy()
+    assert not kept.tidy()
+    assert kept.segments() == [(1, SEAL_ROWS, 0, SEAL_ROWS, 1)]
+    assert kept.said("tea", "1", str(SEAL_ROWS)) == [
+        dict.fromkeys(range(1, SEAL_ROWS + 2), 1),
+        {2: 1},
+        {SEAL_ROWS + 1: 1},
+    ]
+    assert len(kept.index) == SEAL_ROWS + 1
 
 
-@given(texts, texts)
-def test_taking_one_out_leaves_the_other_as_if_it_had_been_alone(
-    path: Path, kept: str, gone: str
+def test_a_restart_finds_the_same(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    for number in range(SEAL_ROWS * 2 + 1):
+        kept.put(f"tea {number}")
+    kept.tidy_all()
+    before = kept.said("tea", "2", "6")
+    kept.restart()
+    assert kept.said("tea", "2", "6") == before
+    assert len(kept.index) == SEAL_ROWS * 2 + 1
+
+
+def test_an_older_vault_is_found_newest_first_and_read_in_the_background(vault: OpenVault) -> None:
+    texts = range(1, 20)
+    with vault.writing() as db:
+        for number in texts:
+            store.insert(db, memory(f"tea {number}"), bytes(16))
+    kept = Kept(vault)
+    assert kept.said("tea") == [dict.fromkeys(range(14, 20), 1)]
+    assert kept.index.waiting == range(1, 14)
+    assert len(kept.index) == 6
+    kept.put("tea again")
+    kept.tidy_all()
+    assert len(kept.index.waiting) == 0
+    assert kept.said("tea") == [dict.fromkeys(range(1, 21), 1)]
+    assert len(kept.index) == 20
+
+
+def test_many_segments_become_few(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    for number in range(SEAL_ROWS * 8 * 8):
+        kept.put(f"tea {number} {number % 7}")
+    kept.tidy_all()
+    assert kept.segments() == [(1, SEAL_ROWS * 64, 2, SEAL_ROWS * 64, 1)]
+    for term in ("tea", "3", "100"):
+        assert kept.said(term) == [expected(kept, term)]
+
+
+def test_a_reader_of_the_vault_as_it_was_misses_nothing_that_was_sealed_meanwhile(
+    vault: OpenVault,
 ) -> None:
-    with empty(path) as db:
-        index(db, kept)
-        alone = terms(db)
-        index_of_gone = lexical.indexed_text(gone, speaker=None, when=None)
-        lexical.add(db, 2, index_of_gone)
-        lexical.remove(db, 2, index_of_gone)
-        assert terms(db) == alone
+    kept = Kept(vault)
+    for _ in range(SEAL_ROWS):
+        kept.put("tea")
+    with vault.reading() as db:
+        kept.tidy_all()
+        (found,) = kept.index.postings(db, ["tea"])
+    assert found.rows.tolist() == [1, 2, 3]
 
 
-# Unassigned and private characters are letters to the tokenizer and none to us; young scripts the other way round.
-written = st.text(
-    st.characters(exclude_categories=["Cn", "Co", "Cs"], max_codepoint=0xFFFF), max_size=60
-)
+class Full(OpenVault):
+    """A disk that is full after so many transactions."""
+
+    left = 1 << 30
+
+    def writing(self) -> object:  # type: ignore[override]
+        self.left -= 1
+        if self.left < 0:
+            raise UnavailableError("The disk is full.")
+        return super().writing()
 
 
-@given(written)
-def test_a_text_is_found_by_its_words(path: Path, text: str) -> None:
-    with empty(path) as db:
-        index(db, text)
-        known = [word for word in lexical.words(text) if lexical.has(db, word)]
-        assert found(db, text) == ([1] if known else [])
-        for word in lexical.words(text):
-            if word.isalnum() and max(word) < "\u0530":
-                assert lexical.has(db, word), word
-
-
-def test_texts_of_three_words_have_a_score_for_every_question(db: Database) -> None:
-    index(db, "a harmless text")
-    assert found(db, "harmless zebra") == [1]
-
-
-@given(st.text(max_size=300))
-def test_no_question_is_an_error(path: Path, question: str) -> None:
-    assume(not any("\ud800" <= each <= "\udfff" for each in question))
-    with empty(path) as db:
-        index(db, "a harmless text")
-        assert set(found(db, question)) <= {1}
-
-
-@pytest.mark.parametrize(
-    "question",
-    ['"', '""', "tea\"", "NOT tea", "tea AND", "NEAR(tea, 2)", "text:tea", "tea*", "^tea", "-tea", "(tea", "{tea}",
-     "tea\x00", "'; DROP TABLE memories; --", "tea OR", "lexical : tea", "+tea"],
-)  # fmt: skip
-def test_operators_and_quotes_are_words_or_nothing(db: Database, question: str) -> None:
-    index(db, "green tea")
-    assert found(db, question) == ([1] if "tea" in question else [])
-
-
-SAID_AND_ASKED = {
-    "German, sharp s": ("Wir wohnen in der Großen Straße", ["straße", "STRAßE", "großen"]),
-    "French, without accents": ("Le café près de l'hôtel", ["cafe", "CAFÉ", "pres", "hotel"]),
-    "accents as marks of their own": ("un re\u0301sume\u0301", ["résumé", "resume"]),
-    "asked with marks of their own": ("un résumé", ["re\u0301sume\u0301"]),
-    "Turkish": ("İstanbul'da ılık", ["istanbul", "ılık"]),
-    "Greek, another sigma": ("η ΟΔΟΣ", ["οδος", "οδοσ"]),
-    "Russian": ("Привет, мир", ["привет", "МИР"]),
-    "Arabic": ("مرحبا بالعالم", ["مرحبا"]),
-    "Arabic, with vowel marks": ("مَرحَبا", ["مَرحَبا"]),
-    "Hebrew, with points": ("שָׁלוֹם עולם", ["שָׁלוֹם", "עולם"]),
-    "Hindi": ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
-    "Thai": ("สวัสดีครับ", ["สวัสดี", "ครับ"]),
-    "Lao": ("ສະບາຍດີ", ["ສະບາຍດີ"]),
-    "Chinese": ("我在北京大学学习", ["北京", "大学", "学习"]),
-    "Chinese, a rare name": ("他姓\U00020bb7\U0002a6d0", ["\U0002a6d0"]),
-    "Japanese": ("東京でラーメンを食べた", ["ラーメン", "東京"]),
-    "Japanese, half width": ("ｻｰﾊﾞｰ", ["サーバー"]),
-    "Korean": ("서울에서 만나요", ["서울에서"]),
-    "Korean, decomposed": ("\u1109\u1165\u110b\u116e\u11af", ["서울"]),
-    "full width": ("ＡＢＣ１２３", ["abc123"]),
-    "ligatures": ("the ﬁnal oﬃce", ["final", "office"]),
-    "English endings": ("she was running and planning", ["run", "plans"]),
-    "snake case": ("call the before_migration hook", ["before_migration", "migration"]),
-    "numbers": ("version 3.14 of 2023", ["3.14", "2023"]),
-    "after a NUL": ("before\x00after", ["after", "before"]),
-}
-
-
-@pytest.mark.parametrize(("said", "questions"), SAID_AND_ASKED.values(), ids=SAID_AND_ASKED)
-def test_every_script_is_found_by_its_words(db: Database, said: str, questions: list[str]) -> None:
-    index(db, "something else entirely", said)
-    for question in questions:
-        assert found(db, question) == [2], question
-
-
-def test_marks_keep_a_word_together(db: Database) -> None:
-    # Cut at its vowel signs, the one word would be found by single consonants of the other.
-    index(db, "नमस्ते", "तम नस")
-    assert found(db, "नमस्ते") == [1]
-
-
-def test_a_date_in_words_and_the_speaker_are_found_with_the_text() -> None:
-    said = lexical.indexed_text("hello", speaker="Ann", when=datetime(2023, 5, 8, tzinfo=UTC))
-    assert said == "8 May 2023 Ann: hello"
-    assert lexical.indexed_text("hello", speaker=None, when=None) == "hello"
-
-
-def test_only_the_head_of_a_long_text_is_indexed(db: Database) -> None:
-    index(db, "x " * (lexical.HEAD_CHARS // 2) + "tail")
-    assert found(db, "x") == [1]
-    assert found(db, "tail") == []
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        ("What did Ann tell you about the harbour?", ["Ann", "harbour"]),
-        ("who are you", ["who", "are", "you"]),
-        ("", []),
-        ("?!", []),
-        ("___", []),
-        ("Where is Tokio", ["Tokio"]),
-    ],
-)
-def test_words_that_only_ask_are_left_out_unless_there_are_no_others(
-    question: str, expected: list[str]
+@pytest.mark.parametrize("transactions", range(5))
+def test_a_merge_that_is_broken_off_leaves_the_index_as_it_was(
+    tmp_path: Path, transactions: int
 ) -> None:
-    assert lexical.words(question) == expected
+    with vault_at(tmp_path / DATABASE_NAME):
+        pass
+    vault = Full(tmp_path / DATABASE_NAME, KEY)
+    kept = Kept(vault)
+    for number in range(SEAL_ROWS * 8):
+        kept.put(f"tea {number}")
+    vault.left = 8 + transactions
+    with contextlib.suppress(UnavailableError):
+        kept.tidy_all()
+    vault.left = 1 << 30
+    kept.restart()
+    assert kept.said("tea", "5") == [expected(kept, "tea"), {6: 1}]
+    kept.tidy_all()
+    assert kept.said("tea", "5") == [expected(kept, "tea"), {6: 1}]
+    assert kept.segments() == [(1, 24, 1, 24, 1)]
+    vault.close()
 
 
-def test_a_word_said_twice_is_asked_once() -> None:
-    assert lexical.match_expression("Tea, tea and TEA; milk") == '"TEA" OR "milk"'
-    assert lexical.match_expression("?") is None
+def test_what_is_forgotten_while_segments_are_merged_is_in_none(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    for number in range(SEAL_ROWS * 8):
+        kept.put(f"tea word{number}")
+    for _ in range(8):
+        kept.tidy()
+
+    class Forgetting:
+        """Whoever has to wait for the others forgets something first."""
+
+        times = 0
+
+        def __enter__(self) -> None:
+            self.times += 1
+            if self.times == 2:
+                kept.forget(5)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    kept.index.tidy(vault, Forgetting())
+    kept.tidy_all()
+    assert kept.segments() == [(1, 24, 1, 23, 1)]
+    assert kept.said("word4", "tea") == [{}, expected(kept, "tea")]
 
 
-def test_a_pasted_document_is_asked_by_its_first_words() -> None:
-    expression = lexical.match_expression(" ".join(f"word{number}" for number in range(10_000)))
-    assert expression is not None
-    assert expression.count(" OR ") == lexical.QUERY_WORDS_MAX - 1
+class Life(RuleBasedStateMachine):
+    """Anything in any order: the index agrees with the texts, and no word is left that no text has."""
+
+    texts = st.lists(
+        st.sampled_from(["tea", "milk", "北京", "saying", "said", "e-mail", "?", "12"]), max_size=5
+    ).map(" ".join)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.vault_context = vault_at(Path(self.folder.name) / DATABASE_NAME)
+        self.kept = Kept(self.vault_context.__enter__())
+
+    @rule(text=texts)
+    def put(self, text: str) -> None:
+        self.kept.put(text)
+
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        if self.kept.texts:
+            self.kept.forget(data.draw(st.sampled_from(sorted(self.kept.texts))))
+
+    @rule()
+    def tidy(self) -> None:
+        self.kept.tidy()
+
+    @rule()
+    def restart(self) -> None:
+        self.kept.restart()
+
+    @invariant()
+    def the_index_says_what_the_texts_say(self) -> None:
+        waiting = self.kept.index.waiting
+        known = {row: text for row, text in self.kept.texts.items() if row not in waiting}
+        counts = {row: Counter(terms_of(memory(text))) for row, text in known.items()}
+        vocabulary = ["tea", "milk", "北京", "say", "said", "email", "mail", "12"]
+        found = self.kept.said(*vocabulary)
+        for term, there in zip(vocabulary, found, strict=True):
+            assert there == {row: said[term] for row, said in counts.items() if said[term]}
+        assert len(self.kept.index) == len(known)
+
+    @invariant()
+    def no_word_is_left_that_no_text_has(self) -> None:
+        with self.kept.vault.reading() as db:
+            held = db.execute("SELECT terms FROM postings").fetchall()
+        left = {term for (terms,) in held for term in terms.strip("\n").split("\n")}
+        assert left <= {
+            term for text in self.kept.texts.values() for term in terms_of(memory(text))
+        }
+
+    def teardown(self) -> None:
+        self.vault_context.__exit__(None, None, None)
+        self.folder.cleanup()
 
 
-def test_the_rarer_word_and_the_more_words_score_higher(db: Database) -> None:
-    index(db, *["common"] * 20, "common rare", "rare")
-    assert found(db, "common rare", limit=2) == [21, 22]
-    assert len(found(db, "common", limit=5)) == 5
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=10, stateful_step_count=40, deadline=None)
 
 
-def test_questions_about_the_index_itself(db: Database) -> None:
-    index(db, "shared one", "shared two", "?!")
-    assert lexical.holds(db, 1, "shared one")
-    assert not lexical.holds(db, 3, "shared one")
-    assert lexical.holds(db, 3, "?!")
-    assert lexical.has(db, "two")
-    assert not lexical.has(db, "three")
-    assert lexical.only_in(db, "two", "[2]")
-    assert not lexical.only_in(db, "shared", "[2]")
-    assert lexical.only_in(db, "shared", "[1, 2]")
-    lexical.clear(db)
-    assert terms(db) == set()
-    assert not lexical.holds(db, 1, "shared one")
+def test_forgotten_words_stand_on_no_page_in_however_many_segments(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        seal_early(device, rows=16)
+        stored = [
+            tell(device, *(f"word{block}x{number} tea" for number in range(20)))
+            for block in range(16)
+        ]
+        until(lambda: device.index.lexical.sealed == 320 and not device.index.tidy_words())
+        doomed = [(block, number) for block in range(16) for number in range(block % 3, 20, 3)]
+        needles = [f"word{block}x{number}" for block, number in doomed]
+        assert set(needles) <= sealed_terms(device)
+        for one in doomed:
+            erase(device, chosen(device, ids=[stored[one[0]][one[1]].id]), client="test")
+        said = {needle.encode() + end for needle in needles for end in (b"\n", b" ")}
+        assert pages.occurrences(pages.decrypted(device.vault.path, KEY), said) == set()
+        assert len(device.index.lexical) == 320 - len(doomed)
 
 
-def test_where_words_begin_as_those_of_a_question() -> None:
-    pattern = lexical.beginnings("reminders about 北京")
-    assert pattern is not None
-    text = "He reminded me: 我在北京 (unreminded)"
-    assert [match.group() for match in pattern.finditer(text)] == ["remind", "北", "京"]
-    assert lexical.beginnings("...") is None
+@pytest.mark.parametrize("text", ["?!", "...", "\x00"])
+def test_a_memory_without_words_is_counted_and_in_nobodys_way(vault: OpenVault, text: str) -> None:
+    kept = Kept(vault)
+    for _ in range(SEAL_ROWS):
+        kept.put(text)
+    kept.tidy_all()
+    kept.forget(2)
+    assert len(kept.index) == SEAL_ROWS - 1
 
 
-def test_a_word_taken_out_stands_on_no_page(tmp_path: Path) -> None:
-    path = tmp_path / DATABASE_NAME
-    words = ["quixotic", "zephyrous", "xylography"]
-    with vault_at(path) as vault:
-        for row, word in enumerate(words, 1):
-            with vault.writing() as db:
-                lexical.add(db, row, word)
-        stems = [b"quixot", b"ephyr", b"xylographi"]
-        assert pages.occurrences(pages.decrypted(path, KEY), stems) == set(stems)
-        with vault.writing() as db:
-            for row, word in enumerate(words, 1):
-                lexical.remove(db, row, word)
-        vault.truncate_wal()
-        assert pages.occurrences(pages.decrypted(path, KEY), stems) == set()
+def ranked(kept: Kept, question: str) -> list[int]:
+    with kept.vault.reading() as db:
+        rows, found = scores(
+            kept.index.postings(db, words.question_terms(question)), len(kept.index)
+        )
+    assert (found > 0).all()
+    return [row for _, row in sorted(zip(-found, rows.tolist(), strict=True))]
+
+
+def test_the_rarer_word_the_more_words_and_the_more_often_score_higher(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    for text in (*["common"] * 20, "common rare", "rare", "common common"):
+        kept.put(text)
+    assert ranked(kept, "common rare")[:3] == [21, 22, 23]
+    assert ranked(kept, "zebra") == []
+    assert ranked(kept, "?") == []
+
+
+def test_a_question_of_operators_is_a_question(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, "green tea")
+        for question in (
+            '"tea"',
+            "tea*",
+            "NOT tea",
+            "text:tea",
+            "tea\x00",
+            "'; DROP TABLE postings; --",
+        ):
+            search.find(device, Asked(query=question), client="test")
+        assert found(device, "NEAR(tea, 2)") == ["green tea"]
+
+
+def found(device: Device, query: str) -> list[str]:
+    answer = search.find(device, Asked(query=query), client="test")
+    return [each.memory.text for each in answer.found]

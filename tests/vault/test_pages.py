@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
-from mcp_server.index import lexical
 from mcp_server.vault import pages, store
 from mcp_server.vault.db import DATABASE_NAME, OpenVault
 from tests.builders import KEY, memory, vault_at
@@ -22,15 +20,12 @@ def path(tmp_path: Path) -> Path:
 
 def put(vault: OpenVault, text: str) -> int:
     with vault.writing() as db:
-        row = store.insert(db, each := memory(text), bytes(16))
-        lexical.add(db, row, each.text)
-    return row
+        return store.insert(db, memory(text), bytes(16))
 
 
 def erase(vault: OpenVault, row: int) -> None:
     with vault.writing() as db:
         each = store.by_rows(db, [row])[row]
-        lexical.remove(db, row, each.text)
         store.delete(db, row, each.id)
     vault.truncate_wal()
 
@@ -98,17 +93,6 @@ def test_what_is_erased_is_gone_from_every_page(path: Path) -> None:
         assert list(store_texts(vault)) == [kept]
 
 
-def test_a_forgotten_word_is_gone_from_the_keyword_index(path: Path) -> None:
-    # The index keeps terms by shared prefixes: alone among its letters, this one stands there whole.
-    with vault_at(path) as vault:
-        row = put(vault, "xylophone")
-        vault.truncate_wal()
-        with vault.writing() as db:
-            assert term_bytes(db) & {b"xylophon"}
-        erase(vault, row)
-        assert found(path, b"xylophon") == set()
-
-
 def test_a_rekey_leaves_no_page_under_the_old_key(path: Path) -> None:
     with vault_at(path) as vault:
         put(vault, SAID.decode())
@@ -125,8 +109,3 @@ def test_needles_in_no_page_and_no_needles_are_an_empty_set() -> None:
 def store_texts(vault: OpenVault) -> set[int]:
     with vault.reading() as db:
         return {row for (row,) in db.execute("SELECT row FROM memories")}
-
-
-def term_bytes(db: Database) -> set[bytes]:
-    db.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, lexical, 'row')")
-    return {term.encode() for (term,) in db.execute("SELECT term FROM temp.terms")}
