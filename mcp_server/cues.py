@@ -20,10 +20,12 @@ from mcp_server.phrases import (
     PROFILE,
     PROMISE,
     STANDING,
+    TIME_WORDS,
+    TIMED,
     Phrase,
 )
 
-__all__ = ["DATED", "DECISION", "DONE", "PREFERENCE", "PROFILE", "PROMISE", "STANDING", "Cited", "cited", "flags"]  # fmt: skip
+__all__ = ["DATED", "DECISION", "DONE", "PREFERENCE", "PROFILE", "PROMISE", "STANDING", "TIMED", "Cited", "cited", "flags"]  # fmt: skip
 
 # What people say of themselves stands at the beginning of what they say; what follows is the material.
 LOOKED_AT_CHARS = 4_000
@@ -36,6 +38,7 @@ _ASSISTANTS = frozenset(("assistant", "ai", "bot", "system", "model", "tool", "c
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”)\]]{0,2}\s+|\n+")
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_TIME = re.compile(TIME_WORDS, re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 _STRAIGHT = str.maketrans("’‘", "''")
 
@@ -63,6 +66,8 @@ def flags(text: str, speaker: str | None, trust: Trust) -> int:
             found |= ready.phrase.flags
         if not found & DATED and coming.names_a_day(sentence):
             found |= DATED
+        if not found & TIMED and _TIME.search(sentence):
+            found |= TIMED
     return found & _allowed(speaker, trust)
 
 
@@ -86,9 +91,9 @@ def cited(text: str, speaker: str | None, trust: Trust, *, wanted: int) -> list[
 
 
 def _allowed(speaker: str | None, trust: Trust) -> int:
-    everything = STANDING | PREFERENCE | PROFILE | PROMISE | DONE | DECISION | DATED
+    everything = STANDING | PREFERENCE | PROFILE | PROMISE | DONE | DECISION | DATED | TIMED
     if trust == "tool_output":
-        return DATED
+        return DATED | TIMED
     if trust == "imported":
         return everything & ~STANDING  # a file may quote anybody
     return everything

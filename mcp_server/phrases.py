@@ -19,6 +19,8 @@ PROFILE = 32
 """Who the person is."""
 DONE = 64
 """Something was done, which may close a promise."""
+TIMED = 128
+"""Says when: "yesterday", "last week", "in May". What answers a question that asks for a time."""
 
 
 class Phrase(Struct, frozen=True):
@@ -68,6 +70,14 @@ _TRADE = (
     r"accountant|architect|chef|cook|counsell?or|therapist|researcher|professor|journalist|photographer|consultant|"
     r"analyst|musician|dancer|technologist|pilot|carpenter|electrician|plumber|farmer|librarian|founder|freelancer|"
     r"entrepreneur|editor|translator|technician|mechanic|driver|paramedic|pharmacist|dentist|veterinarian|vet)"
+)
+
+# Words that tell a time; in these languages, because elsewhere a question's own words must do.
+TIME_WORDS = (
+    r"\b(?:yesterday|today|tonight|tomorrow|last|next|ago|week(?:end)?s?|months?|years?|since|recently|"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|"
+    r"november|december|\d{4}|gestern|heute|morgen|letzte[nrs]?|nächste[nrs]?|vor|woche|monat|jahr|hier|demain|"
+    r"dernier|dernière|semaine|mois|année|ayer|mañana|pasad[oa]|semana|mes|año)\b"
 )
 
 ENGLISH = (

@@ -1,8 +1,9 @@
 """Ranking: which memories answer a question. Pure numpy over what the indexes found; no I/O, no clock, no model.
 
 Keyword and vector scores are normalised for each query and summed (rank fusion measured worse than BM25 alone here),
-then evidence from around a memory is added: its neighbours in the conversation, the best of its conversation, a question
-just before it, its speaker, its date. `Weights` were taken from a fit on one half of LoCoMo and read on other data.
+then evidence from around a memory is added: the words said shortly before and after it, how near its neighbours are in meaning,
+the best of its conversation, a question just before it, its speaker, its time. `bench/README.md` says on which conversations
+`Weights` were fitted; `python -m bench ablation` prints what each piece of evidence is worth.
 """
 
 import re
@@ -12,12 +13,30 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from mcp_server.phrases import PREFERENCE, STANDING, TIMED
 from mcp_server.when import Span, dates_in
 from shared.clock import to_ms
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
+# How far around a memory the words of its conversation count for it, and how much: what a turn speaks of is often named
+# some turns before it ("How long have you had them?" – "Three years."), sometimes after it.
+NEARNESS = {0: 1.0} | {-step: 0.8**step for step in range(1, 7)} | {step: 0.7**step for step in range(1, 5)}  # fmt: skip
+STEPS = tuple(step for step in NEARNESS if step)
+_TOPIC_BEFORE = {-1: 1.0, -2: 0.7, -3: 0.4}
+# BM25 without length normalisation, which finds turns better; a word said twice says little more than said once.
+_SATURATION = 0.3
+# Standing instructions and preferences share no words with the question of the day. Right behind the first ten, the best
+# of them have these places in an answer (the first is 0), unless they came higher by themselves.
+RESERVED = {
+    10: STANDING,
+    11: PREFERENCE,
+    12: STANDING,
+    13: PREFERENCE,
+    14: STANDING,
+    15: PREFERENCE,
+}
 # A date that is off by some days still is the date somebody meant.
 _NEAR_DATE_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
@@ -27,26 +46,44 @@ _ASSISTANT_SAID = re.compile(
     r"mention\w*|explain\w*|advis\w*|gave|give|provid\w*|list\w*|answer\w*|describ\w*)\b",
     re.IGNORECASE,
 )
+_ASKS_WHEN = re.compile(
+    r"^\s*(?:when|since when|how long|(?:in |on )?(?:what|which) (?:date|day|month|year|time))\b|"
+    r"\bhow (?:many|long)\b.{0,20}\b(?:days|weeks|months|years|ago)\b",
+    re.IGNORECASE,
+)
 
 
 class Weights(Struct, frozen=True, kw_only=True):
-    """What each piece of evidence counts, in units of the best keyword score of the query."""
+    """What each piece of evidence counts. All evidence lies in 0…1."""
 
-    words: float = 1.0
-    meaning: float = 1.5
+    words: float = 0.4
+    meaning: float = 1.0
+    around: float = 0.9
     speaker: float = 0.4  # a strong one is a trap: "what did Ann tell Bob" is often said by Bob
     date: float = 1.0
-    meaning_beside: float = 1.0
-    best_beside: float = 0.5
-    conversation_top: float = 0.5
-    conversation_best: float = 0.3
-    question_before: float = 0.5
-    length: float = 0.2
+    names_a_time: float = 0.4
+    meaning_beside: float = 0.7
+    conversation: float = 0.6
+    answers: float = 0.4
     # Assistants talk much in conversations and are rarely the source of what a person means. What an assistant noted
     # with `remember` is no turn of a conversation and is not lowered.
-    said_by_assistant: float = -1.0
+    said_by_assistant: float = -0.9
+    assistant_was_asked: float = 0.6
+    # These decide between equals only; nothing was fitted.
+    recent: float = 0.02
     importance: float = 0.05
     pinned: float = 0.1
+
+
+# How an answer names what carried a memory.
+_REASONS = {
+    "words": ("words",),
+    "meaning": ("meaning",),
+    "speaker": ("speaker",),
+    "date": ("date", "names_a_time"),
+    "beside": ("around", "meaning_beside", "answers"),
+    "conversation": ("conversation",),
+}
 
 
 class Question(Struct, frozen=True):
@@ -58,6 +95,7 @@ class Question(Struct, frozen=True):
     """Code of the one speaker it names, if it names exactly one."""
     of_assistant: bool
     """It asks for something the assistant said."""
+    asks_when: bool
 
 
 class Candidates(Struct, frozen=True):
@@ -65,7 +103,11 @@ class Candidates(Struct, frozen=True):
 
     rows: Rows
     words: Scores
-    """Keyword score, 0 where the index did not return it."""
+    """Keyword score, 0 where none of the question's words is said."""
+    said: NDArray[np.bool_]
+    """(words of the question, candidates): which of them each candidate says."""
+    rarity: Scores
+    """How much each of the question's words tells, its inverse document frequency."""
     meaning: Scores
     """Cosine of query and memory, 0 where it has no vector yet."""
     eligible: NDArray[np.bool_]
@@ -73,7 +115,7 @@ class Candidates(Struct, frozen=True):
     columns: Mapping[str, NDArray[np.generic]]
     """The catalogue's columns at these rows."""
     beside: Mapping[int, Rows]
-    """For each offset in ±1, ±2: the index into these candidates of that neighbour, -1 if it is not among them."""
+    """For each of `STEPS`: the index into these candidates of the memory so many turns later, -1 if it is not among them."""
 
 
 class Ranked(Struct, frozen=True):
@@ -96,52 +138,79 @@ def understand(text: str, speakers: Mapping[str, int]) -> Question:
         dates=tuple(dates_in(text)),
         speaker=named.pop() if len(named) == 1 else None,
         of_assistant=bool(_ASSISTANT_SAID.search(text)),
+        asks_when=bool(_ASKS_WHEN.search(text)),
     )
 
 
-def score(question: Question, found: Candidates, assistant_code: int, weights: Weights) -> Ranked:
-    """All eligible candidates, best first. `assistant_code` is the catalogue's code of said_by_assistant."""
-    if not len(found.rows):
-        return Ranked(found.rows, found.words, {})
+def rarity(memories_with: int, memories: int) -> float:
+    """Inverse document frequency as BM25 has it, never negative: Robertson and Zaragoza, "The Probabilistic Relevance
+    Framework" (2009), with the addition of 1 that keeps words said everywhere above zero."""
+    return float(np.log1p((memories - memories_with + 0.5) / (memories_with + 0.5)))
+
+
+def word_score(rarity: float, counts: NDArray[np.uint8]) -> Scores:
+    """One word's part of the keyword score of memories that say it so many times."""
+    scores: Scores = (rarity * (1 + _SATURATION) * counts / (counts + np.float32(_SATURATION))).astype(np.float32)  # fmt: skip
+    return scores
+
+
+def evidence(question: Question, found: Candidates, assistant_code: int) -> dict[str, Scores]:
+    """For each name of `Weights`, what speaks for each candidate. `assistant_code` is the catalogue's code of said_by_assistant."""
+    columns = found.columns
     best = float(found.words.max(initial=0.0))
     words = found.words / best if best > 0 else found.words
     meaning = np.maximum(found.meaning, 0)
-    base: Scores = ((words + meaning) / 2).astype(np.float32)
-    near = {step: _of_neighbour(base, found.beside[step]) for step in (-2, -1, 1, 2)}
-    beside = np.maximum(
-        _of_neighbour(meaning, found.beside[-1]), _of_neighbour(meaning, found.beside[1])
-    )
-    top, most = _conversation_evidence(base, found.columns["conversation"])
-    asked_before = _of_neighbour(found.columns["question"].astype(np.float32), found.beside[-1])
-    evidence = {
-        "words": weights.words * words,
-        "meaning": weights.meaning * meaning,
-        "speaker": weights.speaker * _is(found.columns["speaker"], question.speaker),
-        "date": weights.date * _date_evidence(question, found.columns["when_ms"]),
-        "beside": weights.meaning_beside * beside
-        + weights.best_beside * np.maximum.reduce(list(near.values()))
-        + weights.question_before * asked_before * near[-1],
-        "conversation": weights.conversation_top * top + weights.conversation_best * most,
+    after_question = _of(columns["question"].astype(np.float32), found.beside[-1])
+    by_assistant = _is(columns["trust"], assistant_code) * _in_conversation(columns)
+    told = {
+        "words": words,
+        "meaning": meaning,
+        "around": _said_around(found, NEARNESS),
+        "speaker": _is(columns["speaker"], question.speaker),
+        "date": _date_evidence(question, columns["when_ms"]),
+        "names_a_time": question.asks_when * ((columns["flags"].astype(np.uint8) & TIMED) > 0),
+        "meaning_beside": np.maximum(_of(meaning, found.beside[-1]), _of(meaning, found.beside[1])),
+        "conversation": _best_of_conversation((words + meaning) / 2, columns),
+        "answers": after_question * _said_around(found, _TOPIC_BEFORE),
+        "said_by_assistant": by_assistant,
+        "assistant_was_asked": by_assistant * question.of_assistant,
+        "recent": _recency(columns["when_ms"], found.eligible),
+        "importance": columns["importance"],
+        "pinned": columns["pinned"],
     }
-    prior = (
-        weights.length
-        * np.log1p(found.columns["chars"].astype(np.float32) / 6).clip(max=np.log(150))
-        + weights.importance * found.columns["importance"].astype(np.float32)
-        + weights.pinned * found.columns["pinned"].astype(np.float32)
-    )
-    if not question.of_assistant:
-        prior = prior + weights.said_by_assistant * (
-            _is(found.columns["trust"], assistant_code)
-            * (found.columns["conversation"].astype(np.int64) >= 0)
-        )
-    total = (sum(evidence.values()) + prior).astype(np.float32)
+    return {name: np.asarray(values, np.float32) for name, values in told.items()}
+
+
+def score(question: Question, found: Candidates, assistant_code: int, weights: Weights) -> Ranked:
+    """All eligible candidates, best first, with the reserved places given to instructions and preferences."""
+    if not len(found.rows):
+        return Ranked(found.rows, found.words, {})
+    told = evidence(question, found, assistant_code)
+    weighed = {name: getattr(weights, name) * values for name, values in told.items()}
+    total: Scores = np.sum(list(weighed.values()), axis=0, dtype=np.float32)
     order = np.argsort(-total, kind="stable")
     order = order[found.eligible[order]]
+    order = order[with_reserved(found.columns["flags"].astype(np.uint8)[order])]
     return Ranked(
         found.rows[order],
         total[order],
-        {name: weighed[order].astype(np.float32) for name, weighed in evidence.items()},
+        {
+            reason: np.sum([weighed[name][order] for name in names], axis=0, dtype=np.float32)
+            for reason, names in _REASONS.items()
+        },
     )
+
+
+def with_reserved(cues: NDArray[np.uint8]) -> Rows:
+    """The order of a ranking with the reserved places taken, as a permutation of it, given the cues of each; the others keep
+    their order."""
+    order = list(range(len(cues)))
+    for place, cue in RESERVED.items():
+        best = next((other for other in order[place:] if cues[other] & cue), None)
+        if best is not None:
+            order.remove(best)
+            order.insert(place, best)
+    return np.array(order, np.int64)
 
 
 def reason(ranked: Ranked, place: int) -> str:
@@ -152,7 +221,7 @@ def reason(ranked: Ranked, place: int) -> str:
     return "+".join(name for name in strongest if weighed[name] >= 0.5 * weighed[strongest[0]] > 0)
 
 
-def _of_neighbour(values: Scores, neighbour: Rows) -> Scores:
+def _of(values: NDArray[np.float32], neighbour: Rows) -> Scores:
     return np.where(neighbour >= 0, values[neighbour], np.float32(0))
 
 
@@ -163,23 +232,41 @@ def _is(column: NDArray[np.generic], code: int | None) -> NDArray[np.float32]:
     return same
 
 
-def _conversation_evidence(
-    base: Scores, conversation: NDArray[np.generic]
-) -> tuple[Scores, Scores]:
-    """For each candidate: the mean of the three best of its conversation, and the best. 0 outside of conversations."""
-    top, most = np.zeros(len(base), np.float32), np.zeros(len(base), np.float32)
-    order = np.lexsort((-base, conversation))
-    sorted_conversation, sorted_base = conversation[order], base[order]
-    starts = np.flatnonzero(
-        np.concatenate(([True], sorted_conversation[1:] != sorted_conversation[:-1]))
-    )
-    ends = np.append(starts[1:], len(order))
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if int(sorted_conversation[start]) >= 0:
-            members = order[start:end]
-            top[members] = sorted_base[start : min(start + 3, end)].sum() / 3
-            most[members] = sorted_base[start]
-    return top, most
+def _said_around(found: Candidates, nearness: Mapping[int, float]) -> Scores:
+    """The share of the question, by rarity of its words, that is said in the turns around; each word counts where it is nearest."""
+    whole = float(found.rarity.sum())
+    if whole <= 0:
+        return np.zeros(len(found.rows), np.float32)
+    nearest = np.zeros(found.said.shape, np.float32)
+    for step, worth in nearness.items():
+        if step == 0:
+            said = found.said
+        else:
+            said = found.said[:, found.beside[step]] & (found.beside[step] >= 0)
+        np.maximum(nearest, said * np.float32(worth), out=nearest)
+    share: Scores = (found.rarity @ nearest) / np.float32(whole)
+    return share
+
+
+def _in_conversation(columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.bool_]:
+    return columns["conversation"].astype(np.int64) >= 0
+
+
+def _best_of_conversation(base: Scores, columns: Mapping[str, NDArray[np.generic]]) -> Scores:
+    """For each candidate, the best of its conversation; 0 outside of conversations."""
+    _, number = np.unique(columns["conversation"], return_inverse=True)
+    best = np.zeros(int(number.max(initial=-1)) + 1, np.float32)
+    np.maximum.at(best, number, base)
+    of_each: Scores = best[number] * _in_conversation(columns)
+    return of_each
+
+
+def _recency(when_ms: NDArray[np.generic], eligible: NDArray[np.bool_]) -> Scores:
+    """The share of the candidates that are older: 0 for the oldest, nearly 1 for the newest."""
+    moments: Rows = when_ms.astype(np.int64)
+    older: NDArray[np.intp] = np.searchsorted(np.sort(moments[eligible]), moments)
+    share: Scores = (older / max(1, int(np.count_nonzero(eligible)))).astype(np.float32)
+    return share
 
 
 def _date_evidence(question: Question, when_ms: NDArray[np.generic]) -> Scores:

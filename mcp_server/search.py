@@ -7,6 +7,7 @@ neighbours that do not pass them may lend evidence, but never come back.
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from mcp_server import recall
 from mcp_server.device import Device
-from mcp_server.index import lexical, words
+from mcp_server.index import words
 from mcp_server.index.catalogue import TRUSTS, Filter
 from mcp_server.index.live import IndexState, memory_text
+from mcp_server.index.postings import Postings
 from mcp_server.model import Kind, Memory
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
@@ -36,13 +38,16 @@ TOKENS_MAX = 50_000
 RESULTS_MAX = 200
 
 _POOL = 400  # of each index; the ranking looks no deeper
-_LEXICAL_LIMIT = 2_000
-_LEXICAL_LIMIT_MAX = 100_000
-# A long message is shown by the part that answers; the rest is one call away (`memory://{id}`).
+_LOOKED_AROUND = 100  # of each, further away than their next neighbours
+_KEYWORDS_LIMIT = 2_000
+# A long message is shown by the part that answers; the rest is one call away (`memory://{id}`). The first few are worth
+# reading, the others are worth knowing of.
 EXCERPT_CHARS = 700
+_SHORT_EXCERPT_CHARS = 300
+_READ_AT_LENGTH = 3
 # That part is looked for in the first so many characters: a megabyte of log would take longer than the search itself.
 _LOOKED_THROUGH_CHARS = 100_000
-_ASSISTANT = TRUSTS.index("said_by_assistant")
+ASSISTANT = TRUSTS.index("said_by_assistant")
 _WEIGHTS = recall.Weights()
 
 
@@ -119,12 +124,12 @@ def tokens(text: str) -> int:
     return (len(text.encode()) + 3) // 4
 
 
-def excerpt(text: str, query: str) -> tuple[str, bool]:
-    """A long text's part that has most words of the query, and whether anything was left out."""
-    if len(text) <= EXCERPT_CHARS:
+def excerpt(text: str, query: str, chars: int = EXCERPT_CHARS) -> tuple[str, bool]:
+    """A long text's part of so many characters that has most words of the query, and whether anything was left out."""
+    if len(text) <= chars:
         return text, False
     wanted = words.beginnings(query)
-    step = EXCERPT_CHARS // 2
+    step = chars // 2
     looked_through = min(len(text), _LOOKED_THROUGH_CHARS)
     halves: list[set[str]] = [set() for _ in range(looked_through // step + 1)]
     for match in wanted.finditer(text, 0, looked_through) if wanted else ():
@@ -132,7 +137,7 @@ def excerpt(text: str, query: str) -> tuple[str, bool]:
     windows = range(0, looked_through - step, step)
     best = max(windows, key=lambda start: len(set().union(*halves[start // step :][:2])))
     start = 0 if best == 0 else _word_start(text, best)
-    end = min(len(text), start + EXCERPT_CHARS)
+    end = min(len(text), start + chars)
     return (
         f"{'… ' if start else ''}{text[start:end].strip()}{' …' if end < len(text) else ''}",
         True,
@@ -157,61 +162,111 @@ def _check(asked: Asked) -> None:
 
 
 def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
-    """Hybrid ranking over what both indexes found and what stands beside it."""
+    """Hybrid ranking over what both indexes found and what stands around it."""
+    question = recall.understand(asked.query, device.index.catalogue.speakers)
+    return recall.score(question, candidates(device, db, asked), ASSISTANT, _WEIGHTS)
+
+
+def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidates:
+    """What both indexes find, and what stands around it in its conversations."""
     catalogue = device.index.catalogue
     mask = catalogue.visible(_filter(asked), now_ms=to_ms(device.clock()))
-    columns = (
-        catalogue.columns
-    )  # after the mask: they only grow, and rows beyond the mask are left out below
+    # After the mask: columns only grow, and rows beyond the mask are left out below.
+    columns = catalogue.columns
     if asked.tags:
         tagged = np.zeros_like(mask)
         tagged[[row for row in store.rows_with_tags(db, asked.tags) if row < len(mask)]] = True
         mask &= tagged
-    share = max(1, len(catalogue) // max(1, int(np.count_nonzero(mask))))
-    word_rows, word_scores = _words(
-        device, db, asked.query, min(_LEXICAL_LIMIT * share, _LEXICAL_LIMIT_MAX)
-    )
-    inside = word_rows < len(mask)
-    word_rows, word_scores = word_rows[inside], word_scores[inside]
+    said, rarity = _said(device, db, asked.query)
+    keyword = _keyword_scores(said, rarity, len(mask))
+    best = _best(np.where(mask, keyword, 0), _POOL)
     embedder, vectors = device.index.embedder, device.index.vectors
-    seeds = word_rows[mask[word_rows]][:_POOL]
     vector = None
     if embedder is not None and vectors is not None:
         vector = embedder.embed([memory_text(asked.query, None)])[0]
         near, _ = vectors.search(vector, _POOL, mask)
-        seeds = np.union1d(seeds, near[near < len(mask)])
+        near = near[near < len(mask)]
+        best_near = near[:_LOOKED_AROUND]
+    else:
+        near = best_near = np.zeros(0, np.int64)
+    around = np.union1d(best[:_LOOKED_AROUND], best_near)
+    seeds = np.union1d(best, near)
     rows = np.unique(
-        np.concatenate([seeds, *(catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2))])
+        np.concatenate(
+            [seeds]
+            + [catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2)]
+            + [catalogue.neighbour(around, -step) for step in recall.STEPS if abs(step) > 2]
+        )
     )
     rows = rows[(rows >= 0) & (rows < len(mask))]
-    if vectors is not None and vector is not None:
-        meaning = vectors.cosines(vector, rows)
-    else:
-        meaning = np.zeros(len(rows), np.float32)
-    candidates = recall.Candidates(
+    return recall.Candidates(
         rows=rows,
-        words=_values_at(rows, word_rows, word_scores),
-        meaning=meaning,
+        words=keyword[rows],
+        said=_which(said, rows, len(mask)),
+        rarity=rarity,
+        meaning=np.zeros(len(rows), np.float32)
+        if vectors is None or vector is None
+        else vectors.cosines(vector, rows),
         eligible=mask[rows],
         columns={name: column[rows] for name, column in columns.items()},
-        beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in (-2, -1, 1, 2)},
+        beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in recall.STEPS},
     )
-    question = recall.understand(asked.query, catalogue.speakers)
-    return recall.score(question, candidates, _ASSISTANT, _WEIGHTS)
+
+
+def _said(device: Device, db: "Database", query: str) -> tuple[list[Postings], NDArray[np.float32]]:
+    """For each word of the question, who says it, and how much it tells."""
+    index = device.index.lexical
+    said = index.postings(db, words.question_terms(query))
+    known = len(index)
+    rarity = [recall.rarity(len(each.rows), known) for each in said]
+    return said, np.array(rarity, np.float32)
+
+
+def _keyword_scores(
+    said: Sequence[Postings], rarity: NDArray[np.float32], size: int
+) -> NDArray[np.float32]:
+    """By row number."""
+    scores = np.zeros(size, np.float32)
+    for each, telling in zip(said, rarity.tolist(), strict=True):
+        inside = slice(0, np.searchsorted(each.rows, size))
+        scores[each.rows[inside]] += recall.word_score(telling, each.counts[inside])
+    return scores
+
+
+def _which(said: Sequence[Postings], rows: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """(words, rows): which of the words each row says."""
+    found = np.zeros((len(said), len(rows)), np.bool_)
+    for number, each in enumerate(said):
+        says = np.zeros(size, np.bool_)
+        says[each.rows[: np.searchsorted(each.rows, size)]] = True
+        found[number] = says[rows]
+    return found
+
+
+def _best(scores: NDArray[np.float32], number: int) -> NDArray[np.int64]:
+    """The rows of the highest scores above zero, best first."""
+    rows = np.flatnonzero(scores)
+    if len(rows) > number:
+        rows = rows[np.argpartition(-scores[rows], number)[:number]]
+    return rows[np.argsort(-scores[rows], kind="stable")]
 
 
 def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """While the catalogue loads: the keyword index alone, filtered by what the rows themselves say."""
-    rows, scores = _words(device, db, asked.query, _LEXICAL_LIMIT)
+    said, rarity = _said(device, db, asked.query)
+    size = 1 + max((int(each.rows[-1]) for each in said if len(each.rows)), default=0)
+    keyword = _keyword_scores(said, rarity, size)
+    rows = _best(keyword, _KEYWORDS_LIMIT)
     memories = store.by_rows(db, rows.tolist())
     wanted = _filter(asked)
     now = device.clock()
     kept = [
-        number
-        for number, row in enumerate(rows.tolist())
+        row
+        for row in rows.tolist()
         if row in memories and _passes(memories[row], wanted, asked, now)
     ]
-    return recall.Ranked(rows[kept], scores[kept], {"words": scores[kept]})
+    ranked = np.array(kept, np.int64)
+    return recall.Ranked(ranked, keyword[ranked], {"words": keyword[ranked]})
 
 
 def _passes(memory: Memory, wanted: Filter, asked: Asked, now: datetime) -> bool:
@@ -246,27 +301,6 @@ def _filter(asked: Asked) -> Filter:
     )
 
 
-def _words(
-    device: Device, db: "Database", query: str, limit: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows that say what the question says, and how well they do, best first."""
-    index = device.index.lexical
-    rows, scores = lexical.scores(index.postings(db, words.question_terms(query)), len(index))
-    best = np.argsort(-scores, kind="stable")[:limit]
-    return rows[best], scores[best]
-
-
-def _values_at(
-    rows: NDArray[np.int64], known_rows: NDArray[np.int64], values: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The values of `rows`, 0 for those that are not known."""
-    order = np.argsort(known_rows)
-    places = _places(known_rows[order], rows)
-    found = np.zeros(len(rows), np.float32)
-    found[places >= 0] = values[order][places[places >= 0]]
-    return found
-
-
 def _places(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each wanted value stands in an ordered array; -1 if it does not."""
     if not len(ordered):
@@ -287,7 +321,8 @@ def _fit(
         memory = memories.get(row)
         if memory is None:  # stored or forgotten since the snapshot was taken
             continue
-        text, truncated = excerpt(memory.text, asked.query)
+        chars = EXCERPT_CHARS if number < _READ_AT_LENGTH else _SHORT_EXCERPT_CHARS
+        text, truncated = excerpt(memory.text, asked.query, chars)
         spent += tokens(line(memory, text)) + 1
         if found and spent > asked.max_tokens:
             return found, number
