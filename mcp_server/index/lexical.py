@@ -35,8 +35,8 @@ from mcp_server.vault.db import OpenVault
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-# Rows of a new segment. Reading as many texts at start takes a tenth of a second.
-SEAL_ROWS = 2_048
+# Rows of a new segment. So many texts, at most, are read again at start: a tenth of a second.
+SEAL_ROWS = 1_024
 # So many segments of one size become one: a question then looks into some twenty of them at a million memories, and a
 # memory is written anew three times on the way there.
 _MERGED_AT_ONCE = 8
@@ -234,10 +234,11 @@ def scores(
     """BM25 of every memory that says any of the terms, in row order; never negative."""
     last = max((int(each.rows[-1]) for each in postings if len(each.rows)), default=-1)
     total = np.zeros(last + 1, np.float32)
+    often = np.arange(REPEATS_MAX + 1, dtype=np.float32)
+    worth = often / (often + np.float32(_SATURATION))
     for each in postings:
         rarity = np.log1p((count - len(each.rows) + 0.5) / (len(each.rows) + 0.5))
-        often = each.counts.astype(np.float32)
-        total[each.rows] += np.float32(rarity) * often / (often + np.float32(_SATURATION))
+        total[each.rows] += (np.float32(rarity) * worth)[each.counts]
     rows = np.flatnonzero(total)
     return rows, total[rows]
 
