@@ -17,7 +17,7 @@ Trust = Literal["said_by_user", "said_by_assistant", "tool_output", "imported"]
 DEFAULT_SPACE = "personal"
 
 # A memory is one thing somebody said or noted; a book belongs in chunks (`document`). One megabyte keeps a single
-# answer and a single FTS entry bounded.
+# answer and a single row bounded.
 TEXT_BYTES_MAX = 1_000_000
 # Bounded so that one call cannot hold the vault for more than some seconds; importers send many calls.
 DRAFTS_PER_CALL_MAX = 1_000

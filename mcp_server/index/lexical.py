@@ -35,8 +35,8 @@ from mcp_server.vault.db import OpenVault
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-# Rows of a new segment. Reading as many texts at start takes a tenth of a second.
-SEAL_ROWS = 2_048
+# Rows of a new segment. So many texts, at most, are read again at start: a tenth of a second.
+SEAL_ROWS = 1_024
 # So many segments of one size become one: a question then looks into some twenty of them at a million memories, and a
 # memory is written anew three times on the way there.
 _MERGED_AT_ONCE = 8
@@ -57,7 +57,7 @@ class LexicalIndex:
         self._lock = threading.Lock()  # of everything below, but for the vault
         self._tidying = threading.Lock()
         self._said: dict[str, dict[int, int]] = {}
-        self._terms: dict[int, list[str]] = {}
+        self._counts: dict[int, Counter[str]] = {}
         self._newest = 0  # the highest row ever put
         self._sealed = 0  # the highest row that a segment covers
         self._from = 1  # rows from here on are unsealed in memory, or sealed
@@ -67,7 +67,7 @@ class LexicalIndex:
     def __len__(self) -> int:
         """The memories that are found by their words."""
         with self._lock:
-            return self._sealed_memories + sum(row > self._sealed for row in self._terms)
+            return self._sealed_memories + sum(row > self._sealed for row in self._counts)
 
     @property
     def sealed(self) -> int:
@@ -89,7 +89,7 @@ class LexicalIndex:
         there = segments.live(db)
         newest = store.newest_row(db)
         with self._lock:
-            self._said, self._terms = {}, {}
+            self._said, self._counts = {}, {}
             self._sealed = there[-1].last_row if there else 0
             self._sealed_memories = sum(segment.memories for segment in there)
             self._from = max(self._sealed, newest - _READ_AT_START * self._seal_rows) + 1
@@ -103,8 +103,7 @@ class LexicalIndex:
             if row <= self._newest:
                 return
             self._newest = row
-            counts = Counter(terms)
-            self._terms[row] = list(counts)
+            self._counts[row] = counts = Counter(terms)
             for term, count in counts.items():
                 self._said.setdefault(term, {})[row] = min(count, REPEATS_MAX)
 
@@ -167,12 +166,17 @@ class LexicalIndex:
         """Write the oldest unsealed memories into a segment of their own."""
         removals = self._removals
         last = first + self._seal_rows - 1
-        with vault.reading() as db:
-            texts = store.in_span(db, first, last)
+        with self._lock:
+            in_memory = first >= self._from
+            counts = {row: each for row, each in self._counts.items() if first <= row <= last}
+        if not in_memory:  # an older vault
+            with vault.reading() as db:
+                texts = store.in_span(db, first, last)
+            counts = {row.row: Counter(terms_of(row.memory)) for row in texts}
         said: dict[str, list[int]] = {}
-        for row in texts:
-            for term, count in Counter(terms_of(row.memory)).items():
-                said.setdefault(term, []).extend([row.row - first] * min(count, REPEATS_MAX))
+        for row, counted_terms in counts.items():
+            for term, count in counted_terms.items():
+                said.setdefault(term, []).extend([row - first] * min(count, REPEATS_MAX))
         made = list(chunks((term, pack(np.array(said[term], np.int64))) for term in sorted(said)))
         with changing:
             if self._removals != removals:
@@ -180,13 +184,13 @@ class LexicalIndex:
             with vault.writing() as db:
                 number = segments.begin(db, first_row=first, last_row=last, tier=0)
                 segments.append(db, number, made)
-                segments.finish(db, number, memories=len(texts), instead_of=())
+                segments.finish(db, number, memories=len(counts), instead_of=())
             with self._lock:
                 # Who is reading now may still see the vault without this segment: let go of the one before.
-                for former in [row for row in self._terms if row < first]:
+                for former in [row for row in self._counts if row < first]:
                     self._let_go(former)
                 self._sealed = last
-                self._sealed_memories += len(texts)
+                self._sealed_memories += len(counts)
                 self._from = max(self._from, last + 1)
 
     def _merge(self, vault: OpenVault, changing: _Changing, old: Sequence[Segment]) -> None:
@@ -210,7 +214,7 @@ class LexicalIndex:
                 segments.finish(db, number, memories=memories, instead_of=old)
 
     def _let_go(self, row: int) -> None:
-        for term in self._terms.pop(row, ()):
+        for term in self._counts.pop(row, ()):
             rows = self._said[term]
             del rows[row]
             if not rows:
@@ -230,10 +234,11 @@ def scores(
     """BM25 of every memory that says any of the terms, in row order; never negative."""
     last = max((int(each.rows[-1]) for each in postings if len(each.rows)), default=-1)
     total = np.zeros(last + 1, np.float32)
+    often = np.arange(REPEATS_MAX + 1, dtype=np.float32)
+    worth = often / (often + np.float32(_SATURATION))
     for each in postings:
         rarity = np.log1p((count - len(each.rows) + 0.5) / (len(each.rows) + 0.5))
-        often = each.counts.astype(np.float32)
-        total[each.rows] += np.float32(rarity) * often / (often + np.float32(_SATURATION))
+        total[each.rows] += (np.float32(rarity) * worth)[each.counts]
     rows = np.flatnonzero(total)
     return rows, total[rows]
 

@@ -42,9 +42,10 @@ def live(db: "Database") -> list[Segment]:
 
 def rows_with(db: "Database", terms: Sequence[str]) -> dict[str, list[NDArray[np.int64]]]:
     """For each term that is there: the rows that say it, as often as they do, one array for each segment, ascending."""
+    # CROSS JOIN keeps this order: left to itself, SQLite would read every posting of a segment before it asks for a term.
     found = db.execute(
         """SELECT segments.first_row, asked.value, postings.terms, postings.ends, postings.body
-           FROM segments CROSS JOIN json_each(?) AS asked JOIN postings ON segment = number AND first =
+           FROM segments CROSS JOIN json_each(?) AS asked CROSS JOIN postings ON segment = number AND first =
                (SELECT max(first) FROM postings WHERE segment = number AND first <= asked.value)
            WHERE live = 1""",
         [json.dumps(terms, ensure_ascii=False)],

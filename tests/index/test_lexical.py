@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlcipher3.dbapi2 as driver
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -21,7 +22,18 @@ from mcp_server.search import Asked
 from mcp_server.vault import pages, store
 from mcp_server.vault.db import DATABASE_NAME, OpenVault
 from shared.errors import UnavailableError
-from tests.builders import KEY, memory, opened, seal_early, sealed_terms, tell, until, vault_at
+from tests.builders import (
+    KEY,
+    embedded,
+    make_home,
+    memory,
+    opened,
+    seal_early,
+    sealed_terms,
+    tell,
+    until,
+    vault_at,
+)
 
 SEAL_ROWS = 3
 
@@ -340,3 +352,43 @@ def test_a_question_of_operators_is_a_question(tmp_path: Path) -> None:
 def found(device: Device, query: str) -> list[str]:
     answer = search.find(device, Asked(query=query), client="test")
     return [each.memory.text for each in answer.found]
+
+
+def test_a_vault_with_the_former_keyword_index_is_found_by_words_again(tmp_path: Path) -> None:
+    path = make_home(tmp_path) / DATABASE_NAME
+    with opened(tmp_path) as device:
+        tell(device, *(f"harbour {number}" for number in range(20)), "北京 at dusk")
+        embedded(device)
+    # As it was: an FTS5 table of the same words, and no step that made another one.
+    older = driver.connect(str(path), isolation_level=None)
+    older.execute(f"PRAGMA key = \"x'{KEY.hex()}'\"")
+    older.executescript("""
+        DROP TABLE postings;
+        DROP TABLE segments;
+        CREATE VIRTUAL TABLE lexical USING fts5 (
+            text, content='', columnsize=0, tokenize="porter unicode61 remove_diacritics 2"
+        );
+        INSERT INTO lexical (rowid, text) SELECT row, text FROM memories;
+        DELETE FROM _sqlite_migrations WHERE name >= '0003';
+    """)
+    older.close()
+    with opened(tmp_path) as device:
+        seal_early(device)
+        answer = search.find(device, Asked(query="harbour 7"), client="test")
+        assert answer.found[0].memory.text == "harbour 7"
+        assert answer.note is None
+        assert found(device, "北京")[0] == "北京 at dusk"
+        with device.vault.reading() as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        assert not any(name.startswith("lexical") for name in tables)
+
+
+def test_while_an_older_vault_is_read_the_answer_says_so(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, *(f"harbour {number}" for number in range(20)))
+        with device.index.changing(), device.vault.reading() as db:
+            index = LexicalIndex(seal_rows=4)
+            index.load(db)
+            device.index.lexical = index
+            answer = search.find(device, Asked(query="harbour"), client="test")
+        assert "12 older memories are not found by their words yet" in (answer.note or "")
