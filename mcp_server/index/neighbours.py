@@ -16,6 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from mcp_server.index.chroma import Batch, ChromaIndex, CodesOf
+from mcp_server.index.codes import Codes
 from mcp_server.index.vectors import ExactIndex, Rows, Scores
 from shared.errors import SunaivaError, UnavailableError
 
@@ -75,10 +76,10 @@ class Neighbours:
             self._making.start()
         self._due.set()
 
-    def add(self, rows: Rows, codes: NDArray[np.int8], scales: Scores) -> None:
-        self._exact.add(rows, codes, scales)
+    def add(self, rows: Rows, codes: Codes) -> None:
+        self._exact.add(rows, codes)
         if self._graph is not None:
-            self._graph.add(rows, codes, scales)
+            self._graph.add(rows, codes)
 
     def remove(self, rows: Rows) -> None:
         """Forget vectors, in memory and on the disk."""
@@ -109,6 +110,9 @@ class Neighbours:
 
     def cosines(self, query: Scores, rows: Rows) -> Scores:
         return self._exact.cosines(query, rows)
+
+    def has(self, rows: Rows) -> NDArray[np.bool_]:
+        return self._exact.has(rows)
 
     def __len__(self) -> int:
         return len(self._exact)

@@ -124,3 +124,22 @@ def _lasting(db: "Database") -> None:
         -- What a rekey must not change, sealed under the root key; two rows only while a rekey is under way.
         CREATE TABLE lasting (sealed BLOB NOT NULL UNIQUE) STRICT;
     """)
+
+
+@MIGRATIONS(name="0004_vectors_in_four_bits")
+def _vectors_in_four_bits(db: "Database") -> None:
+    db.executescript("""
+        -- Vectors are a projection: without them, the memories are embedded again in the background.
+        DROP TABLE vectors;
+        -- The source of truth for vectors, in four bits a dimension. A memory without a row here waits to be embedded.
+        CREATE TABLE vectors (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+
+        -- What ranking knows of a text without reading it: a start would read every text of the vault for it.
+        ALTER TABLE memories ADD COLUMN chars INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE memories ADD COLUMN question INTEGER NOT NULL DEFAULT 0 CHECK (question IN (0, 1));
+        UPDATE memories SET chars = length(text), question = instr(text, '?') > 0;
+    """)

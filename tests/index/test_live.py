@@ -304,7 +304,7 @@ def test_an_entry_says_what_a_scan_says(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, draft("does it?", speaker="Ann", kind="turn", conversation="c", position=3))
         with device.vault.reading() as db:
-            (scanned,) = store.scan(db)
+            (scanned,) = store.scan(db, after_row=0, limit=10)
             there = store.by_rows(db, [1])[1]
         assert tuple(scanned) == msgspec.structs.astuple(entry_of(1, there))
     superseded = memory("old", superseded_by=new_id())

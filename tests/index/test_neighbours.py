@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server.index.chroma import ChromaIndex
-from mcp_server.index.codes import quantise
+from mcp_server.index.codes import pack4
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from tests.builders import until
 
@@ -33,7 +33,7 @@ def on_disk(folder: Path) -> GraphOnDisk:
 def filled(graph: GraphOnDisk | None, *, graph_from: int = 0) -> Iterator[Neighbours]:
     neighbours = Neighbours(DIM, graph, graph_from=graph_from)
     try:
-        neighbours.add(ROWS, *quantise(vectors()))
+        neighbours.add(ROWS, pack4(vectors()))
         neighbours.settle()
         yield neighbours
     finally:
