@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from mcp_server.index.codes import Codes, cosines, scales_of, turn, unpack4
+from mcp_server.index.codes import Codes, cosines, scales_of, turn, unpack4_turned
 from mcp_server.index.protect import BETA, Protection, protect, protection, rotate
 from mcp_server.index.quiet import forbid_telemetry
 from mcp_server.index.vectors import Rows, Scores
@@ -166,7 +166,7 @@ class ChromaIndex:
     def _nearest(self, query: Scores, number: int) -> Rows:
         if number == 0:
             return np.zeros(0, np.int64)
-        turned = rotate(self._protection, query)
+        turned = rotate(self._protection, turn(query))
         with self._reading:
             return self._current.nearest(turned, number)
 
@@ -260,7 +260,7 @@ class _Generation:
         last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]
         for start in range(0, len(last), self._batch):
             part = last[start : start + self._batch]
-            vectors = unpack4(codes[part])
+            vectors = unpack4_turned(codes[part])
             self._put(rows[part], protect(self._protection, rows[part], vectors))
 
     def _put(self, rows: Rows, protected: Scores) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mcp_server.index.chroma import Batch, ChromaIndex
-from mcp_server.index.codes import pack4, unpack4
+from mcp_server.index.codes import pack4, unpack4, unpack4_turned
 from mcp_server.index.protect import protect, protection, rotate
 from shared.errors import CorruptError
 
@@ -81,11 +81,13 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _traces(vault: _Vault, row: int) -> dict[str, bytes | NDArray[np.float32]]:
     """How the vector of a row could look on a disk."""
     vector, mine = vault.vector(row), protection(_KEY, _DIM, 1.0)
+    turned = unpack4_turned(vault.rows[row][None, :])[0]
     return {
         "codes": vault.rows[row].tobytes(),
         "raw": vector,
-        "rotated": rotate(mine, vector),
-        "protected": protect(mine, np.array([row]), vector[None])[0],
+        "turned": turned,
+        "rotated": rotate(mine, turned),
+        "protected": protect(mine, np.array([row]), turned[None])[0],
     }
 
 

@@ -70,15 +70,15 @@ def test_forgetting_reaches_a_graph_that_is_not_open(tmp_path: Path) -> None:
 
 def test_a_graph_of_other_rows_is_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "chroma"
-    codes, scales = quantise(vectors())
+    codes = pack4(vectors())
     left = Neighbours(DIM, on_disk(folder), graph_from=0)
-    left.add(ROWS[:100], codes[:100], scales[:100])
+    left.add(ROWS[:100], codes[:100])
     left.settle()
     until(lambda: left.left_on_disk(ROWS[:100]))
     left.close()
     # As many rows, but others: what a crash between a forget and its graph leaves.
     now = Neighbours(DIM, on_disk(folder), graph_from=0)
-    now.add(ROWS[1:101], codes[1:101], scales[1:101])
+    now.add(ROWS[1:101], codes[1:101])
     now.settle()
     until(lambda: now.left_on_disk(ROWS[100:101]) and not now.left_on_disk(ROWS[:1]))
     now.close()
