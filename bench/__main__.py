@@ -26,6 +26,7 @@ BENCHES = {
     "context": "what `context` brings up without a question, on the files given, through MCP",
     "startup": "first tool answer through stdio, agent up, agent cold and in process; memory; schema",
     "latency": "store and recall through MCP at 1,000 to 100,000 memories; memory; bytes on disk",
+    "scale": "questions, writes, starts, memory and disk at 1,000 to 1,000,000 memories",
     "concurrency": "four clients, kill -9 of the agent at random: acknowledged writes lost, corruption",
     "erasure": "forget, then a search of every file of the vault with the key in hand",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",

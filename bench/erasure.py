@@ -25,6 +25,7 @@ from bench.progress import Progress
 from bench.report import Bar, at_least, at_most
 from bench.stdio import call
 from mcp_server.device import database_key
+from mcp_server.index.codes import unpack4
 from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.keys import unlock_with_words
 from shared.errors import CorruptError
@@ -164,26 +165,21 @@ async def _still_recalled(client: Client, doomed: list[Trace]) -> int:
 
 
 def _vectors(device: Device, key: bytes) -> dict[str, tuple[bytes, ...]]:
-    """A piece of each stored vector in the forms it could be written in: int8, float32, normalised."""
+    """A piece of each stored vector in the forms it could be written in: as the vault codes it, and as float32."""
     connection = sqlcipher.connect(f"file:{device.home / DATABASE_NAME}?mode=ro", uri=True)
     try:
         connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         rows = connection.execute(
-            "SELECT id, code, scale FROM vectors JOIN memories ON row = memory"
+            "SELECT id, code FROM vectors JOIN memories ON row = memory"
         ).fetchall()
     finally:
         connection.close()
     pieces: dict[str, tuple[bytes, ...]] = {}
-    for memory_id, code, scale in rows:
-        values = np.frombuffer(code, np.int8).astype(np.float32) * np.float32(scale)
-        unit = values / np.linalg.norm(values)
+    for memory_id, code in rows:
+        vector = unpack4(np.frombuffer(code, np.uint8)[None, :])[0]
         middle = len(code) // 2
         cut = slice(middle, middle + _VECTOR_PIECE_BYTES)
-        pieces[str(uuid.UUID(bytes=memory_id))] = (
-            code[cut],
-            values[cut].tobytes(),
-            unit[cut].tobytes(),
-        )
+        pieces[str(uuid.UUID(bytes=memory_id))] = (code[cut], vector[cut].tobytes())
     return pieces
 
 

@@ -81,8 +81,8 @@ async def _measure(size: int, calls: int, seed: int, progress: Progress) -> dict
                 await call(client, "remember", memories=[memory])
                 store_ms.append((perf_counter() - began_call) * 1000)
             return {
-                "store_ms": _spread(store_ms[_WARM_UP:]),
-                "recall_ms": _spread(recall_ms[_WARM_UP:]),
+                "store_ms": spread(store_ms[_WARM_UP:]),
+                "recall_ms": spread(recall_ms[_WARM_UP:]),
                 "agent_mib": resident_mib(agents(device)),
                 "relay_mib": resident_mib(relays(device)),
                 "disk_bytes_per_memory": at_rest / size,
@@ -91,7 +91,7 @@ async def _measure(size: int, calls: int, seed: int, progress: Progress) -> dict
             }
 
 
-def _spread(milliseconds: Sequence[float]) -> dict[str, float]:
+def spread(milliseconds: Sequence[float]) -> dict[str, float]:
     if not milliseconds:
         raise UnavailableError("Time was up before the timed calls. Give more --seconds.")
     return {

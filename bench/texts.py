@@ -1,6 +1,12 @@
-"""Made-up memories and questions about them: varied, repeatable by seed, and nobody's. Written for this purpose only."""
+"""Made-up memories and questions about them: varied, repeatable by seed, and nobody's. Written for this purpose only.
 
+What an index feels is modelled on real chats: a few people talk for a while, most turns are a sentence or two, one in eight is
+an assistant's answer of several hundred characters, and the words follow Zipf's law with a long tail of rare ones.
+"""
+
+import itertools
 import random
+from bisect import bisect
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +54,38 @@ _SAYINGS = (
     "Honestly? {who} was {feeling} when the {thing} arrived, and then {other} dropped it on the stairs.",
     "Budget for {project}: {number} thousand, of which {who} signed a third on {day}. {other} keeps the rest.",
 )
+_SHORT = (
+    "Ha, that's so {who}!",
+    "Really? In {place}?",
+    "Yes, {day} works for me.",
+    "I'm {feeling}, thanks for asking.",
+    "No idea what {word} means, do you?",
+    "Same here, {number} of them.",
+    "Let me ask {who} about the {thing}.",
+    "Ok, {hour} o'clock then, near the {word}.",
+)
+_ASIDES = (
+    "By the way, the {word} next to the {thing} reminded me of {place}.",
+    "{who} calls it a {word}, which I had never heard before.",
+    "The {word} and the {rare} were on the same list as the {topic}.",
+    "Somebody left a {rare} on the desk of {other}.",
+    "I read about {word} {rare} last night and couldn't stop thinking of {who}.",
+)
+_ANSWERS = (
+    "Here is a plan for the {topic} of {project}. First, measure {word} for {number} days. Second, write down what {who} expects.",
+    "There are three options for {place}: take the {thing} along, rent one there, or ask {who} to lend theirs.",
+    "The error comes from {word}: the {topic} reads {rare} before it is written. Move the check up and try again with {number} items.",
+    "A dinner without {food} for {number}: start with a soup, then {word} with rice, and ask {who} to bring the {rare}.",
+    "In short, {project} can ship on {day} if the {topic} is frozen now; otherwise plan {number} more days for {word}.",
+    "Step {number}: open the settings, choose {word}, and set {rare} to {year}. {who} should then see the {thing} in the list.",
+    "Consider the costs: {number} euros a month for the {thing}, {year} for {place}, and nothing for the {rare}.",
+    "To remember {word}, picture the {thing} of {who} in the middle of {place}, with a {rare} on top.",
+)
+_ANSWER_SHARE = 1 / 8
+_CAST = 40  # turns until other people talk
+# Made-up words by how common they are: the n-th is said 1/n as often as the first (Zipf).
+_SYLLABLES = _listed("ba|ko|ri|tu|ne|sha|lo|mi|ver|dan|pel|qui|zo|gra|fen|ul")
+_VOCABULARY = 50_000
 _QUESTIONS = (
     "What did {who} decide about the {topic} of {project}?",
     "When is {who} moving to {place}?",
@@ -57,7 +95,12 @@ _QUESTIONS = (
     "Where did {who} and {other} meet?",
     "What should I keep in mind about {project} and {who}?",
     "Why did the {topic} fail?",
+    "What was that about {word}?",
+    "Who left the {rare} on the desk?",
+    "How many days for {word} on {project}?",
+    "What did the assistant say about the {thing} in {place}?",
 )
+_SHARES = tuple(itertools.accumulate(1 / rank for rank in range(1, _VOCABULARY + 1)))
 _START = datetime(2023, 1, 2, 8, tzinfo=UTC)
 _STEP = timedelta(minutes=7)
 
@@ -65,18 +108,45 @@ _STEP = timedelta(minutes=7)
 def turns(seed: int) -> Iterator[dict[str, Any]]:
     """Turns as `capture` takes them, without end; no two have the same text."""
     rng = random.Random(seed)
-    number = 0
-    while True:
-        said = _filled(rng, rng.choice(_SAYINGS))
-        # Some turns are a sentence, some a paragraph, as in life.
-        said += "".join(" " + _filled(rng, rng.choice(_SAYINGS)) for _ in range(rng.randrange(3)))
-        yield {
-            "speaker": rng.choice(PEOPLE),
+    cast = [PEOPLE[0]]
+    for number in itertools.count():
+        if number % _CAST == 0:
+            cast = [_name(rng) for _ in range(rng.choice((2, 2, 2, 3, 5)))]
+        answers = rng.random() < _ANSWER_SHARE
+        templates = rng.choices(_ANSWERS, k=rng.randrange(3, 9)) if answers else _said(rng)
+        said = " ".join(_filled(rng, template) for template in templates)
+        turn = {
+            "speaker": "assistant" if answers else rng.choice(cast),
             "text": f"{said} (No. {number})",
             "at": (_START + number * _STEP).isoformat(),
             "key": f"turn-{number}",
         }
-        number += 1
+        yield turn | ({"role": "assistant"} if answers else {})
+
+
+def _said(rng: random.Random) -> list[str]:
+    if rng.random() < 0.3:
+        return [rng.choice(_SHORT)]
+    chosen = [rng.choice(_SAYINGS)]
+    # Some turns are a sentence, some a paragraph, as in life.
+    return chosen + rng.choices(_SAYINGS + _ASIDES, k=rng.choice((0, 0, 1, 1, 2)))
+
+
+def _name(rng: random.Random) -> str:
+    """Most people are spoken of by one name; some have a second one."""
+    first = rng.choice(PEOPLE)
+    return first if rng.random() < 0.7 else f"{first} {_word(rng).capitalize()}"
+
+
+def _word(rng: random.Random, skip: int = 0) -> str:
+    """A made-up word; those of a low number are common."""
+    number = skip + bisect(_SHARES, rng.random() * _SHARES[-1])
+    word = ""
+    while True:
+        number, syllable = divmod(number, len(_SYLLABLES))
+        word += _SYLLABLES[syllable]
+        if not number and len(word) > 3:
+            return word
 
 
 def questions(seed: int) -> Iterator[str]:
@@ -96,6 +166,8 @@ def _filled(rng: random.Random, template: str) -> str:
         topic=rng.choice(TOPICS),
         feeling=rng.choice(FEELINGS),
         food=rng.choice(FOODS),
+        word=_word(rng),
+        rare=_word(rng, skip=_VOCABULARY // 10),
         number=rng.randrange(2, 99),
         hour=rng.randrange(8, 19),
         year=rng.randrange(1985, 2023),

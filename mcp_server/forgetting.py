@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from mcp_server.device import Device
+from mcp_server.index.codes import unpack4
 from mcp_server.index.lexical import terms_of
 from mcp_server.memory import present
 from mcp_server.model import Memory
@@ -138,9 +139,7 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
     with device.vault.reading() as db:
         for row in rows:
             pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
-            stored = db.execute(
-                "SELECT code, scale FROM vectors WHERE memory = ?", [row.row]
-            ).fetchone()
+            stored = db.execute("SELECT code FROM vectors WHERE memory = ?", [row.row]).fetchone()
             if stored is not None:
                 pieces |= _vector_pieces(row, *stored)
         said = sorted({term for row in rows for term in terms_of(row.memory)})
@@ -223,14 +222,12 @@ def _pieces(memory: Memory) -> list[bytes]:
     ]
 
 
-def _vector_pieces(row: Row, code: bytes, scale: float) -> dict[bytes, str]:
-    """The vector as int8, as float32 and as normalised float32, each by a piece from its middle."""
+def _vector_pieces(row: Row, code: bytes) -> dict[bytes, str]:
+    """The vector as the vault codes it and as float32, each by a piece from its middle."""
     name = f"vector of {row.memory.id}"
+    vector = unpack4(np.frombuffer(code, np.uint8)[None, :])[0]
     middle = slice(len(code) // 2, len(code) // 2 + 16)
-    values = np.frombuffer(code, np.int8).astype(np.float32) * np.float32(scale)
-    unit = values / np.linalg.norm(values)
     return {
-        code[middle]: f"{name} (int8)",
-        values[middle].tobytes(): f"{name} (float32)",
-        unit[middle].tobytes(): f"{name} (normalised)",
+        code[middle]: f"{name} (4-bit)",
+        vector[middle].tobytes(): f"{name} (float32)",
     }

@@ -170,7 +170,7 @@ def evidence(question: Question, found: Candidates, assistant_code: int) -> dict
         "date": _date_evidence(question, columns["when_ms"]),
         "names_a_time": question.asks_when * ((columns["flags"].astype(np.uint8) & TIMED) > 0),
         "meaning_beside": np.maximum(_of(meaning, found.beside[-1]), _of(meaning, found.beside[1])),
-        "conversation": _best_of_conversation((words + meaning) / 2, columns),
+        "conversation": _best_of_conversation(words + meaning, columns) / 2,
         "answers": after_question * _said_around(found, _TOPIC_BEFORE),
         "said_by_assistant": by_assistant,
         "assistant_was_asked": by_assistant * question.of_assistant,

@@ -11,6 +11,7 @@ from msgspec import Struct
 from bench import cipher_pages
 from mcp_server import backup, forgetting, health
 from mcp_server.device import Device
+from mcp_server.index.codes import unpack4
 from mcp_server.index.embedder import Embedder, OnnxEmbedder
 from mcp_server.index.live import memory_text
 from mcp_server.memory import Changes, capture_drafts, remember, revise
@@ -58,9 +59,9 @@ class Needles(Struct, frozen=True):
     """What one text leaves on a disk."""
 
     text: list[bytes]
-    int8: bytes
+    code: bytes
     float32: list[bytes]
-    """As the model gave it, as the vault rounds it, and that normalised again."""
+    """As the model gave it, and as the vault rounds it."""
     stem: str
 
 
@@ -71,17 +72,15 @@ def _needles(device: Device, text: str, speaker: str | None = None, stem: str = 
     vector = device.index.embedder.embed([memory_text(text, speaker)])[0]
     with device.vault.reading() as db:
         # A quantised model's vectors differ a little with what else was in the batch: take the one that was kept.
-        kept, scale = db.execute(
-            "SELECT code, scale FROM vectors JOIN memories ON row = memory WHERE text = ?", [text]
+        (kept,) = db.execute(
+            "SELECT code FROM vectors JOIN memories ON row = memory WHERE text = ?", [text]
         ).fetchone()
-    code = np.frombuffer(kept, np.int8)
-    rounded = code.astype(np.float32) * np.float32(scale)
+    rounded = unpack4(np.frombuffer(kept, np.uint8)[None, :])[0]
     assert vector @ rounded > 0.98
-    unit = rounded / np.linalg.norm(rounded)
     return Needles(
         text=[said[at : at + 20] for at in range(0, len(said) - 19, max(10, len(said) // 50))],
-        int8=code[96:128].tobytes(),
-        float32=[each.astype(np.float32)[96:104].tobytes() for each in (vector, rounded, unit)],
+        code=kept[80:112],
+        float32=[each.astype(np.float32)[96:104].tobytes() for each in (vector, rounded)],
         stem=stem,
     )
 
@@ -100,13 +99,13 @@ def _found(device: Device, needles: Needles) -> set[str]:
                 clear += cipher_pages.log_file(content, device.keys.database)
     everything = b"\x00\x00".join(clear)
     found = {"text" for piece in needles.text if piece in everything}
-    found |= {"int8"} if needles.int8 in everything else set()
+    found |= {"code"} if needles.code in everything else set()
     found |= {"float32" for piece in needles.float32 if piece in everything}
     found |= {"term on a page"} if needles.stem.encode() in everything else set()
     return found | ({"term"} if needles.stem in sealed_terms(device) else set())
 
 
-PRESENT = {"text", "int8", "term on a page", "term"}
+PRESENT = {"text", "code", "term on a page", "term"}
 
 
 def _forget(device: Device, *ids: str) -> forgetting.Evidence:
@@ -269,7 +268,7 @@ def test_what_is_left_would_be_reported(mine: Device) -> None:
     mine.index.lexical.put(9999, [STEM])
     left = forgetting.verify(mine, wanted).left
     assert f"text of {memory_id}" in left
-    assert f"vector of {memory_id} (int8)" in left
+    assert f"vector of {memory_id} (4-bit)" in left
     assert f"the word '{STEM}'" in left
     with mine.vault.writing() as db:
         db.execute("DROP TABLE left_over")

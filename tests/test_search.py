@@ -150,6 +150,7 @@ def test_pages_hold_every_memory_once_within_their_budget(
 ) -> None:
     with opened(tmp_path) as device:
         tell(device, *(LONG * (number % 4) + f"harbour {number}" for number in range(25)))
+        embedded(device)
         pages: list[list[str]] = []
         cursor = None
         while True:

@@ -17,15 +17,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from mcp_server.index.codes import dequantise
+from mcp_server.index.codes import Codes, cosines, scales_of, turn, unpack4_turned
 from mcp_server.index.protect import BETA, Protection, protect, protection, rotate
 from mcp_server.index.quiet import forbid_telemetry
 from mcp_server.index.vectors import Rows, Scores
 from shared.errors import CorruptError, UnavailableError
 
-Codes = NDArray[np.int8]
-Batch = tuple[Rows, Codes, Scores]
-"""Rows (n,), codes (n, dim), scales (n,)."""
+Batch = tuple[Rows, Codes]
+"""Rows (n,), codes (n, dim / 2)."""
 CodesOf = Callable[[Rows], Batch]
 """The true codes of those rows that still exist, in any order. A row it does not return is never found."""
 
@@ -73,11 +72,11 @@ class ChromaIndex:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._current = self._opened()
 
-    def add(self, rows: Rows, codes: Codes, scales: Scores) -> None:
+    def add(self, rows: Rows, codes: Codes) -> None:
         """Take in vectors; a row that is there is replaced."""
         with self._writing:
             for generation in self._all():
-                generation.put(rows, codes, scales)
+                generation.put(rows, codes)
             self._touch(rows)
 
     def remove(self, rows: Rows) -> None:
@@ -113,13 +112,13 @@ class ChromaIndex:
 
     def cosines(self, query: Scores, rows: Rows) -> Scores:
         """The true cosine of each of these rows; 0 where there is no vector."""
-        known, codes, scales = self._codes_of(np.unique(rows))
+        known, codes = self._codes_of(np.unique(rows))
         order = np.argsort(known)
         found = np.zeros(len(rows), np.float32)
         if len(known):
             at = np.minimum(np.searchsorted(known[order], rows), len(known) - 1)
             same = known[order][at] == rows
-            found[same] = _scored(query, codes, scales)[order][at[same]]
+            found[same] = _scored(query, codes)[order][at[same]]
         return found
 
     def __len__(self) -> int:
@@ -148,10 +147,10 @@ class ChromaIndex:
                 made = self._next
             superseded = made
             try:
-                for rows, codes, scales in batches:
+                for rows, codes in batches:
                     for start in range(0, len(rows), _STEP):
                         part = slice(start, start + _STEP)
-                        self._fill(made, rows[part], codes[part], scales[part])
+                        self._fill(made, rows[part], codes[part])
                 with self._writing, self._reading:
                     self._point_to(made)
                     superseded, self._current = self._current, made
@@ -167,21 +166,21 @@ class ChromaIndex:
     def _nearest(self, query: Scores, number: int) -> Rows:
         if number == 0:
             return np.zeros(0, np.int64)
-        turned = rotate(self._protection, query)
+        turned = rotate(self._protection, turn(query))
         with self._reading:
             return self._current.nearest(turned, number)
 
     def _best(self, query: Scores, rows: Rows, k: int) -> tuple[Rows, Scores]:
-        known, codes, scales = self._codes_of(rows)
-        scores = _scored(query, codes, scales)
+        known, codes = self._codes_of(rows)
+        scores = _scored(query, codes)
         best = np.argsort(-scores, kind="stable")[:k]
         return known[best], scores[best]
 
-    def _fill(self, made: "_Generation", rows: Rows, codes: Codes, scales: Scores) -> None:
+    def _fill(self, made: "_Generation", rows: Rows, codes: Codes) -> None:
         with self._writing:
             # What was added or removed since the rebuild began is newer than the batch.
             still = np.array([row not in self._touched for row in rows.tolist()], np.bool_)
-            made.put(rows[still], codes[still], scales[still])
+            made.put(rows[still], codes[still])
 
     def _all(self) -> tuple["_Generation", ...]:
         return (self._current,) if self._next is None else (self._current, self._next)
@@ -256,12 +255,12 @@ class _Generation:
         except self._errors as error:
             raise _broken(folder) from error
 
-    def put(self, rows: Rows, codes: Codes, scales: Scores) -> None:
+    def put(self, rows: Rows, codes: Codes) -> None:
         # Of a row that is there twice, the last counts; Chroma would refuse both.
         last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]
         for start in range(0, len(last), self._batch):
             part = last[start : start + self._batch]
-            vectors = dequantise(codes[part], scales[part])
+            vectors = unpack4_turned(codes[part])
             self._put(rows[part], protect(self._protection, rows[part], vectors))
 
     def _put(self, rows: Rows, protected: Scores) -> None:
@@ -329,9 +328,8 @@ def _same(old: Any, new: Scores) -> bool:
     return old is not None and bool(np.allclose(old, new, rtol=0, atol=1e-5))
 
 
-def _scored(query: Scores, codes: Codes, scales: Scores) -> Scores:
-    scored: Scores = (codes.astype(np.float32) @ query) * scales
-    return np.clip(scored, -1, 1)
+def _scored(query: Scores, codes: Codes) -> Scores:
+    return cosines(codes, scales_of(codes), turn(query))
 
 
 def _remove(folder: Path) -> None:

@@ -6,9 +6,10 @@ embedded here, oldest first, whenever the thread has nothing newer to do.
 """
 
 import contextlib
+import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +86,9 @@ class LiveIndex:
         self._embedded_below = 0  # every row up to this one has its vector or is gone
         self._unread = True  # some memories' cues may not have been read
         self._rounds = 0  # how often everything was begun anew
+        # What changes while an index loads is read once more at the end.
+        self._loading = True
+        self._touched: set[int] = set()
         self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
 
     def start(self) -> None:
@@ -122,12 +126,14 @@ class LiveIndex:
         self.lexical.put(row, terms_of(memory))
         if self.lexical.due:
             self._wake.set()
+        self._touch([row])
         if self._listed:
             self.catalogue.put(entry_of(row, memory))
 
     def remove(self, rows: Sequence[int]) -> None:
         """Forget these rows; their vectors are overwritten."""
         self.lexical.drop(rows)
+        self._touch(rows)
         if self._listed:
             for row in rows:
                 self.catalogue.remove(row)
@@ -147,16 +153,16 @@ class LiveIndex:
     ) -> Callable[[], None]:
         """Write vectors into the vault, inside the caller's transaction and `changing`; what it returns is to be called once
         that is committed, and takes them into the index."""
-        code, scale = codes.quantise(vectors)
-        for row, one, factor in zip(rows, code, scale.tolist(), strict=True):
-            db.execute(
-                "INSERT OR REPLACE INTO vectors (memory, model, code, scale) VALUES (?, ?, ?, ?)",
-                [row, self._model, one.tobytes(), factor],
-            )
+        code = codes.pack4(vectors)
+        db.conn.executemany(
+            "INSERT OR REPLACE INTO vectors (memory, model, code) VALUES (?, ?, ?)",
+            [(row, self._model, one.tobytes()) for row, one in zip(rows, code, strict=True)],
+        )
 
         def follow() -> None:
+            self._touch(rows)
             if self.vectors is not None:
-                self.vectors.add(np.asarray(rows, dtype=np.int64), code, scale)
+                self.vectors.add(np.asarray(rows, dtype=np.int64), code)
 
         return follow
 
@@ -215,42 +221,91 @@ class LiveIndex:
             return Neighbours(dim, None)
         return Neighbours(dim, self._graph, graph_from=self._graph_from)
 
+    def _touch(self, rows: Iterable[int]) -> None:
+        if self._loading:
+            self._touched.update(rows)
+
     def _give_up(self, why: str) -> None:
+        self._loading = False
         self._trouble = why
         _log.warning("search by meaning is off: %s", why)
 
     def _list(self) -> None:
+        """Load the catalogue, some at a time: nobody who stores a memory waits for all of it."""
+        last, whole = 0, True
+        while whole and not self._stop.is_set():
+            with self._vault.reading() as db:
+                batch = store.scan(db, after_row=last, limit=_LOAD_BATCH)
+            self.catalogue.load(batch)
+            last = batch[-1][0] if batch else last
+            whole = len(batch) == _LOAD_BATCH
         with self._changing, self._vault.reading() as db:
-            self.catalogue.load(store.scan(db))
+            self.catalogue.load(store.scan(db, after_row=last, limit=_LOAD_BATCH))
+            self.catalogue.join()
+            self._read_again(db)
             self._listed = True
+
+    def _read_again(self, db: "Database") -> None:
+        """What was changed or forgotten after the catalogue had read it."""
+        there = {fields[0]: Entry(*fields) for fields in store.scan_rows(db, self._touched)}
+        for row in self._touched:
+            if row in there:
+                self.catalogue.put(there[row])
+            else:
+                self.catalogue.remove(row)
+        self._touched.clear()
 
     def _load_vectors(self) -> None:
         embedder = self._open_embedder()
+        with self._changing, self._vault.writing() as db:
+            db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", [embedder.model_id])
+            (self._model,) = db.execute(
+                "SELECT number FROM models WHERE name = ?", [embedder.model_id]
+            ).fetchone()
+            self._touched.clear()
+            this_round = self._rounds
+        vectors = self._neighbours(embedder.dim)
+        last = self._load_some(vectors, after=0)
         with self._changing:
-            with self._vault.writing() as db:
-                db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", [embedder.model_id])
-                (self._model,) = db.execute(
-                    "SELECT number FROM models WHERE name = ?", [embedder.model_id]
-                ).fetchone()
-            vectors = self._neighbours(embedder.dim)
-            with self._vault.reading() as db:
-                (self._waiting,) = db.execute(
-                    "SELECT count(*) FROM memories WHERE row NOT IN (SELECT memory FROM vectors WHERE model = ?)",
-                    [self._model],
-                ).fetchone()
-                cursor = db.execute(
-                    "SELECT memory, code, scale FROM vectors WHERE model = ? ORDER BY memory",
-                    [self._model],
-                )
-                while batch := cursor.fetchmany(_LOAD_BATCH):
-                    vectors.add(
-                        np.fromiter((row for row, _, _ in batch), np.int64, len(batch)),
-                        np.frombuffer(b"".join(code for _, code, _ in batch), np.int8).reshape(
-                            len(batch), -1
-                        ),
-                        np.fromiter((scale for _, _, scale in batch), np.float32, len(batch)),
-                    )
+            if self._rounds != this_round:  # what was read until now is no longer in the vault
+                vectors, last = self._neighbours(embedder.dim), 0
+            last = self._load_some(vectors, after=last)
+            self._read_vectors_again(vectors)
+            live = np.flatnonzero(self.catalogue.columns["live"])
+            waiting = live[~vectors.has(live)]
+            self._waiting = len(waiting)
+            self._embedded_below = int(waiting[0]) - 1 if len(waiting) else last
             self.embedder, self.vectors = embedder, vectors
+            self._loading = False
+
+    def _load_some(self, vectors: Neighbours, *, after: int) -> int:
+        """Take in all vectors after a row, some at a time; the last row."""
+        whole = True
+        while whole and not self._stop.is_set():
+            with self._vault.reading() as db:
+                batch = db.execute(
+                    "SELECT memory, code FROM vectors WHERE memory > ? AND model = ? ORDER BY memory LIMIT ?",
+                    [after, self._model, _LOAD_BATCH],
+                ).fetchall()
+            _take_in(vectors, batch)
+            after = batch[-1][0] if batch else after
+            whole = len(batch) == _LOAD_BATCH
+        return after
+
+    def _read_vectors_again(self, vectors: Neighbours) -> None:
+        """Those that were written or forgotten after they had been read."""
+        changed = sorted(self._touched)
+        with self._vault.reading() as db:
+            batch = db.execute(
+                "SELECT memory, code FROM vectors WHERE memory IN (SELECT value FROM json_each(?)) AND model = ?",
+                [json.dumps(changed), self._model],
+            ).fetchall()
+        gone = np.array(sorted(set(changed) - {row for row, _ in batch}), np.int64)
+        gone = gone[vectors.has(gone)]
+        if len(gone):
+            vectors.remove(gone)
+        _take_in(vectors, batch)
+        self._touched.clear()
 
     def _read_cues(self) -> bool:
         """Read the cues of one batch of memories from before there were any; whether there was one."""
@@ -282,6 +337,9 @@ class LiveIndex:
             ]
             if not waiting:
                 self._waiting = 0
+                (self._embedded_below,) = db.execute(
+                    "SELECT coalesce(max(row), 0) FROM memories"
+                ).fetchone()
         if not waiting:
             if self.vectors is not None:
                 self.vectors.settle()
@@ -300,6 +358,13 @@ class LiveIndex:
                 self._embedded_below = waiting[-1][0]
                 self._waiting = max(0, self._waiting - len(waiting))
         return True
+
+
+def _take_in(vectors: Neighbours, batch: Sequence[tuple[int, bytes]]) -> None:
+    if batch:
+        code = np.frombuffer(b"".join(code for _, code in batch), np.uint8)
+        rows = np.fromiter((row for row, _ in batch), np.int64, len(batch))
+        vectors.add(rows, code.reshape(len(batch), -1))
 
 
 def memory_text(text: str, speaker: str | None) -> str:

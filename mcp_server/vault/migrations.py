@@ -154,6 +154,25 @@ def _keyword_index(db: "Database") -> None:
     """)
 
 
+@MIGRATIONS(name="0004_vectors_in_four_bits")
+def _vectors_in_four_bits(db: "Database") -> None:
+    db.executescript("""
+        -- Vectors are a projection: without them, the memories are embedded again in the background.
+        DROP TABLE vectors;
+        -- The source of truth for vectors, in four bits a dimension. A memory without a row here waits to be embedded.
+        CREATE TABLE vectors (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+
+        -- What ranking knows of a text without reading it: a start would read every text of the vault for it.
+        ALTER TABLE memories ADD COLUMN chars INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE memories ADD COLUMN question INTEGER NOT NULL DEFAULT 0 CHECK (question IN (0, 1));
+        UPDATE memories SET chars = length(text), question = instr(text, '?') > 0;
+    """)
+
+
 @MIGRATIONS(name="0006_cues")
 def _cues(db: "Database") -> None:
     db.executescript("""

@@ -6,7 +6,7 @@ Ids travel as canonical UUID strings outside and as 16 bytes inside.
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,8 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
     cursor = db.execute(
         """INSERT INTO memories (id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
                position, trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms,
-               updated_ms, digest, cues)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               updated_ms, digest, cues, chars, question)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             as_bytes(memory.id),
             memory.text,
@@ -83,6 +83,8 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
             to_ms(memory.updated_at),
             digest,
             cues.flags(memory.text, memory.speaker, memory.source.trust),
+            len(memory.text),
+            int("?" in memory.text),
         ],
     )
     row = cursor.lastrowid
@@ -337,18 +339,26 @@ def spaces(db: "Database") -> list[SpaceCount]:
     return [SpaceCount(space, number, from_ms(newest)) for space, number, newest in found]
 
 
-def scan(db: "Database", *, after_row: int = 0) -> Iterator[tuple[Any, ...]]:
-    """What the in-memory catalogue keeps of each memory, in row order; the fields of `catalogue.Entry`."""
-    return iter(
-        db.execute(
-            """SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
-                   coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
-                   archived = 1 OR superseded_by IS NOT NULL, length(text), instr(text, '?') > 0, pinned, importance,
-                   coalesce(cues, 0)
-               FROM memories WHERE row > ? ORDER BY row""",
-            [after_row],
-        )
-    )
+def scan(db: "Database", *, after_row: int, limit: int) -> list[tuple[Any, ...]]:
+    """What the in-memory catalogue keeps of each memory, in row order; the fields of `catalogue.Entry`. It reads no text."""
+    return _scanned(db, "row > ? ORDER BY row LIMIT ?", [after_row, limit])
+
+
+def scan_rows(db: "Database", rows: Iterable[int]) -> list[tuple[Any, ...]]:
+    """The same of certain rows, of those that are there."""
+    return _scanned(db, _ROWS, [json.dumps(list(rows))])
+
+
+def _scanned(db: "Database", which: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = db.execute(
+        f"""SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
+                coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
+                archived = 1 OR superseded_by IS NOT NULL, chars, question, pinned, importance,
+                coalesce(cues, 0)
+            FROM memories WHERE {which}""",
+        values,
+    ).fetchall()
+    return found
 
 
 def _where(selection: Selection) -> tuple[list[str], list[Any]]:

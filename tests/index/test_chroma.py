@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mcp_server.index.chroma import Batch, ChromaIndex
-from mcp_server.index.codes import dequantise, quantise
+from mcp_server.index.codes import pack4, unpack4, unpack4_turned
 from mcp_server.index.protect import protect, protection, rotate
 from shared.errors import CorruptError
 
@@ -20,13 +20,13 @@ class _Vault:
     """The codes as the encrypted rows hold them."""
 
     def __init__(self, count: int, seed: int = 1) -> None:
-        self.rows: dict[int, tuple[NDArray[np.int8], np.float32]] = {}
+        self.rows: dict[int, NDArray[np.uint8]] = {}
         self.put(np.arange(count), _vectors(seed, count))
 
     def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Batch:
-        codes, scales = quantise(vectors)
-        self.rows |= dict(zip(rows.tolist(), zip(codes, scales, strict=True), strict=True))
-        return rows, codes, scales
+        codes = pack4(vectors)
+        self.rows |= dict(zip(rows.tolist(), codes, strict=True))
+        return rows, codes
 
     def forget(self, *rows: int) -> NDArray[np.int64]:
         for row in rows:
@@ -43,15 +43,13 @@ class _Vault:
             yield self._batch(rows[start : start + size])
 
     def vector(self, row: int) -> NDArray[np.float32]:
-        _, codes, scales = self._batch([row])
-        vector: NDArray[np.float32] = dequantise(codes, scales)[0]
+        vector: NDArray[np.float32] = unpack4(self._batch([row])[1])[0]
         return vector
 
     def _batch(self, rows: list[int]) -> Batch:
         return (
             np.array(rows, np.int64),
-            np.array([self.rows[row][0] for row in rows], np.int8).reshape(len(rows), _DIM),
-            np.array([self.rows[row][1] for row in rows], np.float32),
+            np.array([self.rows[row] for row in rows], np.uint8).reshape(len(rows), _DIM // 2),
         )
 
 
@@ -83,11 +81,13 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _traces(vault: _Vault, row: int) -> dict[str, bytes | NDArray[np.float32]]:
     """How the vector of a row could look on a disk."""
     vector, mine = vault.vector(row), protection(_KEY, _DIM, 1.0)
+    turned = unpack4_turned(vault.rows[row][None, :])[0]
     return {
-        "codes": vault.rows[row][0].tobytes(),
+        "codes": vault.rows[row].tobytes(),
         "raw": vector,
-        "rotated": rotate(mine, vector),
-        "protected": protect(mine, np.array([row]), vector[None])[0],
+        "turned": turned,
+        "rotated": rotate(mine, turned),
+        "protected": protect(mine, np.array([row]), turned[None])[0],
     }
 
 

@@ -304,8 +304,27 @@ def test_an_entry_says_what_a_scan_says(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, draft("does it?", speaker="Ann", kind="turn", conversation="c", position=3))
         with device.vault.reading() as db:
-            (scanned,) = store.scan(db)
+            (scanned,) = store.scan(db, after_row=0, limit=10)
             there = store.by_rows(db, [1])[1]
         assert tuple(scanned) == msgspec.structs.astuple(entry_of(1, there))
     superseded = memory("old", superseded_by=new_id())
     assert entry_of(1, superseded).hidden
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_what_changes_while_the_indexes_load_is_in_them(tmp_path: Path, attempt: int) -> None:
+    with opened(tmp_path) as device:
+        stored = tell(device, *(f"memory {number}" for number in range(300)))
+        embedded(device)
+    with opened(tmp_path, ready=False) as device:
+        for number in range(attempt, 12):
+            erase(device, chosen(device, ids=[stored[number].id]), client="test")
+            tell(device, f"new {number}")
+        embedded(device)
+        with device.vault.reading() as db:
+            rows = [row for (row,) in db.execute("SELECT row FROM memories ORDER BY row")]
+        assert np.flatnonzero(device.index.catalogue.columns["live"]).tolist() == rows
+        assert vector_rows(device) == rows
+        assert device.index.vectors is not None
+        assert np.flatnonzero(device.index.vectors.has(np.arange(rows[-1] + 9))).tolist() == rows
+        assert device.index.state() == IndexState(True, True, 0, None)

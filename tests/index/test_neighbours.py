@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server.index.chroma import ChromaIndex
-from mcp_server.index.codes import quantise
+from mcp_server.index.codes import pack4
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from tests.builders import until
 
@@ -33,7 +33,7 @@ def on_disk(folder: Path) -> GraphOnDisk:
 def filled(graph: GraphOnDisk | None, *, graph_from: int = 0) -> Iterator[Neighbours]:
     neighbours = Neighbours(DIM, graph, graph_from=graph_from)
     try:
-        neighbours.add(ROWS, *quantise(vectors()))
+        neighbours.add(ROWS, pack4(vectors()))
         neighbours.settle()
         yield neighbours
     finally:
@@ -70,15 +70,15 @@ def test_forgetting_reaches_a_graph_that_is_not_open(tmp_path: Path) -> None:
 
 def test_a_graph_of_other_rows_is_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "chroma"
-    codes, scales = quantise(vectors())
+    codes = pack4(vectors())
     left = Neighbours(DIM, on_disk(folder), graph_from=0)
-    left.add(ROWS[:100], codes[:100], scales[:100])
+    left.add(ROWS[:100], codes[:100])
     left.settle()
     until(lambda: left.left_on_disk(ROWS[:100]))
     left.close()
     # As many rows, but others: what a crash between a forget and its graph leaves.
     now = Neighbours(DIM, on_disk(folder), graph_from=0)
-    now.add(ROWS[1:101], codes[1:101], scales[1:101])
+    now.add(ROWS[1:101], codes[1:101])
     now.settle()
     until(lambda: now.left_on_disk(ROWS[100:101]) and not now.left_on_disk(ROWS[:1]))
     now.close()

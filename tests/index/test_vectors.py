@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mcp_server.index.codes import dequantise, quantise
+from mcp_server.index.codes import pack4, unpack4
 from mcp_server.index.vectors import ExactIndex
 
 _DIM = 24
@@ -36,7 +36,7 @@ def _rows(*rows: int) -> NDArray[np.int64]:
 
 def _filled(vectors: NDArray[np.float32]) -> ExactIndex:
     index = ExactIndex(vectors.shape[1])
-    index.add(np.arange(len(vectors)), *quantise(vectors))
+    index.add(np.arange(len(vectors)), pack4(vectors))
     return index
 
 
@@ -47,9 +47,9 @@ def test_search_is_what_comparing_with_each_one_gives(
     index, model = ExactIndex(_DIM), dict[int, NDArray[np.float32]]()
     for name, rows, seed in steps:
         if name == "add":
-            code, scale = quantise(_vectors(seed, len(rows)))
-            index.add(np.array(rows, np.int64), code, scale)
-            model |= dict(zip(rows, dequantise(code, scale), strict=True))
+            code = pack4(_vectors(seed, len(rows)))
+            index.add(np.array(rows, np.int64), code)
+            model |= dict(zip(rows, unpack4(code), strict=True))
         else:
             index.remove(np.array(rows, np.int64))
             model = {row: vector for row, vector in model.items() if row not in rows}
@@ -79,7 +79,7 @@ def test_large_index_finds_nearly_all_of_the_true_nearest(clustered: NDArray[np.
 
     true = np.argsort(-(queries @ clustered.T), axis=1)[:, :10]
     shares = [len(one & set(best.tolist())) / 10 for one, best in zip(found, true, strict=True)]
-    assert np.mean(shares) >= 0.98
+    assert np.mean(shares) >= 0.92
 
 
 def test_a_filter_on_a_large_index_is_kept_to(clustered: NDArray[np.float32]) -> None:
@@ -100,15 +100,15 @@ def test_thousands_of_copies_of_one_vector_do_not_hide_each_other() -> None:
     rows, cosines = index.search(_vectors(1, 1)[0], 10, None)
 
     assert len(set(rows.tolist())) == 10
-    assert np.allclose(cosines, 1, atol=0.01)
+    assert np.allclose(cosines, 1, atol=0.02)
 
 
 def test_a_row_told_twice_at_once_is_there_once_and_goes_at_once() -> None:
     index, vectors = ExactIndex(_DIM), _vectors(1, 2)
-    index.add(_rows(5, 5), *quantise(vectors))
+    index.add(_rows(5, 5), pack4(vectors))
 
     assert len(index) == 1
-    assert index.cosines(vectors[1], _rows(5))[0] > 0.99
+    assert index.cosines(vectors[1], _rows(5))[0] > 0.98
 
     index.remove(_rows(5))
     assert len(index) == 0
@@ -116,11 +116,11 @@ def test_a_row_told_twice_at_once_is_there_once_and_goes_at_once() -> None:
 
 
 def test_no_memory_holds_a_removed_vector() -> None:
-    code, scale = quantise(_vectors(1, 3_000))
+    code = pack4(_vectors(1, 3_000))
     index = ExactIndex(_DIM)
     for start in range(0, 3_000, 250):  # so that it grows, and leaves its former memory behind
         part = slice(start, start + 250)
-        index.add(np.arange(3_000)[part], code[part], scale[part])
+        index.add(np.arange(3_000)[part], code[part])
     index.remove(_rows(17, 2_999, 1_024))
 
     gone = [code[row].tobytes() for row in (17, 2_999, 1_024)]
@@ -132,16 +132,17 @@ def test_no_memory_holds_a_removed_vector() -> None:
 
 def test_readers_see_whole_vectors_while_one_writes() -> None:
     vectors = _vectors(1, 2)
-    codes, scales = quantise(vectors)
+    codes = pack4(vectors)
+    whole = unpack4(codes) @ vectors[0]
     index, torn, stop = ExactIndex(_DIM), list[float](), threading.Event()
-    index.add(_rows(0), codes[:1], scales[:1])
+    index.add(_rows(0), codes[:1])
 
     def read() -> None:
         while not stop.is_set():
             torn.extend(
                 cosine
                 for cosine in index.search(vectors[0], 100, None)[1].tolist()
-                if min(abs(cosine - 1), abs(cosine - float(vectors[0] @ vectors[1]))) > 0.02
+                if np.abs(whole - cosine).min() > 0.001
             )
 
     readers = [threading.Thread(target=read) for _ in range(3)]
@@ -150,7 +151,7 @@ def test_readers_see_whole_vectors_while_one_writes() -> None:
     for step in range(400):
         which = step % 2
         rows = np.arange(1, 2 + step % 37)
-        index.add(rows, np.repeat(codes[which:][:1], len(rows), 0), scales[which].repeat(len(rows)))
+        index.add(rows, np.repeat(codes[which:][:1], len(rows), 0))
         index.remove(rows[::2])
     stop.set()
     for reader in readers:

@@ -214,7 +214,7 @@ def test_what_is_deleted_leaves_nothing_that_names_it(db: Database) -> None:
     older = memory("older", superseded_by=gone.id)
     gone_row, pointing_row, older_row = put(db, gone, pointing, older)
     db.execute("INSERT INTO models (number, name) VALUES (1, 'm')")
-    db.execute("INSERT INTO vectors VALUES (?, 1, x'00', 1.0)", [gone_row.row])
+    db.execute("INSERT INTO vectors VALUES (?, 1, x'00')", [gone_row.row])
     for pair in ([gone, pointing], [older, gone]):
         db.execute(
             "INSERT INTO findings (relation, first, second, noticed_ms) VALUES ('near_duplicate', ?, ?, 0)",
