@@ -15,6 +15,7 @@ from msgspec import Struct
 from mcp_server import backup, context, forgetting, health, memory, permissions, search
 from mcp_server.device import Device
 from mcp_server.model import Draft, Kind, Memory
+from mcp_server.sensitive import Policy
 from mcp_server.terminal import Call, CallContext
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
@@ -23,6 +24,7 @@ from shared.errors import InvalidError
 from shared.ids import MemoryId
 
 EXPORT_PAGE = 500
+_AS_TYPED = Policy(secrets="allow", personal="allow")
 
 Arguments = TypeVar("Arguments", bound=Struct)
 Steps = Generator[Any, None, Any]
@@ -54,6 +56,8 @@ class Filters(Struct, kw_only=True):
 class RememberArgs(Struct, kw_only=True):
     drafts: list[Draft]
     action: Literal["remember", "import"] = "remember"
+    allow_secrets: bool = False
+    """The person typed it, and wants it kept as it is."""
 
 
 class TakeInArgs(Struct, kw_only=True):
@@ -81,6 +85,7 @@ class ReviseArgs(Struct, kw_only=True):
     id: str
     version: int
     changes: memory.Changes
+    allow_secrets: bool = False
 
 
 class ForgetArgs(Struct, kw_only=True):
@@ -153,8 +158,15 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
 
 
 def _remember(device: Device, ctx: CallContext, args: RememberArgs) -> Steps:
+    """An import leaves out what must not be stored, so its answer may be shorter than what was sent."""
     yield from ()
-    return memory.remember(device, args.drafts, client=ctx.client, action=args.action)
+    drafts = args.drafts
+    if args.action == "import":
+        drafts = memory.acceptable(device, drafts)
+        if args.drafts and not drafts:
+            return []
+    policy = _AS_TYPED if args.allow_secrets else None
+    return memory.remember(device, drafts, client=ctx.client, action=args.action, policy=policy)
 
 
 def _take_in(device: Device, ctx: CallContext, args: TakeInArgs) -> Steps:
@@ -202,7 +214,10 @@ def _show(device: Device, ctx: CallContext, args: ShowArgs) -> Steps:
 
 def _revise(device: Device, ctx: CallContext, args: ReviseArgs) -> Steps:
     yield from ()
-    return memory.revise(device, args.id, args.version, args.changes, client=ctx.client)
+    policy = _AS_TYPED if args.allow_secrets else None
+    return memory.revise(
+        device, args.id, args.version, args.changes, client=ctx.client, policy=policy
+    )
 
 
 def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:

@@ -20,6 +20,7 @@ from mcp_server import answers, caller, context, forgetting, memory, permissions
 from mcp_server.answers import NewMemory, TurnIn, brief, found_item, item, said
 from mcp_server.device import Device
 from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Source, Trust
+from mcp_server.sensitive import marks
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 from mcp_server.when import parse_moment, parse_span
@@ -85,13 +86,23 @@ def _remember(open_device: OpenDevice) -> Tool:
         _note_read(device, [near.id for one in stored for near in one.similar])
         lines = [
             f"{one.status} {short_id(one.id)}"
+            + _without(one.redacted)
             + "".join(
                 f"\n  {near.relation} {short_id(near.id)}: {near.text[:200]}"
                 for near in one.similar
             )
             for one in stored
         ]
-        return said("\n".join(lines), {"stored": msgspec.to_builtins(stored)})
+        shown = [
+            _given(
+                id=one.id,
+                status=one.status,
+                similar=msgspec.to_builtins(one.similar),
+                redacted=", ".join(dict.fromkeys(one.redacted)) or None,
+            )
+            for one in stored
+        ]
+        return said("\n".join(lines), {"stored": shown})
 
     return _tool(
         remember, "Remember", "Store facts, preferences, decisions or notes worth keeping.", _ADD
@@ -113,6 +124,11 @@ def _draft(each: str | NewMemory, space: str, source: Source) -> Draft:
         importance=new.importance,
         pinned=new.pinned,
     )
+
+
+def _without(redacted: Sequence[str]) -> str:
+    """What is said of a secret that was not stored."""
+    return f" (redacted: {', '.join(dict.fromkeys(redacted))})" if redacted else ""
 
 
 def _recall(open_device: OpenDevice) -> Tool:
@@ -212,12 +228,22 @@ def _capture(open_device: OpenDevice) -> Tool:
             )
             for turn in turns
         ]
-        keyed = memory.capture_drafts(device, conversation, drafts, space=space)
-        stored = memory.remember(device, keyed, client=client)
+        accepted = memory.acceptable(device, drafts) if drafts else drafts
+        refused = len(drafts) - len(accepted)
+        keyed = memory.capture_drafts(device, conversation, accepted, space=space)
+        stored = memory.remember(device, keyed, client=client) if keyed or not refused else []
         new = sum(one.status == "stored" for one in stored)
+        note = _without([label for one in stored for label in one.redacted])
+        if refused:
+            note += f" ({refused} refused: they hold what must not be stored)"
         return said(
-            f"{new} stored, {len(stored) - new} known",
-            {"conversation": conversation, "stored": new, "known": len(stored) - new},
+            f"{new} stored, {len(stored) - new} known{note}",
+            _given(
+                conversation=conversation,
+                stored=new,
+                known=len(stored) - new,
+                note=note.strip() or None,
+            ),
         )
 
     return _tool(
@@ -263,9 +289,11 @@ def _revise(open_device: OpenDevice) -> Tool:
         )
         new = memory.revise(device, old.id, version, changes, client=client)
         supersedes = old.id if new.id != old.id else None
+        redacted = [label for label in marks(new.text) if label not in marks(text or "")]
         return said(
             f"{short_id(new.id)} version {new.version}"
-            + (f", supersedes {short_id(old.id)}" if supersedes else ""),
+            + (f", supersedes {short_id(old.id)}" if supersedes else "")
+            + (_without(redacted) if supersedes else ""),
             _given(id=new.id, version=new.version, supersedes=supersedes),
         )
 

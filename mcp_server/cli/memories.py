@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from mcp_server.client import AgentConnection
 from mcp_server.forgetting import Evidence
 from mcp_server.memory import Stored
 from mcp_server.model import DEFAULT_SPACE, TEXT_BYTES_MAX, Draft, Kind, Memory, Source
+from mcp_server.sensitive import marks
 from mcp_server.when import parse_moment
 from shared.errors import ForbiddenError, InvalidError
 from shared.ids import short_id
@@ -29,6 +31,9 @@ Tags = Annotated[tuple[str, ...], Parameter(name=["--tag", "-t"], negative="")]
 Kinds = Annotated[tuple[Kind, ...], Parameter(name=["--kind", "-k"], negative="")]
 When = Annotated[
     str | None, Parameter(help="2023-05, 'last week', '2023-01..2023-03', 'since March'.")
+]
+AllowSecrets = Annotated[
+    bool, Parameter(negative="", help="Keep passwords, keys and card numbers in it as they are.")
 ]
 _PAGE = 200
 
@@ -40,6 +45,7 @@ def remember(
     tag: Tags = (),
     at: Annotated[str | None, Parameter(help="When it happened, ISO 8601.")] = None,
     pin: Annotated[bool, Parameter(negative="")] = False,
+    allow_secrets: AllowSecrets = False,
     json: Json = False,
 ) -> None:
     """Store a memory. Without a text, or with `-`, it is read from stdin."""
@@ -54,7 +60,10 @@ def remember(
         pinned=pin,
     )
     with agent() as connection:
-        answer = connection.call("remember", {"drafts": [msgspec.to_builtins(draft)]})
+        answer = connection.call(
+            "remember",
+            {"drafts": [msgspec.to_builtins(draft)], "allow_secrets": allow_secrets},
+        )
     screen.emit(answer[0], as_json=json, show=_show_stored)
 
 
@@ -128,6 +137,7 @@ def edit(
     tag: Annotated[tuple[str, ...] | None, Parameter(name=["--tag", "-t"], negative="")] = None,
     pin: bool | None = None,
     archive: bool | None = None,
+    allow_secrets: AllowSecrets = False,
     json: Json = False,
 ) -> None:
     """Correct a memory. A new text supersedes the old one; without any change, $EDITOR opens."""
@@ -143,7 +153,13 @@ def edit(
         if not changes:
             changes = {"text": _edited(old.text)}
         answer = connection.call(
-            "revise", {"id": old.id, "version": old.version, "changes": changes}
+            "revise",
+            {
+                "id": old.id,
+                "version": old.version,
+                "changes": changes,
+                "allow_secrets": allow_secrets,
+            },
         )
     screen.emit(answer, as_json=json, show=lambda new: _show_revised(old, new))
 
@@ -275,8 +291,16 @@ def _show_stored(value: Any) -> None:
     stored = msgspec.convert(value, Stored)
     known = " (known already)" if stored.status == "known" else ""
     screen.out.print(Text.assemble(("✓ ", "green"), (short_id(stored.id), "cyan"), known))
+    _show_redacted(stored.redacted)
     for near in stored.similar:
         screen.warn(f"{near.relation.replace('_', ' ')}: {short_id(near.id)}  {near.text[:200]}")
+
+
+def _show_redacted(labels: Sequence[str]) -> None:
+    if labels:
+        screen.warn(
+            f"Not stored: {', '.join(dict.fromkeys(labels))}. To keep it as it is, add --allow-secrets."
+        )
 
 
 def _show_answer(value: Any) -> None:
@@ -339,6 +363,8 @@ def _show_revised(old: Memory, new: dict[str, Any]) -> None:
             ("✓ ", "green"), (short_id(new["id"]), "cyan"), f" version {new['version']}{what}"
         )
     )
+    if what:
+        _show_redacted([label for label in marks(new["text"]) if label not in marks(old.text)])
 
 
 def _show_forgotten(result: dict[str, Any]) -> None:
