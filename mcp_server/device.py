@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from mcp_server.echoes import Shown
 from mcp_server.index.chroma import ChromaIndex
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import LiveIndex
@@ -63,6 +64,7 @@ class Device:
         self.clock = clock
         self.ids = ids
         self.index = index
+        self.shown = Shown()
         self.policy = policy
         self.own_words = own_words
         """Whether these are the recovery words of this vault."""
@@ -74,7 +76,9 @@ class Device:
     def note(
         self, db: "Database", action: audit.Action, memories: Sequence[MemoryId], *, client: str
     ) -> None:
-        """Append a line to the access log, in the caller's transaction."""
+        """Append a line to the access log, in the caller's transaction; what was read may come back as a quote."""
+        if action in ("recall", "read"):
+            self.shown.note(memories)
         audit.note(
             db,
             self.keys.audit,

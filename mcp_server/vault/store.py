@@ -156,6 +156,30 @@ def by_key(db: "Database", key: str) -> Row | None:
     return found[0] if found else None
 
 
+def by_echo(db: "Database", key: str) -> Row | None:
+    """The memory that a draft with this idempotency key only repeated."""
+    found = _rows(
+        db,
+        f"SELECT {_COLUMNS} FROM memories WHERE row = (SELECT memory FROM echoes WHERE key = ?)",
+        [key],
+    )
+    return found[0] if found else None
+
+
+def note_echo(db: "Database", key: str, row: int) -> None:
+    db.execute("INSERT OR IGNORE INTO echoes (key, memory) VALUES (?, ?)", [key, row])
+
+
+def by_ids(db: "Database", ids: Iterable[MemoryId]) -> list[Row]:
+    """Those of these memories that are there."""
+    keys = json.dumps([as_bytes(each).hex() for each in ids])
+    return _rows(
+        db,
+        f"SELECT {_COLUMNS} FROM memories WHERE id IN (SELECT unhex(value) FROM json_each(?))",
+        [keys],
+    )
+
+
 def by_digest(db: "Database", digest: bytes, space: str) -> Row | None:
     """A present memory of the same words in this space that is not a turn of a conversation."""
     found = _rows(
