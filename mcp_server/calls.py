@@ -1,4 +1,4 @@
-"""What the person's own terminal may ask the agent for: all but deciding findings, in every space, in one language with it.
+"""What the person's own terminal may ask the agent for: everything, in every space, in one language with it.
 
 Each call is a generator: it yields progress and returns the result, both as plain values. It parses its arguments once and
 then calls the same use cases as the MCP tools.
@@ -120,6 +120,16 @@ class ContextArgs(Struct, kw_only=True):
     max_tokens: int = 1_000
 
 
+class FindingsArgs(Struct, kw_only=True):
+    about: MemoryId | None = None
+    limit: int = 50
+
+
+class ResolveArgs(Struct, kw_only=True):
+    number: int
+    decision: memory.Decision
+
+
 class NoArgs(Struct):
     pass
 
@@ -146,6 +156,8 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "show": call(ShowArgs, _show),
         "revise": call(ReviseArgs, _revise),
         "forget": call(ForgetArgs, _forget),
+        "findings": call(FindingsArgs, _findings),
+        "resolve": call(ResolveArgs, _resolve),
         "export": call(ExportArgs, _export),
         "audit": call(AuditArgs, _audit),
         "permit": call(PermitArgs, _permit),
@@ -237,6 +249,21 @@ def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
         yield {"doing": "Searching every page of the vault"}
         evidence = forgetting.verify(device, traces)
     return {"forgotten": erased, "evidence": evidence}
+
+
+def _findings(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:
+    yield from ()
+    with device.vault.writing() as db:
+        found = store.open_findings(db, limit=args.limit, about=args.about)
+        quoted = [each.id for finding in found for each in (finding.first, finding.second)]
+        if quoted:
+            device.note(db, "read", quoted, client=ctx.client)
+    return found
+
+
+def _resolve(device: Device, ctx: CallContext, args: ResolveArgs) -> Steps:
+    yield from ()
+    memory.resolve(device, args.number, args.decision, client=ctx.client)
 
 
 def _export(device: Device, ctx: CallContext, args: ExportArgs) -> Steps:

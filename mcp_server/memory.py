@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _DIGEST_BYTES = 16
 
 
+Decision = Literal["keep_both", "keep_first", "keep_second"]
+
+
 class Stored(Struct, frozen=True):
     id: MemoryId
     status: Literal["stored", "known"]
@@ -104,7 +107,7 @@ def remember(
                 kept = _with_sources(kept, heard)
             row = _insert(device, db, _from_draft(device, kept), digest)
             added.append((row, vector))
-            similar = findings.notice(device, db, added) if draft.kind != "turn" else ()
+            similar = findings.notice(device, db, added)
             stored.append(Stored(row.memory.id, "stored", similar, screened[number].redacted))
         _store_vectors(device, change, added)
         device.note(db, action, [item.id for item in stored], client=client)
@@ -227,18 +230,23 @@ def revise(
             )
         if after.text == old.text:
             store.update(db, row.row, after)
-            changed = [Row(row.row, after)]
+            changed, embedded = [Row(row.row, after)], True
         else:
             changed = _supersede(device, db, row, after)
+            vectors = _embedded(device, [memory_text(after.text, after.speaker)])
+            added: list[Added] = [(changed[-1], None if vectors is None else vectors[0])]
+            findings.notice(device, db, added, besides=row.row)
+            _store_vectors(device, change, added)
+            embedded = vectors is not None
         device.note(db, "revise", [item.memory.id for item in changed], client=client)
-        change.then(lambda: _publish(device, changed, embedded=len(changed) == 1))
+        change.then(lambda: _publish(device, changed, embedded=embedded))
     return changed[-1].memory
 
 
 def resolve(
     device: Device,
     number: int,
-    decision: Literal["keep_both", "keep_first", "keep_second"],
+    decision: Decision,
     *,
     client: str,
 ) -> None:
@@ -257,7 +265,7 @@ def resolve(
             ended = msgspec.structs.replace(
                 dropped.memory,
                 superseded_by=kept.memory.id,
-                valid_to=dropped.memory.valid_to or now,
+                valid_to=dropped.memory.valid_to or _ended(dropped.memory, kept.memory, now),
                 version=dropped.memory.version + 1,
                 updated_at=now,
             )
@@ -269,6 +277,13 @@ def resolve(
         )
         device.note(db, "resolve", [first.memory.id, second.memory.id], client=client)
         change.then(lambda: _publish(device, changed, embedded=True))
+
+
+def _ended(dropped: Memory, kept: Memory, now: datetime) -> datetime:
+    """When the one kept became true, if that is known and lies after the other's beginning."""
+    since = kept.valid_from or kept.occurred_at
+    began = dropped.valid_from or dropped.occurred_at or dropped.created_at
+    return since if since is not None and began < since < now else now
 
 
 def in_finding(db: "Database", number: int) -> tuple[Row, Row]:

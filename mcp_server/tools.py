@@ -16,9 +16,10 @@ from mcp.types import CallToolResult, ToolAnnotations
 from msgspec import UNSET
 from pydantic import BaseModel, Field
 
-from mcp_server import answers, caller, context, forgetting, memory, permissions, search
+from mcp_server import answers, caller, context, findings, forgetting, memory, permissions, search
 from mcp_server.answers import NewMemory, TurnIn, brief, found_item, item, said
 from mcp_server.device import Device
+from mcp_server.findings import Similar
 from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Source, Trust
 from mcp_server.sensitive import marks
 from mcp_server.vault import store
@@ -85,12 +86,7 @@ def _remember(open_device: OpenDevice) -> Tool:
         stored = memory.remember(device, drafts, client=client)
         _note_read(device, [near.id for one in stored for near in one.similar])
         lines = [
-            f"{one.status} {short_id(one.id)}"
-            + _without(one.redacted)
-            + "".join(
-                f"\n  {near.relation} {short_id(near.id)}: {near.text[:200]}"
-                for near in one.similar
-            )
+            f"{one.status} {short_id(one.id)}" + _without(one.redacted) + _noticed(one.similar)
             for one in stored
         ]
         shown = [
@@ -123,6 +119,12 @@ def _draft(each: str | NewMemory, space: str, source: Source) -> Draft:
         speaker=new.speaker,
         importance=new.importance,
         pinned=new.pinned,
+    )
+
+
+def _noticed(similar: Sequence[Similar]) -> str:
+    return "".join(
+        f"\n  {near.relation} {short_id(near.id)}: {near.text[:200]}" for near in similar
     )
 
 
@@ -289,11 +291,18 @@ def _revise(open_device: OpenDevice) -> Tool:
         )
         new = memory.revise(device, old.id, version, changes, client=client)
         supersedes = old.id if new.id != old.id else None
+        with device.vault.reading() as db:
+            similar = findings.about(db, new.id) if supersedes else ()
+            spaces = permissions.readable(db, client, None)
+        if spaces is not None and new.space not in spaces:
+            similar = ()
+        _note_read(device, [near.id for near in similar])
         redacted = [label for label in marks(new.text) if label not in marks(text or "")]
         return said(
             f"{short_id(new.id)} version {new.version}"
             + (f", supersedes {short_id(old.id)}" if supersedes else "")
-            + (_without(redacted) if supersedes else ""),
+            + (_without(redacted) if supersedes else "")
+            + _noticed(similar),
             _given(id=new.id, version=new.version, supersedes=supersedes),
         )
 
@@ -445,17 +454,17 @@ def _resolve(open_device: OpenDevice) -> Tool:
             memory.resolve(device, id, decision, client=client)
         with device.vault.reading() as db:
             spaces = permissions.readable(db, client, None)
-            findings = [
+            listed = [
                 finding
                 for finding in store.open_findings(db, limit=search.RESULTS_MAX)
                 if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
-        quoted = [each.id for finding in findings for each in (finding.first, finding.second)]
+        quoted = [each.id for finding in listed for each in (finding.first, finding.second)]
         _note_read(device, quoted)
         lines = [
             f"{finding.number} {finding.relation}\n  first  {context.shown(finding.first)}\n"
             f"  second {context.shown(finding.second)}"
-            for finding in findings
+            for finding in listed
         ]
         shown: list[dict[str, Any]] = [
             {
@@ -464,7 +473,7 @@ def _resolve(open_device: OpenDevice) -> Tool:
                 "first": brief(each.first),
                 "second": brief(each.second),
             }
-            for each in findings
+            for each in listed
         ]
         body = "\n".join([_QUOTED, *lines]) if lines else "Nothing to resolve."
         return said(body, {"findings": shown})

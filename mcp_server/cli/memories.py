@@ -16,13 +16,16 @@ from rich.text import Text
 from mcp_server import search
 from mcp_server.calls import Filters
 from mcp_server.cli import screen
+from mcp_server.cli.findings import show_similar
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import TERMINAL, agent, confirmed
 from mcp_server.client import AgentConnection
+from mcp_server.findings import Similar
 from mcp_server.forgetting import Evidence
 from mcp_server.memory import Stored
 from mcp_server.model import DEFAULT_SPACE, TEXT_BYTES_MAX, Draft, Kind, Memory, Source
 from mcp_server.sensitive import marks
+from mcp_server.vault.store import Finding
 from mcp_server.when import parse_moment
 from shared.errors import ForbiddenError, InvalidError
 from shared.ids import short_id
@@ -161,7 +164,14 @@ def edit(
                 "allow_secrets": allow_secrets,
             },
         )
+        found = connection.call("findings", {"about": answer["id"]}) if not json else []
     screen.emit(answer, as_json=json, show=lambda new: _show_revised(old, new))
+    show_similar(
+        Similar(other.id, other.text, finding.relation)
+        for finding in msgspec.convert(found, list[Finding])
+        for other in (finding.first, finding.second)
+        if other.id != answer["id"]
+    )
 
 
 def forget(
@@ -256,7 +266,8 @@ def _from_stdin() -> str:
             f"More than {TEXT_BYTES_MAX:,} bytes on stdin. Import it as a file: `sunaiva import FILE`."
         )
     try:
-        return data.decode()
+        # `echo` and editors end with a line end that nobody means.
+        return data.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise InvalidError(
             f"stdin is not UTF-8 (byte {error.start}). Nothing was stored."
@@ -292,8 +303,7 @@ def _show_stored(value: Any) -> None:
     known = " (known already)" if stored.status == "known" else ""
     screen.out.print(Text.assemble(("✓ ", "green"), (short_id(stored.id), "cyan"), known))
     _show_redacted(stored.redacted)
-    for near in stored.similar:
-        screen.warn(f"{near.relation.replace('_', ' ')}: {short_id(near.id)}  {near.text[:200]}")
+    show_similar(stored.similar)
 
 
 def _show_redacted(labels: Sequence[str]) -> None:
@@ -316,6 +326,8 @@ def _show_answer(value: Any) -> None:
 
 def _show_page(value: Any) -> None:
     screen.memories(msgspec.convert(value["memories"], list[Memory]))
+    if not value["memories"]:
+        screen.say("Nothing there.")
     if value["cursor"]:
         screen.say(f"More: --cursor {value['cursor']}")
 

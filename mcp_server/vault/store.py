@@ -268,12 +268,13 @@ class Finding(Struct, frozen=True):
     second: Memory
 
 
-def open_findings(db: "Database", *, limit: int) -> list[Finding]:
-    """Likenesses and contradictions that nobody has decided, the newest first."""
+def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) -> list[Finding]:
+    """Likenesses, contradictions and updates that nobody has decided, the newest first; of one memory, or all."""
+    key = None if about is None else as_bytes(about)
     found = db.execute(
         """SELECT number, relation, (SELECT row FROM memories WHERE id = first), (SELECT row FROM memories WHERE id = second)
-           FROM findings WHERE decision IS NULL ORDER BY number DESC LIMIT ?""",
-        [limit],
+           FROM findings WHERE decision IS NULL AND (? IS NULL OR first = ? OR second = ?) ORDER BY number DESC LIMIT ?""",
+        [key, key, key, limit],
     ).fetchall()
     memories = by_rows(db, {row for _, _, *pair in found for row in pair})
     return [
