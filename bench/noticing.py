@@ -111,7 +111,8 @@ def _from_file(file: Path) -> Iterator[Pair]:
             said = [turns[each].text for each in query.evidence if turns[each].who == "user"]
             if query.cat in _CATEGORIES and len(said) >= 2:
                 yield Pair(query.cat, said[0], said[-1], "may_contradict")
-                yield Pair("two turns by chance, noticed", *rng.sample(mine, 2), None)
+                one, two = rng.sample(mine, 2)
+                yield Pair("two turns by chance, noticed", one, two, None)
 
 
 def made(seed: int, number: int, *, half: str) -> list[Pair]:

@@ -107,7 +107,8 @@ class AuditArgs(Struct, kw_only=True):
 class PermitArgs(Struct, kw_only=True):
     client: str
     space: str
-    access: permissions.Access
+    access: permissions.Access | None
+    """None takes the rule away."""
 
 
 class PathArgs(Struct, kw_only=True):
@@ -285,7 +286,10 @@ def _audit(device: Device, ctx: CallContext, args: AuditArgs) -> Steps:
 
 def _permit(device: Device, ctx: CallContext, args: PermitArgs) -> Steps:
     yield from ()
-    permissions.permit(device, args.client, args.space, args.access, by=ctx.client)
+    if args.access is None:
+        permissions.remove(device, args.client, args.space, by=ctx.client)
+    else:
+        permissions.permit(device, args.client, args.space, args.access, by=ctx.client)
 
 
 def _permissions(device: Device, ctx: CallContext, args: NoArgs) -> Steps:

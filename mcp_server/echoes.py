@@ -1,17 +1,24 @@
 """Recalled text that comes back in: an assistant quotes what it was shown, and a hook captures the answer.
 
-Without this a memory grows by copies of itself. Words the person said are never judged here. Pure but for `Shown`, which
-remembers in working memory what was shown lately, as hashes of its words.
+Without this a memory grows by copies of itself. Words the person said are never judged here. Only `of_draft` reads the
+vault; `Shown` remembers in working memory what was shown lately, as hashes of its words.
 """
 
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
+from mcp_server.model import LINKS_MAX, Draft, Link
+from mcp_server.vault import store
 from shared.ids import MemoryId
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 # What a session was shown; a quote comes soon or not at all.
 SHOWN_MAX = 300
@@ -113,6 +120,41 @@ def echo(
     first = originals[0]
     same = not own and shared[first] >= 0.9 * len(known[first])
     return Echo(tuple(originals), whole=same)
+
+
+def of_draft(db: "Database", shown: Shown, draft: Draft) -> Echo | None:
+    """What a draft repeats of what was shown lately, or quotes with its id. What the person said is theirs, repeated or not."""
+    if draft.source.trust == "said_by_user":
+        return None
+
+    def texts_of(ids: Sequence[MemoryId]) -> dict[MemoryId, str]:
+        return {row.memory.id: row.memory.text for row in store.by_ids(db, ids)}
+
+    known = shown.shingles(texts_of)
+    for short in quoted_ids(draft.text):
+        known |= {row.memory.id: shingles(row.memory.text) for row in store.by_short_id(db, short)}
+    conversational = draft.kind in ("turn", "document")
+    heard = echo(draft.text, known, conversational=conversational) if known else None
+    if heard is None:
+        return None
+    # Some may have been forgotten, or be of another space, which an answer in this one must not reveal.
+    there = {
+        row.memory.id
+        for row in store.by_ids(db, heard.originals)
+        if row.memory.space == draft.space
+    }
+    originals = tuple(each for each in heard.originals if each in there)
+    return (
+        Echo(originals, heard.whole and len(originals) == len(heard.originals))
+        if originals
+        else None
+    )
+
+
+def with_sources(draft: Draft, heard: Echo) -> Draft:
+    room = LINKS_MAX - len(draft.links)
+    sources = tuple(Link("source", each) for each in heard.originals[:room])
+    return msgspec.structs.replace(draft, links=(*draft.links, *sources))
 
 
 def _words(text: str, limit: int) -> list[str]:

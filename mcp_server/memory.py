@@ -13,14 +13,13 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from mcp_server import findings
+from mcp_server import echoes, findings
 from mcp_server.checks import bounded, checked
 from mcp_server.device import Change, Device
-from mcp_server.echoes import Echo, echo, quoted_ids, shingles
 from mcp_server.findings import Added, Similar
 from mcp_server.index import lexical
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
-from mcp_server.model import LINKS_MAX, Draft, Kind, Link, Memory
+from mcp_server.model import Draft, Kind, Link, Memory
 from mcp_server.sensitive import Policy, Screened, refused, screen
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Row
@@ -96,7 +95,7 @@ def remember(
                 continue
             vector = None if vectors is None else vectors[number]
             kept = msgspec.structs.replace(draft, text=screened[number].text)
-            heard = _echo(device, db, kept)
+            heard = echoes.of_draft(db, device.shown, kept)
             if heard is not None and heard.whole:
                 original = present(db, heard.originals[0])
                 if draft.source.key is not None:
@@ -104,7 +103,7 @@ def remember(
                 stored.append(Stored(original.memory.id, "known"))
                 continue
             if heard is not None:
-                kept = _with_sources(kept, heard)
+                kept = echoes.with_sources(kept, heard)
             row = _insert(device, db, _from_draft(device, kept), digest)
             added.append((row, vector))
             similar = findings.notice(device, db, added)
@@ -331,41 +330,6 @@ def _known(db: "Database", draft: Draft, digest: bytes) -> Row | None:
     if draft.source.key is not None:
         return store.by_key(db, draft.source.key) or store.by_echo(db, draft.source.key)
     return store.by_digest(db, digest, draft.space)
-
-
-def _echo(device: Device, db: "Database", draft: Draft) -> Echo | None:
-    """What a draft repeats of what was shown lately, or quotes with its id. What the person said is theirs, repeated or not."""
-    if draft.source.trust == "said_by_user":
-        return None
-
-    def texts_of(ids: Sequence[MemoryId]) -> dict[MemoryId, str]:
-        return {row.memory.id: row.memory.text for row in store.by_ids(db, ids)}
-
-    known = device.shown.shingles(texts_of)
-    for short in quoted_ids(draft.text):
-        known |= {row.memory.id: shingles(row.memory.text) for row in store.by_short_id(db, short)}
-    conversational = draft.kind in ("turn", "document")
-    heard = echo(draft.text, known, conversational=conversational) if known else None
-    if heard is None:
-        return None
-    # Some may have been forgotten, or be of another space, which an answer in this one must not reveal.
-    there = {
-        row.memory.id
-        for row in store.by_ids(db, heard.originals)
-        if row.memory.space == draft.space
-    }
-    originals = tuple(each for each in heard.originals if each in there)
-    return (
-        Echo(originals, heard.whole and len(originals) == len(heard.originals))
-        if originals
-        else None
-    )
-
-
-def _with_sources(draft: Draft, heard: Echo) -> Draft:
-    room = LINKS_MAX - len(draft.links)
-    sources = tuple(Link("source", each) for each in heard.originals[:room])
-    return msgspec.structs.replace(draft, links=(*draft.links, *sources))
 
 
 def _from_draft(device: Device, draft: Draft) -> Memory:

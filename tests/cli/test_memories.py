@@ -192,3 +192,14 @@ def test_honest_text_of_every_script_is_shown_as_it_is(person: Person) -> None:
         json.loads(person.runs("recall", "日本", "--json").out)["found"][0]["memory"]["text"]
         == text
     )
+
+
+def test_what_was_noticed_is_listed_and_decided_in_a_terminal(person: Person) -> None:
+    person.says("remember", "The rent of the flat is 900 euros")
+    person.says("remember", "The rent of the flat is 850 euros")
+    (finding,) = person.says("resolve", "--json").json
+    assert finding["relation"] == "may_contradict"
+
+    person.says("resolve", str(finding["number"]), "keep_second")
+
+    assert person.says("resolve", "--json").json == []
