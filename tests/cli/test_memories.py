@@ -194,12 +194,17 @@ def test_honest_text_of_every_script_is_shown_as_it_is(person: Person) -> None:
     )
 
 
-def test_what_was_noticed_is_listed_and_decided_in_a_terminal(person: Person) -> None:
-    person.says("remember", "The rent of the flat is 900 euros")
-    person.says("remember", "The rent of the flat is 850 euros")
-    (finding,) = person.says("resolve", "--json").json
-    assert finding["relation"] == "may_contradict"
+def test_findings_are_listed_and_one_that_is_not_there_cannot_be_decided(person: Person) -> None:
+    person.stores("The rent of the flat is 900 euros")
 
-    person.says("resolve", str(finding["number"]), "keep_second")
+    assert person.gets("resolve") == []
+    assert person.runs("resolve", "7", "keep_both").code == 1
+    assert person.runs("resolve", "7").code == 1
 
-    assert person.says("resolve", "--json").json == []
+
+def test_a_password_is_taken_out_unless_the_person_wants_it_kept(person: Person) -> None:
+    taken = person.gets("remember", "the alarm password is Blue-Sky-42")
+    kept = person.gets("remember", "the shed password is Red-Sky-43", "--allow-secrets")
+
+    assert person.has(taken["id"])["text"] == "the alarm password is [redacted: password]"
+    assert person.has(kept["id"])["text"] == "the shed password is Red-Sky-43"
