@@ -29,6 +29,8 @@ BENCHES = {
     "scale": "questions, writes, starts, memory and disk at 1,000 to 1,000,000 memories",
     "concurrency": "four clients, kill -9 of the agent at random: acknowledged writes lost, corruption",
     "erasure": "forget, then a search of every file of the vault with the key in hand",
+    "noticing": "duplicates, contradictions and updates noticed between statements: precision and recall",
+    "sensitive": "secrets and personal details found in made sentences, and what is wrongly taken for one",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",
 }
 _EXPECTED = (SunaivaError, MCPError, OSError)

@@ -71,6 +71,7 @@ class StoredOut(TypedDict, total=False):
     id: str
     status: Literal["stored", "known"]
     similar: list[SimilarOut]
+    redacted: str
 
 
 class RememberOut(TypedDict, total=False):
@@ -97,6 +98,7 @@ class CaptureOut(TypedDict, total=False):
     conversation: str
     stored: int
     known: int
+    note: str
 
 
 class ReviseOut(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""What the person's own terminal may ask the agent for: all but deciding findings, in every space, in one language with it.
+"""What the person's own terminal may ask the agent for: everything, in every space, in one language with it.
 
 Each call is a generator: it yields progress and returns the result, both as plain values. It parses its arguments once and
 then calls the same use cases as the MCP tools.
@@ -15,6 +15,7 @@ from msgspec import Struct
 from mcp_server import backup, context, forgetting, health, memory, permissions, search
 from mcp_server.device import Device
 from mcp_server.model import Draft, Kind, Memory
+from mcp_server.sensitive import Policy
 from mcp_server.terminal import Call, CallContext
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
@@ -23,6 +24,7 @@ from shared.errors import InvalidError
 from shared.ids import MemoryId
 
 EXPORT_PAGE = 500
+_AS_TYPED = Policy(secrets="allow", personal="allow")
 
 Arguments = TypeVar("Arguments", bound=Struct)
 Steps = Generator[Any, None, Any]
@@ -54,6 +56,8 @@ class Filters(Struct, kw_only=True):
 class RememberArgs(Struct, kw_only=True):
     drafts: list[Draft]
     action: Literal["remember", "import"] = "remember"
+    allow_secrets: bool = False
+    """The person typed it, and wants it kept as it is."""
 
 
 class TakeInArgs(Struct, kw_only=True):
@@ -81,6 +85,7 @@ class ReviseArgs(Struct, kw_only=True):
     id: str
     version: int
     changes: memory.Changes
+    allow_secrets: bool = False
 
 
 class ForgetArgs(Struct, kw_only=True):
@@ -102,7 +107,8 @@ class AuditArgs(Struct, kw_only=True):
 class PermitArgs(Struct, kw_only=True):
     client: str
     space: str
-    access: permissions.Access
+    access: permissions.Access | None
+    """None takes the rule away."""
 
 
 class PathArgs(Struct, kw_only=True):
@@ -113,6 +119,16 @@ class ContextArgs(Struct, kw_only=True):
     topic: str | None = None
     space: str | None = None
     max_tokens: int = 1_000
+
+
+class FindingsArgs(Struct, kw_only=True):
+    about: MemoryId | None = None
+    limit: int = 50
+
+
+class ResolveArgs(Struct, kw_only=True):
+    number: int
+    decision: memory.Decision
 
 
 class NoArgs(Struct):
@@ -141,6 +157,8 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "show": call(ShowArgs, _show),
         "revise": call(ReviseArgs, _revise),
         "forget": call(ForgetArgs, _forget),
+        "findings": call(FindingsArgs, _findings),
+        "resolve": call(ResolveArgs, _resolve),
         "export": call(ExportArgs, _export),
         "audit": call(AuditArgs, _audit),
         "permit": call(PermitArgs, _permit),
@@ -153,8 +171,15 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
 
 
 def _remember(device: Device, ctx: CallContext, args: RememberArgs) -> Steps:
+    """An import leaves out what must not be stored, so its answer may be shorter than what was sent."""
     yield from ()
-    return memory.remember(device, args.drafts, client=ctx.client, action=args.action)
+    drafts = args.drafts
+    if args.action == "import":
+        drafts = memory.acceptable(device, drafts)
+        if args.drafts and not drafts:
+            return []
+    policy = _AS_TYPED if args.allow_secrets else None
+    return memory.remember(device, drafts, client=ctx.client, action=args.action, policy=policy)
 
 
 def _take_in(device: Device, ctx: CallContext, args: TakeInArgs) -> Steps:
@@ -202,7 +227,10 @@ def _show(device: Device, ctx: CallContext, args: ShowArgs) -> Steps:
 
 def _revise(device: Device, ctx: CallContext, args: ReviseArgs) -> Steps:
     yield from ()
-    return memory.revise(device, args.id, args.version, args.changes, client=ctx.client)
+    policy = _AS_TYPED if args.allow_secrets else None
+    return memory.revise(
+        device, args.id, args.version, args.changes, client=ctx.client, policy=policy
+    )
 
 
 def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
@@ -224,6 +252,21 @@ def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
     return {"forgotten": erased, "evidence": evidence}
 
 
+def _findings(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:
+    yield from ()
+    with device.vault.writing() as db:
+        found = store.open_findings(db, limit=args.limit, about=args.about)
+        quoted = [each.id for finding in found for each in (finding.first, finding.second)]
+        if quoted:
+            device.note(db, "read", quoted, client=ctx.client)
+    return found
+
+
+def _resolve(device: Device, ctx: CallContext, args: ResolveArgs) -> Steps:
+    yield from ()
+    memory.resolve(device, args.number, args.decision, client=ctx.client)
+
+
 def _export(device: Device, ctx: CallContext, args: ExportArgs) -> Steps:
     yield from ()
     with device.vault.writing() as db:
@@ -243,7 +286,10 @@ def _audit(device: Device, ctx: CallContext, args: AuditArgs) -> Steps:
 
 def _permit(device: Device, ctx: CallContext, args: PermitArgs) -> Steps:
     yield from ()
-    permissions.permit(device, args.client, args.space, args.access, by=ctx.client)
+    if args.access is None:
+        permissions.remove(device, args.client, args.space, by=ctx.client)
+    else:
+        permissions.permit(device, args.client, args.space, args.access, by=ctx.client)
 
 
 def _permissions(device: Device, ctx: CallContext, args: NoArgs) -> Steps:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from mcp_server.echoes import Shown
 from mcp_server.index.chroma import ChromaIndex
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import LiveIndex
 from mcp_server.index.neighbours import GRAPH_FROM, GraphOnDisk
+from mcp_server.sensitive import Policy
 from mcp_server.settings import VectorStore
 from mcp_server.vault import audit, lasting
 from mcp_server.vault import keys as vault_keys
@@ -47,13 +49,25 @@ class Device:
     """Owns the open vault and its indexes. Close it."""
 
     def __init__(
-        self, vault: OpenVault, keys: Keys, *, clock: Clock, ids: IdFactory, index: LiveIndex
+        self,
+        vault: OpenVault,
+        keys: Keys,
+        *,
+        clock: Clock,
+        ids: IdFactory,
+        index: LiveIndex,
+        policy: Policy,
+        own_words: Callable[[str], bool],
     ) -> None:
         self.vault = vault
         self.keys = keys
         self.clock = clock
         self.ids = ids
         self.index = index
+        self.shown = Shown()
+        self.policy = policy
+        self.own_words = own_words
+        """Whether these are the recovery words of this vault."""
 
     def changing(self) -> AbstractContextManager["Change"]:
         """One vault transaction during which the indexes do not move; they follow when it is committed."""
@@ -62,7 +76,9 @@ class Device:
     def note(
         self, db: "Database", action: audit.Action, memories: Sequence[MemoryId], *, client: str
     ) -> None:
-        """Append a line to the access log, in the caller's transaction."""
+        """Append a line to the access log, in the caller's transaction; what was read may come back as a quote."""
+        if action in ("recall", "read"):
+            self.shown.note(memories)
         audit.note(
             db,
             self.keys.audit,
@@ -123,6 +139,7 @@ def open_device(
     clock: Clock,
     open_embedder: Callable[[], Embedder],
     vectors: VectorStore = "exact",
+    policy: Policy = Policy(),  # noqa: B008 (a frozen value)
 ) -> Device:
     """Open the vault in `home` and begin to load its indexes; it answers by keyword at once.
 
@@ -142,7 +159,15 @@ def open_device(
     graph_from = {"exact": None, "auto": GRAPH_FROM, "chroma": 0}[vectors]
     index = LiveIndex(vault, open_embedder, graph, graph_from=graph_from)
     index.start()
-    return Device(vault, keys, clock=clock, ids=IdFactory(clock), index=index)
+    return Device(
+        vault,
+        keys,
+        clock=clock,
+        ids=IdFactory(clock),
+        index=index,
+        policy=policy,
+        own_words=lambda words: vault_keys.opens_with_words(home, words),
+    )
 
 
 def _graph(folder: Path, key: bytes) -> GraphOnDisk:

@@ -6,29 +6,20 @@ words in the same space, is the same memory, so a caller that got no answer can 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from mcp_server import noticing
+from mcp_server import echoes, findings
+from mcp_server.checks import bounded, checked
 from mcp_server.device import Change, Device
-from mcp_server.index.catalogue import Filter
+from mcp_server.findings import Added, Similar
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
-from mcp_server.model import (
-    DRAFTS_PER_CALL_MAX,
-    LINKS_MAX,
-    NAME_CHARS_MAX,
-    TAGS_MAX,
-    TEXT_BYTES_MAX,
-    Draft,
-    Kind,
-    Link,
-    Memory,
-)
-from mcp_server.noticing import Relation
+from mcp_server.model import Draft, Kind, Link, Memory
+from mcp_server.sensitive import Policy, Screened, refused, screen
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Row
 from shared import crypto
@@ -40,26 +31,17 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _DIGEST_BYTES = 16
-# How many of the nearest memories a new one is compared with; more would only be further away.
-_COMPARED = 5
-# Turns say the same thing again and again, and rightly so.
-_COMPARED_KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "turn")
 
 
-Added = tuple[Row, NDArray[np.float32] | None]
-"""A memory just stored, and its vector if it has one already."""
-
-
-class Similar(Struct, frozen=True):
-    id: MemoryId
-    text: str
-    relation: Relation
+Decision = Literal["keep_both", "keep_first", "keep_second"]
 
 
 class Stored(Struct, frozen=True):
     id: MemoryId
     status: Literal["stored", "known"]
     similar: tuple[Similar, ...] = ()
+    redacted: tuple[str, ...] = ()
+    """What was taken out before storing, by its label."""
 
 
 class Changes(Struct, frozen=True, kw_only=True):
@@ -78,33 +60,54 @@ class Changes(Struct, frozen=True, kw_only=True):
 
 
 def remember(
-    device: Device, drafts: Sequence[Draft], *, client: str, action: audit.Action = "remember"
+    device: Device,
+    drafts: Sequence[Draft],
+    *,
+    client: str,
+    action: audit.Action = "remember",
+    policy: Policy | None = None,
 ) -> list[Stored]:
-    """Store drafts, all or none, in order.
+    """Store drafts, all or none, in order; without what `policy` (or else the device's) takes out.
 
     Raises:
         InvalidError: one of them cannot be stored as it is; the message says which, and why.
     """
-    checked = [
-        _checked(draft, f"Memory {number}") for number, draft in enumerate(_bounded(drafts), 1)
+    sent = [checked(draft, f"Memory {number}") for number, draft in enumerate(bounded(drafts), 1)]
+    screened = [
+        _let_in(device, draft.text, policy or device.policy, f"Memory {number}")
+        for number, draft in enumerate(sent, 1)
     ]
-    vectors = _embedded(device, [memory_text(draft.text, draft.speaker) for draft in checked])
+    vectors = _embedded(
+        device,
+        [memory_text(kept.text, draft.speaker) for kept, draft in zip(screened, sent, strict=True)],
+    )
     added: list[Added] = []
     stored: list[Stored] = []
     with device.changing() as change:
         db = change.db
-        for number, draft in enumerate(checked):
+        for number, draft in enumerate(sent):
+            # Of what was sent, so that the same again is known again, whatever was taken out of it.
             digest = _digest(device, draft.text)
             known = _known(db, draft, digest)
             if known is not None:
                 stored.append(Stored(known.memory.id, "known"))
                 continue
             vector = None if vectors is None else vectors[number]
-            memory = _from_draft(device, draft)
+            kept = msgspec.structs.replace(draft, text=screened[number].text)
+            heard = echoes.of_draft(db, device.shown, kept)
+            if heard is not None and heard.whole:
+                original = present(db, heard.originals[0])
+                if draft.source.key is not None:
+                    store.note_echo(db, draft.source.key, original.row)
+                stored.append(Stored(original.memory.id, "known"))
+                continue
+            if heard is not None:
+                kept = echoes.with_sources(kept, heard)
+            memory = _from_draft(device, kept)
             row = Row(store.insert(db, memory, digest), memory)
             added.append((row, vector))
-            similar = _notice(device, db, added) if draft.kind != "turn" else ()
-            stored.append(Stored(row.memory.id, "stored", similar))
+            similar = findings.notice(device, db, added)
+            stored.append(Stored(row.memory.id, "stored", similar, screened[number].redacted))
         _store_vectors(device, change, added)
         device.note(db, action, [item.id for item in stored], client=client)
         change.then(
@@ -113,9 +116,22 @@ def remember(
     return stored
 
 
+def acceptable(device: Device, drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts that `remember` would not refuse for what they hold. For conversations and files, where the rest must not be
+    lost because of one of them."""
+    return [
+        draft
+        for draft in drafts
+        if not refused(draft.text, device.policy, own_words=device.own_words)
+    ]
+
+
 def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[Stored]:
-    """Store memories of our own export as they were, ids and history included; known ids are left as they are."""
-    _bounded(memories)
+    """Store memories of our own export as they were, ids and history included; known ids are left as they are.
+
+    Not screened: what was in a vault was let in there, by a person who may have wanted it.
+    """
+    bounded(memories)
     stored: list[Stored] = []
     added: list[Row] = []
     with device.changing() as change:
@@ -125,7 +141,7 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
                 store.by_key(db, memory.source.key) if memory.source.key else None
             )
             if there is None:
-                _checked(_as_draft(memory), f"Memory {memory.id}")
+                checked(_as_draft(memory), f"Memory {memory.id}")
                 row = store.insert(db, memory, _digest(device, memory.text))
                 added.append(Row(row, memory))
             stored.append(Stored(memory.id, "known" if there else "stored"))
@@ -154,7 +170,7 @@ def capture_drafts(
             seen[digest] = seen.get(digest, 0) + 1
             key = turn.source.key or f"{digest.hex()}:{seen[digest]}"
             key = f"capture:{_digest(device, space + chr(31) + conversation).hex()[:12]}:{key}"
-            if store.by_key(db, key) is None:
+            if store.by_key(db, key) is None and store.by_echo(db, key) is None:
                 position += 1
             source = msgspec.structs.replace(turn.source, key=key)
             keyed.append(
@@ -170,7 +186,13 @@ def capture_drafts(
 
 
 def revise(
-    device: Device, memory_id: str, version: int, changes: Changes, *, client: str
+    device: Device,
+    memory_id: str,
+    version: int,
+    changes: Changes,
+    *,
+    client: str,
+    policy: Policy | None = None,
 ) -> Memory:
     """Change what is said about a memory; a new text makes a new memory that supersedes it.
 
@@ -187,6 +209,9 @@ def revise(
         row = present(db, memory_id)
         old = row.memory
         after = _with_changes(device, old, changes)
+        if after.text != old.text:
+            kept = _let_in(device, after.text, policy or device.policy, "The new text").text
+            after = msgspec.structs.replace(after, text=kept)
         if old.superseded_by is not None:
             newer = present(db, old.superseded_by).memory
             if newer.text == after.text:
@@ -205,18 +230,23 @@ def revise(
             )
         if after.text == old.text:
             store.update(db, row.row, after)
-            changed = [Row(row.row, after)]
+            changed, embedded = [Row(row.row, after)], True
         else:
             changed = _supersede(device, db, row, after)
+            vectors = _embedded(device, [memory_text(after.text, after.speaker)])
+            added: list[Added] = [(changed[-1], None if vectors is None else vectors[0])]
+            findings.notice(device, db, added, besides=row.row)
+            _store_vectors(device, change, added)
+            embedded = vectors is not None
         device.note(db, "revise", [item.memory.id for item in changed], client=client)
-        change.then(lambda: _publish(device, changed, embedded=len(changed) == 1))
+        change.then(lambda: _publish(device, changed, embedded=embedded))
     return changed[-1].memory
 
 
 def resolve(
     device: Device,
     number: int,
-    decision: Literal["keep_both", "keep_first", "keep_second"],
+    decision: Decision,
     *,
     client: str,
 ) -> None:
@@ -235,7 +265,7 @@ def resolve(
             ended = msgspec.structs.replace(
                 dropped.memory,
                 superseded_by=kept.memory.id,
-                valid_to=dropped.memory.valid_to or now,
+                valid_to=dropped.memory.valid_to or _ended(dropped.memory, kept.memory, now),
                 version=dropped.memory.version + 1,
                 updated_at=now,
             )
@@ -247,6 +277,13 @@ def resolve(
         )
         device.note(db, "resolve", [first.memory.id, second.memory.id], client=client)
         change.then(lambda: _publish(device, changed, embedded=True))
+
+
+def _ended(dropped: Memory, kept: Memory, now: datetime) -> datetime:
+    """When the one kept became true, if that is known and lies after the other's beginning."""
+    since = kept.valid_from or kept.occurred_at
+    began = dropped.valid_from or dropped.occurred_at or dropped.created_at
+    return since if since is not None and began < since < now else now
 
 
 def in_finding(db: "Database", number: int) -> tuple[Row, Row]:
@@ -266,66 +303,16 @@ def in_finding(db: "Database", number: int) -> tuple[Row, Row]:
     return first, second
 
 
-def _bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
-    if not items:
-        raise InvalidError("There is nothing to store: give at least one memory.")
-    if len(items) > DRAFTS_PER_CALL_MAX:
+def _let_in(device: Device, text: str, policy: Policy, which: str) -> Screened:
+    """Raises:
+    InvalidError: nothing of it may be stored.
+    """
+    screened = screen(text, policy, own_words=device.own_words)
+    if screened.refused:
         raise InvalidError(
-            f"{len(items):,} memories in one call; at most {DRAFTS_PER_CALL_MAX:,} are taken. "
-            "Nothing was stored: send them in several calls, or as a file with `sunaiva import`."
+            f"{which} holds what must not be stored here: {', '.join(screened.refused)}. Nothing was stored. Send it without."
         )
-    return items  # type: ignore[return-value] # callers know which of the two they gave
-
-
-def _checked(draft: Draft, which: str) -> Draft:
-    _text_checked(draft.text, which)
-    for what, name in (
-        ("space", draft.space),
-        ("speaker", draft.speaker),
-        ("conversation", draft.conversation),
-    ):
-        if name is not None:
-            _name_checked(name, f"{which}'s {what}")
-    for tag in draft.tags:
-        _name_checked(tag, f"A tag of {which[0].lower() + which[1:]}")
-    if len(draft.tags) > TAGS_MAX or len(draft.links) > LINKS_MAX:
-        raise InvalidError(
-            f"{which} has too many tags or links: at most {TAGS_MAX} and {LINKS_MAX}."
-        )
-    if not 0 <= draft.importance <= 1:
-        raise InvalidError(f"{which}'s importance is {draft.importance}; it goes from 0 to 1.")
-    _span_checked(draft.valid_from, draft.valid_to, which)
-    return draft
-
-
-def _text_checked(text: str, which: str) -> None:
-    if not text.strip():
-        raise InvalidError(f"{which} is empty. Give it a text.")
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidError(
-            f"{which} is not valid Unicode (a lone surrogate at character {error.start}). Send it as UTF-8."
-        ) from error
-    if size > TEXT_BYTES_MAX:
-        raise InvalidError(
-            f"{which} has {size:,} bytes; one memory holds at most {TEXT_BYTES_MAX:,}. "
-            "Split it, or import the file with `sunaiva import`, which splits it for you."
-        )
-
-
-def _name_checked(name: str, which: str) -> None:
-    if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
-        raise InvalidError(
-            f"{which} is {name[:40]!r}; a name has 1 to {NAME_CHARS_MAX} printable characters."
-        )
-
-
-def _span_checked(start: datetime | None, end: datetime | None, which: str) -> None:
-    if start is not None and end is not None and end <= start:
-        raise InvalidError(
-            f"{which} would end being true before it begins ({end} is not after {start})."
-        )
+    return screened
 
 
 def _embedded(device: Device, texts: list[str]) -> NDArray[np.float32] | None:
@@ -342,7 +329,7 @@ def _digest(device: Device, text: str) -> bytes:
 
 def _known(db: "Database", draft: Draft, digest: bytes) -> Row | None:
     if draft.source.key is not None:
-        return store.by_key(db, draft.source.key)
+        return store.by_key(db, draft.source.key) or store.by_echo(db, draft.source.key)
     return store.by_digest(db, digest, draft.space)
 
 
@@ -388,31 +375,6 @@ def _publish(device: Device, added: Sequence[Row], *, embedded: bool) -> None:
         device.index.put(item.row, item.memory)
     if added and not embedded:
         device.index.has_more_to_embed(len(added))
-
-
-def _notice(device: Device, db: "Database", added: Sequence[Added]) -> tuple[Similar, ...]:
-    """Compare the memory added last with its nearest, those added with it among them, and note what may be the same or a
-    contradiction.
-    """
-    new, vector = added[-1]
-    if vector is None or device.index.vectors is None:
-        return ()
-    same_space = Filter(spaces=(new.memory.space,), kinds=_COMPARED_KINDS)
-    comparable = device.index.catalogue.visible(same_space, now_ms=to_ms(device.clock()))
-    rows, cosines = device.index.vectors.search(vector, _COMPARED, comparable)
-    near = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
-    near |= {row.row: float(other @ vector) for row, other in added[:-1] if other is not None}
-    found = []
-    for row, other in store.by_rows(db, near).items():
-        how = noticing.relation(new.memory.text, other.text, near[row])
-        if how is None or other.kind == "turn" or other.space != new.memory.space:
-            continue
-        db.execute(
-            "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",
-            [how, store.as_bytes(other.id), store.as_bytes(new.memory.id), to_ms(device.clock())],
-        )
-        found.append(Similar(other.id, other.text, how))
-    return tuple(found)
 
 
 def present(db: "Database", said: str) -> Row:
@@ -469,7 +431,7 @@ def _with_changes(device: Device, old: Memory, changes: Changes) -> Memory:
     )
     # A memory that turned out to be wrong from its first moment may end where it began.
     span = {} if "valid_from" in fields else {"valid_from": None}
-    _checked(msgspec.structs.replace(_as_draft(after), **span), "The memory")
+    checked(msgspec.structs.replace(_as_draft(after), **span), "The memory")
     return after
 
 

@@ -73,6 +73,7 @@ def open_here(settings: Settings, given: Access, clock: Clock) -> Device:
         clock=clock,
         open_embedder=lambda: open_embedder(settings),
         vectors=settings.vectors,
+        policy=settings.policy,
     )
 
 

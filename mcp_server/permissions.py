@@ -8,7 +8,7 @@ for every space that has none of its own.
 from typing import TYPE_CHECKING, Literal
 
 from mcp_server.device import Device
-from shared.errors import ForbiddenError
+from shared.errors import ForbiddenError, NotFoundError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -52,6 +52,23 @@ def permit(device: Device, client: str, space: str, access: Access, *, by: str) 
             "INSERT OR REPLACE INTO permissions (client, space, access) VALUES (?, ?, ?)",
             [client, space, access],
         )
+        device.note(db, "permit", [], client=by)
+
+
+def remove(device: Device, client: str, space: str, *, by: str) -> None:
+    """Take a rule away, so that what holds for every space, or else the default, holds again.
+
+    Raises:
+        NotFoundError: there is no such rule.
+    """
+    with device.vault.writing() as db:
+        found = db.execute(
+            "DELETE FROM permissions WHERE client = ? AND space = ?", [client, space]
+        )
+        if not found.rowcount:
+            raise NotFoundError(
+                f"There is no rule for {client!r} in {space!r}. `sunaiva permit` lists the rules."
+            )
         device.note(db, "permit", [], client=by)
 
 

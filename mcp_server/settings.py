@@ -14,6 +14,7 @@ from platformdirs import user_cache_path, user_config_path, user_state_path
 
 from mcp_server.connect.clients import Places
 from mcp_server.home import refuse_unknown, vault_home
+from mcp_server.sensitive import Handling, Policy
 from shared.errors import InvalidError
 
 VectorStore = Literal["auto", "exact", "chroma"]
@@ -31,6 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     model_cache: Path
     model_folder: Path | None = None
     vectors: VectorStore = "auto"
+    policy: Policy = Policy()
+    """What becomes of secrets and personal details in what is to be stored."""
     places: Places
     """Where assistants keep their configuration."""
     connect_backups: Path
@@ -58,12 +61,23 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         runtime_folder=_runtime_folder(env),
         model_cache=Path(env.get("SUNAIVA_MODEL_CACHE") or user_cache_path("sunaiva") / "models"),
         model_folder=Path(model).expanduser().absolute() if model else None,
+        policy=Policy(
+            secrets=_handling(env, "SUNAIVA_SECRETS", "redact"),
+            personal=_handling(env, "SUNAIVA_PII", "allow"),
+        ),
         vectors=vectors,  # type: ignore[arg-type] # checked against the choices just above
         places=_places(env),
         connect_backups=user_state_path("sunaiva") / "connect",
         home_if_unusual=vault_home(env) if env.get("SUNAIVA_HOME") else None,
         passphrase_given=bool(env.get("SUNAIVA_PASSPHRASE")),
     )
+
+
+def _handling(env: Mapping[str, str], name: str, default: Handling) -> Handling:
+    chosen = env.get(name, default)
+    if chosen not in get_args(Handling):
+        raise InvalidError(f"{name} is {chosen!r}; it can be {', '.join(get_args(Handling))}.")
+    return chosen  # type: ignore[return-value] # checked against the choices just above
 
 
 def passphrase(environ: Mapping[str, str] | None = None) -> str | None:

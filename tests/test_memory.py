@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcp_server.device import Device
+from mcp_server.findings import Similar
 from mcp_server.memory import (
     Changes,
-    Similar,
     capture_drafts,
     remember,
     resolve,

@@ -12,7 +12,7 @@ from mcp_server import permissions
 from mcp_server.device import Device
 from mcp_server.permissions import Access
 from mcp_server.vault import audit
-from shared.errors import ForbiddenError
+from shared.errors import ForbiddenError, NotFoundError
 from tests.builders import draft, opened, tell
 
 SPACES = ("home", "secret", "work")
@@ -130,3 +130,14 @@ def test_reading_and_writing_follow_the_nearest_rule(
         assert readable(device, "cursor") == seen
     else:
         assert not allowed(lambda: readable(device, "cursor"))
+
+
+def test_a_rule_taken_away_leaves_what_holds_for_every_space(tmp_path: Path) -> None:
+    with opened(tmp_path, ready=False) as device:
+        permissions.permit(device, "cursor", "*", "read", by="test")
+        permissions.permit(device, "cursor", "work", "write", by="test")
+        permissions.remove(device, "cursor", "work", by="test")
+
+        assert not may_write(device, "cursor", "work")
+        with pytest.raises(NotFoundError, match="no rule"):
+            permissions.remove(device, "cursor", "work", by="test")

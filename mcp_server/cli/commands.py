@@ -12,7 +12,7 @@ from types import FrameType
 import msgspec
 from cyclopts import App, CycloptsError, Group
 
-from mcp_server.cli import assistants, memories, screen, transfer, vault
+from mcp_server.cli import assistants, findings, memories, screen, transfer, vault
 from mcp_server.version import __version__
 from shared.errors import InvalidError, SunaivaError
 
@@ -36,6 +36,7 @@ for command, name, group in (
     (memories.show, "show", _DAILY),
     (memories.edit, "edit", _DAILY),
     (memories.forget, "forget", _DAILY),
+    (findings.resolve, "resolve", _DAILY),
     (transfer.import_, "import", _MOVING),
     (transfer.export, "export", _MOVING),
     (assistants.connect_, "connect", _ASSISTANTS),

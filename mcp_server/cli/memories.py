@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +16,16 @@ from rich.text import Text
 from mcp_server import search
 from mcp_server.calls import Filters
 from mcp_server.cli import screen
+from mcp_server.cli.findings import show_similar
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import TERMINAL, agent, confirmed
 from mcp_server.client import AgentConnection
+from mcp_server.findings import Similar
 from mcp_server.forgetting import Evidence
 from mcp_server.memory import Stored
 from mcp_server.model import DEFAULT_SPACE, TEXT_BYTES_MAX, Draft, Kind, Memory, Source
+from mcp_server.sensitive import marks
+from mcp_server.vault.store import Finding
 from mcp_server.when import parse_moment
 from shared.errors import ForbiddenError, InvalidError
 from shared.ids import short_id
@@ -29,6 +34,9 @@ Tags = Annotated[tuple[str, ...], Parameter(name=["--tag", "-t"], negative="")]
 Kinds = Annotated[tuple[Kind, ...], Parameter(name=["--kind", "-k"], negative="")]
 When = Annotated[
     str | None, Parameter(help="2023-05, 'last week', '2023-01..2023-03', 'since March'.")
+]
+AllowSecrets = Annotated[
+    bool, Parameter(negative="", help="Keep passwords, keys and card numbers in it as they are.")
 ]
 _PAGE = 200
 
@@ -40,6 +48,7 @@ def remember(
     tag: Tags = (),
     at: Annotated[str | None, Parameter(help="When it happened, ISO 8601.")] = None,
     pin: Annotated[bool, Parameter(negative="")] = False,
+    allow_secrets: AllowSecrets = False,
     json: Json = False,
 ) -> None:
     """Store a memory. Without a text, or with `-`, it is read from stdin."""
@@ -54,7 +63,10 @@ def remember(
         pinned=pin,
     )
     with agent() as connection:
-        answer = connection.call("remember", {"drafts": [msgspec.to_builtins(draft)]})
+        answer = connection.call(
+            "remember",
+            {"drafts": [msgspec.to_builtins(draft)], "allow_secrets": allow_secrets},
+        )
     screen.emit(answer[0], as_json=json, show=_show_stored)
 
 
@@ -128,6 +140,7 @@ def edit(
     tag: Annotated[tuple[str, ...] | None, Parameter(name=["--tag", "-t"], negative="")] = None,
     pin: bool | None = None,
     archive: bool | None = None,
+    allow_secrets: AllowSecrets = False,
     json: Json = False,
 ) -> None:
     """Correct a memory. A new text supersedes the old one; without any change, $EDITOR opens."""
@@ -143,9 +156,22 @@ def edit(
         if not changes:
             changes = {"text": _edited(old.text)}
         answer = connection.call(
-            "revise", {"id": old.id, "version": old.version, "changes": changes}
+            "revise",
+            {
+                "id": old.id,
+                "version": old.version,
+                "changes": changes,
+                "allow_secrets": allow_secrets,
+            },
         )
+        found = connection.call("findings", {"about": answer["id"]}) if not json else []
     screen.emit(answer, as_json=json, show=lambda new: _show_revised(old, new))
+    show_similar(
+        Similar(other.id, other.text, finding.relation)
+        for finding in msgspec.convert(found, list[Finding])
+        for other in (finding.first, finding.second)
+        if other.id != answer["id"]
+    )
 
 
 def forget(
@@ -240,7 +266,8 @@ def _from_stdin() -> str:
             f"More than {TEXT_BYTES_MAX:,} bytes on stdin. Import it as a file: `sunaiva import FILE`."
         )
     try:
-        return data.decode()
+        # `echo` and editors end with a line end that nobody means.
+        return data.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise InvalidError(
             f"stdin is not UTF-8 (byte {error.start}). Nothing was stored."
@@ -275,8 +302,15 @@ def _show_stored(value: Any) -> None:
     stored = msgspec.convert(value, Stored)
     known = " (known already)" if stored.status == "known" else ""
     screen.out.print(Text.assemble(("✓ ", "green"), (short_id(stored.id), "cyan"), known))
-    for near in stored.similar:
-        screen.warn(f"{near.relation.replace('_', ' ')}: {short_id(near.id)}  {near.text[:200]}")
+    _show_redacted(stored.redacted)
+    show_similar(stored.similar)
+
+
+def _show_redacted(labels: Sequence[str]) -> None:
+    if labels:
+        screen.warn(
+            f"Not stored: {', '.join(dict.fromkeys(labels))}. To keep it as it is, add --allow-secrets."
+        )
 
 
 def _show_answer(value: Any) -> None:
@@ -292,6 +326,8 @@ def _show_answer(value: Any) -> None:
 
 def _show_page(value: Any) -> None:
     screen.memories(msgspec.convert(value["memories"], list[Memory]))
+    if not value["memories"]:
+        screen.say("Nothing there.")
     if value["cursor"]:
         screen.say(f"More: --cursor {value['cursor']}")
 
@@ -339,6 +375,8 @@ def _show_revised(old: Memory, new: dict[str, Any]) -> None:
             ("✓ ", "green"), (short_id(new["id"]), "cyan"), f" version {new['version']}{what}"
         )
     )
+    if what:
+        _show_redacted([label for label in marks(new["text"]) if label not in marks(old.text)])
 
 
 def _show_forgotten(result: dict[str, Any]) -> None:

@@ -30,6 +30,9 @@ class Imported(msgspec.Struct, kw_only=True):
     format: FormatName
     stored: int = 0
     known: int = 0
+    redacted: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many of each kind of secret were taken out."""
+    refused: int = 0
     problems: list[Problem] = msgspec.field(default_factory=list)
 
 
@@ -123,6 +126,9 @@ def _store(
         stored += connection.call(
             "remember", {"drafts": msgspec.to_builtins(drafts), "action": "import"}
         )
+        result.refused += len(drafts) - len(stored)
+        for label in (label for one in stored for label in one["redacted"]):
+            result.redacted[label] = result.redacted.get(label, 0) + 1
     if memories:
         stored += connection.call("take_in", {"memories": msgspec.to_builtins(memories)})
     drafts.clear()
@@ -154,8 +160,13 @@ def _format_of(path: Path) -> ExportFormat:
 
 def _show_imported(result: Imported) -> None:
     screen.ok(
-        f"{result.stored:,} memories stored, {result.known:,} known already ({result.format})"
+        f"{_memories(result.stored)} stored, {result.known:,} known already ({result.format})"
     )
+    if result.redacted:
+        taken = ", ".join(f"{label} ({number:,})" for label, number in result.redacted.items())
+        screen.warn(f"Not stored, replaced by a mark: {taken}.")
+    if result.refused:
+        screen.warn(f"{_memories(result.refused)} refused: they hold what must not be stored.")
     for problem in result.problems[:_PROBLEMS_SHOWN]:
         screen.warn(f"{problem.where}: {problem.why}")
     if len(result.problems) > _PROBLEMS_SHOWN:
@@ -164,7 +175,11 @@ def _show_imported(result: Imported) -> None:
         )
 
 
+def _memories(number: int) -> str:
+    return f"{number:,} {'memory' if number == 1 else 'memories'}"
+
+
 def _show_exported(report: exporters.ExportReport) -> None:
-    screen.ok(f"{report.memories:,} memories in {report.path}")
+    screen.ok(f"{_memories(report.memories)} in {report.path}")
     if report.note:
         screen.say(report.note)

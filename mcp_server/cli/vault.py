@@ -182,14 +182,16 @@ def permit(
     space: str = EVERY_SPACE,
     access: Access | None = None,
     /,
+    remove: Annotated[bool, Parameter(negative="", help="Take this rule away.")] = False,
     json: Json = False,
 ) -> None:
     """Say what an assistant may do in a space: none, read or write. Without arguments, list the rules."""
     with agent() as connection:
         if client is not None:
-            if access is None:
+            if (access is None) != remove:
                 raise InvalidError(
-                    "Say what is allowed: `sunaiva permit CLIENT SPACE none|read|write`."
+                    "Say what is allowed: `sunaiva permit CLIENT SPACE none|read|write`; or take a rule away: "
+                    "`sunaiva permit CLIENT SPACE --remove`."
                 )
             connection.call("permit", {"client": client, "space": space, "access": access})
         rules = connection.call("permissions", {})

@@ -142,6 +142,15 @@ def unlock_with_words(home: Path, words: str) -> RootKeys:
     return _candidates(home, vault, lambda slots: _open_recovery(home, vault.vault_id, slots, key))
 
 
+def opens_with_words(home: Path, words: str) -> bool:
+    """Whether these are this vault's recovery words."""
+    try:
+        unlock_with_words(home, words)
+    except SunaivaError:
+        return False
+    return True
+
+
 def protect_with(home: Path, root_key: bytes, kind: ProtectorKind, access: Access) -> str | None:
     """Replace the everyday protector; the recovery words stay. Returns what is left to do by hand, if anything.
 

@@ -173,6 +173,36 @@ def _vectors_in_four_bits(db: "Database") -> None:
     """)
 
 
+@MIGRATIONS(name="0005_findings_and_echoes")
+def _findings_and_echoes(db: "Database") -> None:
+    # A CHECK cannot be changed in place. Numbers stay: people have seen them.
+    db.executescript("""
+        CREATE TABLE findings_wider (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            relation TEXT NOT NULL CHECK (relation IN ('near_duplicate', 'may_contradict', 'may_supersede')),
+            first BLOB NOT NULL CHECK (length(first) = 16),
+            second BLOB NOT NULL CHECK (length(second) = 16),
+            noticed_ms INTEGER NOT NULL,
+            decision TEXT CHECK (decision IN ('keep_both', 'keep_first', 'keep_second')),
+            decided_ms INTEGER,
+            UNIQUE (first, second)
+        ) STRICT;
+        INSERT INTO findings_wider (number, relation, first, second, noticed_ms, decision, decided_ms)
+            SELECT number, relation, first, second, noticed_ms, decision, decided_ms FROM findings;
+        UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'findings')
+            WHERE name = 'findings_wider' AND EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'findings');
+        DROP TABLE findings;
+        ALTER TABLE findings_wider RENAME TO findings;
+
+        -- Turns that only repeat a memory, by their idempotency key: not stored, but known when they come again.
+        CREATE TABLE echoes (
+            key TEXT PRIMARY KEY,
+            memory INTEGER NOT NULL REFERENCES memories (row) ON DELETE CASCADE
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX echoes_by_memory ON echoes (memory);
+    """)
+
+
 @MIGRATIONS(name="0006_cues")
 def _cues(db: "Database") -> None:
     db.executescript("""

@@ -177,6 +177,30 @@ def by_key(db: "Database", key: str) -> Row | None:
     return found[0] if found else None
 
 
+def by_echo(db: "Database", key: str) -> Row | None:
+    """The memory that a draft with this idempotency key only repeated."""
+    found = _rows(
+        db,
+        f"SELECT {_COLUMNS} FROM memories WHERE row = (SELECT memory FROM echoes WHERE key = ?)",
+        [key],
+    )
+    return found[0] if found else None
+
+
+def note_echo(db: "Database", key: str, row: int) -> None:
+    db.execute("INSERT OR IGNORE INTO echoes (key, memory) VALUES (?, ?)", [key, row])
+
+
+def by_ids(db: "Database", ids: Iterable[MemoryId]) -> list[Row]:
+    """Those of these memories that are there."""
+    keys = json.dumps([as_bytes(each).hex() for each in ids])
+    return _rows(
+        db,
+        f"SELECT {_COLUMNS} FROM memories WHERE id IN (SELECT unhex(value) FROM json_each(?))",
+        [keys],
+    )
+
+
 def by_digest(db: "Database", digest: bytes, space: str) -> Row | None:
     """A present memory of the same words in this space that is not a turn of a conversation."""
     found = _rows(
@@ -305,12 +329,13 @@ class Finding(Struct, frozen=True):
     second: Memory
 
 
-def open_findings(db: "Database", *, limit: int) -> list[Finding]:
-    """Likenesses and contradictions that nobody has decided, the newest first."""
+def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) -> list[Finding]:
+    """Likenesses, contradictions and updates that nobody has decided, the newest first; of one memory, or all."""
+    key = None if about is None else as_bytes(about)
     found = db.execute(
         """SELECT number, relation, (SELECT row FROM memories WHERE id = first), (SELECT row FROM memories WHERE id = second)
-           FROM findings WHERE decision IS NULL ORDER BY number DESC LIMIT ?""",
-        [limit],
+           FROM findings WHERE decision IS NULL AND (? IS NULL OR first = ? OR second = ?) ORDER BY number DESC LIMIT ?""",
+        [key, key, key, limit],
     ).fetchall()
     memories = by_rows(db, {row for _, _, *pair in found for row in pair})
     return [

@@ -192,3 +192,19 @@ def test_honest_text_of_every_script_is_shown_as_it_is(person: Person) -> None:
         json.loads(person.runs("recall", "日本", "--json").out)["found"][0]["memory"]["text"]
         == text
     )
+
+
+def test_findings_are_listed_and_one_that_is_not_there_cannot_be_decided(person: Person) -> None:
+    person.stores("The rent of the flat is 900 euros")
+
+    assert person.gets("resolve") == []
+    assert person.runs("resolve", "7", "keep_both").code == 1
+    assert person.runs("resolve", "7").code == 1
+
+
+def test_a_password_is_taken_out_unless_the_person_wants_it_kept(person: Person) -> None:
+    taken = person.gets("remember", "the alarm password is Blue-Sky-42")
+    kept = person.gets("remember", "the shed password is Red-Sky-43", "--allow-secrets")
+
+    assert person.has(taken["id"])["text"] == "the alarm password is [redacted: password]"
+    assert person.has(kept["id"])["text"] == "the shed password is Red-Sky-43"

@@ -265,3 +265,17 @@ async def test_every_call_leaves_a_line_with_the_client_s_name(
     assert [line.action for line in lines] == [
         "remember", "recall", "recall", "read", "remember", "revise", "read", "read", "forget",
     ]  # fmt: skip
+
+
+async def test_wrong_arguments_are_answered_with_the_name_of_the_argument_and_what_it_takes(
+    connect: Connect,
+) -> None:
+    async with connect() as client:
+        missing = await refused(client, "recall")
+        wrong = await refused(client, "recall", query="tea", limit="ten")
+        nested = await refused(client, "capture", conversation="a", turns=[{"text": "hello"}])
+
+    assert "query: field required" in missing
+    assert "limit: input should be a valid integer" in wrong
+    assert "turns.0.speaker: field required" in nested
+    assert "pydantic" not in missing + wrong + nested

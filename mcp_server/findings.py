@@ -1,0 +1,94 @@
+"""What is noticed when a memory comes in: likenesses, contradictions, updates. Noted for a person to decide, never acted on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from mcp_server import noticing
+from mcp_server.device import Device
+from mcp_server.index.catalogue import Filter
+from mcp_server.model import Kind, Memory
+from mcp_server.noticing import Relation
+from mcp_server.vault import store
+from mcp_server.vault.store import Row
+from shared.clock import to_ms
+from shared.ids import MemoryId
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+# How many of the nearest memories a new one is compared with; more would only be further away.
+_COMPARED = 5
+# What is noted on purpose is not compared with what was only said; a turn is compared with both.
+_COMPARED_KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "turn")
+
+Added = tuple[Row, NDArray[np.float32] | None]
+"""A memory just stored, and its vector if it has one already."""
+
+
+class Similar(Struct, frozen=True):
+    id: MemoryId
+    text: str
+    relation: Relation
+
+
+def notice(
+    device: Device, db: "Database", added: Sequence[Added], *, besides: int | None = None
+) -> tuple[Similar, ...]:
+    """Compare the memory added last with its nearest, those added with it among them, and note what may be the same, a
+    contradiction or an update. `besides` is the row of one that it supersedes anyway.
+    """
+    new, vector = added[-1]
+    if vector is None or device.index.vectors is None or not _compared(new.memory):
+        return ()
+    kinds = None if new.memory.kind == "turn" else _COMPARED_KINDS
+    same_space = Filter(spaces=(new.memory.space,), kinds=kinds)
+    comparable = device.index.catalogue.visible(same_space, now_ms=to_ms(device.clock()))
+    rows, cosines = device.index.vectors.search(vector, _COMPARED, comparable)
+    near = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
+    near |= {row.row: float(other @ vector) for row, other in added[:-1] if other is not None}
+    near.pop(besides, None)
+    found = []
+    for row, other in store.by_rows(db, near).items():
+        if other.space != new.memory.space or not _compared(other):
+            continue
+        similar = _noted(device, db, new.memory, other, near[row])
+        if similar is not None:
+            found.append(similar)
+    return tuple(found)
+
+
+def about(db: "Database", memory_id: MemoryId) -> tuple[Similar, ...]:
+    """What is noticed about a memory and not decided."""
+    return tuple(
+        Similar(other.id, other.text, finding.relation)
+        for finding in store.open_findings(db, limit=_COMPARED, about=memory_id)
+        for other in (finding.first, finding.second)
+        if other.id != memory_id
+    )
+
+
+def _compared(memory: Memory) -> bool:
+    """Turns only if the person says something about themself: the rest of what is said needs no deciding."""
+    return memory.kind != "turn" or (
+        memory.source.trust == "said_by_user" and noticing.may_be_stated(memory.text)
+    )
+
+
+def _noted(
+    device: Device, db: "Database", new: Memory, other: Memory, cosine: float
+) -> Similar | None:
+    # What happened later comes second, also if it was told first.
+    first, second = sorted((other, new), key=lambda memory: memory.occurred_at or memory.created_at)
+    how = noticing.relation(second.text, first.text, cosine)
+    repeated = how == "near_duplicate" and "turn" in (new.kind, other.kind)
+    if how is None or repeated:  # turns say the same thing again and again, and rightly so
+        return None
+    db.execute(
+        "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",
+        [how, store.as_bytes(first.id), store.as_bytes(second.id), to_ms(device.clock())],
+    )
+    return Similar(other.id, other.text, how)
