@@ -16,7 +16,7 @@ from mcp_server.device import Device
 from mcp_server.index import lexical
 from mcp_server.memory import lexical_text, present
 from mcp_server.model import Memory
-from mcp_server.vault import pages, store
+from mcp_server.vault import pages, store, vector_store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, UnavailableError
@@ -138,11 +138,10 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
     with device.vault.reading() as db:
         for row in rows:
             pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
-            stored = db.execute(
-                "SELECT code, scale FROM vectors WHERE memory = ?", [row.row]
-            ).fetchone()
-            if stored is not None:
-                pieces |= _vector_pieces(row, *stored)
+            for code, scale in vector_store.codes_of(db, row.row):
+                pieces |= _vector_pieces(row, code, scale)
+            for tokens in vector_store.tokens_of(db, [row.row]).values():
+                pieces[tokens] = f"tokens of {row.memory.id}"
         said = {word for row in rows for word in lexical.words(row.memory.text)}
         words = tuple(word for word in sorted(said) if lexical.only_in(db, word, doomed))
     return Traces(pieces, words, tuple(row.row for row in rows))

@@ -17,6 +17,7 @@ from mcp_server import noticing
 from mcp_server.device import Change, Device
 from mcp_server.index import lexical
 from mcp_server.index.catalogue import Filter
+from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
 from mcp_server.model import (
     DRAFTS_PER_CALL_MAX,
@@ -89,11 +90,14 @@ def remember(
     checked = [
         _checked(draft, f"Memory {number}") for number, draft in enumerate(_bounded(drafts), 1)
     ]
-    vectors = _embedded(device, [memory_text(draft.text, draft.speaker) for draft in checked])
+    embedder = device.index.embedder
+    vectors = _embedded(embedder, [memory_text(draft.text, draft.speaker) for draft in checked])
     added: list[Added] = []
     stored: list[Stored] = []
     with device.changing() as change:
         db = change.db
+        if device.index.embedder is not embedder:
+            vectors = None  # another model took over meanwhile, and will read them
         for number, draft in enumerate(checked):
             digest = _digest(device, draft.text)
             known = _known(db, draft, digest)
@@ -327,9 +331,8 @@ def _span_checked(start: datetime | None, end: datetime | None, which: str) -> N
         )
 
 
-def _embedded(device: Device, texts: list[str]) -> NDArray[np.float32] | None:
+def _embedded(embedder: Embedder | None, texts: list[str]) -> NDArray[np.float32] | None:
     """Vectors of a few texts; None if the model is not there yet, or they are too many to wait for."""
-    embedder = device.index.embedder
     if embedder is None or len(texts) > EMBED_AT_ONCE_MAX:
         return None
     return embedder.embed(texts)

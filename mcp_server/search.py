@@ -19,8 +19,8 @@ from mcp_server import recall
 from mcp_server.device import Device
 from mcp_server.index import lexical
 from mcp_server.index.catalogue import TRUSTS, Filter
-from mcp_server.index.live import memory_text
 from mcp_server.model import Kind, Memory
+from mcp_server.rerank import rerank
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 from mcp_server.when import Span
@@ -173,19 +173,20 @@ def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     )
     inside = word_rows < len(mask)
     word_rows, word_scores = word_rows[inside], word_scores[inside]
-    embedder, vectors = device.index.embedder, device.index.vectors
+    serving = device.index.serving()
     seeds = word_rows[mask[word_rows]][:_POOL]
     vector = None
-    if embedder is not None and vectors is not None:
-        vector = embedder.embed([memory_text(asked.query, None)])[0]
+    if serving is not None:
+        embedder, vectors = serving
+        vector = embedder.embed_question(asked.query[: lexical.HEAD_CHARS])
         near, _ = vectors.search(vector, _POOL, mask)
         seeds = np.union1d(seeds, near[near < len(mask)])
     rows = np.unique(
         np.concatenate([seeds, *(catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2))])
     )
     rows = rows[(rows >= 0) & (rows < len(mask))]
-    if vectors is not None and vector is not None:
-        meaning = vectors.cosines(vector, rows)
+    if serving is not None and vector is not None:
+        meaning = serving[1].cosines(vector, rows)
     else:
         meaning = np.zeros(len(rows), np.float32)
     candidates = recall.Candidates(
@@ -197,7 +198,8 @@ def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
         beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in (-2, -1, 1, 2)},
     )
     question = recall.understand(asked.query, catalogue.speakers)
-    return recall.score(question, candidates, _ASSISTANT, _WEIGHTS)
+    ranked = recall.score(question, candidates, _ASSISTANT, _WEIGHTS)
+    return rerank(device, db, asked.query, ranked)
 
 
 def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:

@@ -124,3 +124,27 @@ def _lasting(db: "Database") -> None:
         -- What a rekey must not change, sealed under the root key; two rows only while a rekey is under way.
         CREATE TABLE lasting (sealed BLOB NOT NULL UNIQUE) STRICT;
     """)
+
+
+@MIGRATIONS(name="0007_models")
+def _models(db: "Database") -> None:
+    db.executescript("""
+        -- Vectors of a model that is to take over, while the others go on serving.
+        CREATE TABLE vectors_coming (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL,
+            scale REAL NOT NULL
+        ) STRICT;
+        -- The folder of the model that the person chose for this vault, if it is not what the settings say.
+        CREATE TABLE model_chosen (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            folder TEXT NOT NULL
+        ) STRICT;
+        -- Late interaction's: two bits for each dimension of each token. Empty unless that is on.
+        CREATE TABLE token_codes (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+    """)

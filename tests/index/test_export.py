@@ -34,9 +34,9 @@ def test_an_export_that_is_there_is_used_at_once_and_without_torch(exported: Pat
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_model_id_names_model_weights_and_quantisation(onnx: OnnxEmbedder, exported: Path) -> None:
+def test_model_id_names_model_weights_and_export(onnx: OnnxEmbedder, exported: Path) -> None:
     assert onnx.model_id == exported.name
-    assert "-53aa51172d14-int8-" in onnx.model_id
+    assert "-53aa51172d14-" in onnx.model_id
 
 
 def test_nothing_but_the_finished_export_stays_in_the_cache(exported: Path) -> None:
