@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp_server.device import Device, database_key, open_device
+from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import Models
 from mcp_server.memory import Stored, remember
@@ -52,7 +53,9 @@ class Gate:
         self._opened.set()
 
 
-def one_model(open_model: Callable[[], Embedder]) -> Models:
+def one_model(
+    open_model: Callable[[], Embedder], cross: Callable[[], CrossEncoder] | None = None
+) -> Models:
     """A computer that has this model and no other."""
     ready: dict[str, Embedder] = {}
 
@@ -66,7 +69,7 @@ def one_model(open_model: Callable[[], Embedder]) -> Models:
             raise UnavailableError(f"{model_id} is not here.")
         return ready[model_id]
 
-    return Models(prepare, open_ready)
+    return Models(prepare, open_ready, cross)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -97,11 +100,19 @@ def opened(
     clock: SetClock | None = None,
     model: Callable[[], Embedder] = HashEmbedder,
     ready: bool = True,
+    keep_tokens: bool = False,
+    cross: Callable[[], CrossEncoder] | None = None,
 ) -> Iterator[Device]:
     """The device of this folder, its vault made if there is none; `ready` waits for the model."""
     if not (home / DATABASE_NAME).exists():
         make_home(home, root)
-    device = open_device(home, root, clock=clock or SetClock(), models=one_model(model))
+    device = open_device(
+        home,
+        root,
+        clock=clock or SetClock(),
+        models=one_model(model, cross),
+        keep_tokens=keep_tokens,
+    )
     try:
         if ready:
             embedded(device)

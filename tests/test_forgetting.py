@@ -21,7 +21,6 @@ from shared.errors import ForbiddenError, InvalidError, NotFoundError
 from shared.ids import MemoryId
 from tests.builders import SetClock, draft, embedded, opened, tell
 from tests.conftest import model_cache
-from tests.fakes import HashEmbedder
 
 CLIENT = "test"
 # "zyrquonic" occurs nowhere else; FTS keeps its Porter stem.

@@ -41,7 +41,14 @@ def export_plain(model_folder: Path, target: Path, opset: int) -> dict[str, Any]
             f"The model in {model_folder} sorts into {reference.model.config.num_labels} classes. "
             "A cross-encoder for search gives one score."
         )
-    features = reference.tokenizer([_QUESTIONS[0]], [_TEXTS[0]], return_tensors="pt")
+    tokens_max = min(
+        _TOKENS_MAX,
+        int(reference.tokenizer.model_max_length),
+        int(getattr(reference.model.config, "max_position_embeddings", _TOKENS_MAX)),
+    )
+    features = reference.tokenizer(
+        [_QUESTIONS[0]], [_TEXTS[0]], return_tensors="pt", truncation=True, max_length=tokens_max
+    )
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
 
     class Whole(torch.nn.Module):  # type: ignore[misc] # torch is not followed
@@ -54,7 +61,6 @@ def export_plain(model_folder: Path, target: Path, opset: int) -> dict[str, Any]
         whole, tuple(features[name] for name in names), str(target), input_names=names, output_names=["score"],
         dynamic_axes={name: {0: "batch", 1: "tokens"} for name in names}, opset_version=opset, dynamo=False,
     )  # fmt: skip
-    tokens_max = min(int(reference.max_length or _TOKENS_MAX), _TOKENS_MAX)
     return {"dim": 1, "tokens_max": tokens_max, "question_prompt": "", "memory_prompt": ""}
 
 
