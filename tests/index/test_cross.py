@@ -29,8 +29,8 @@ def frozen() -> float:
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Saves a tiny model of this kind as sentence-transformers would."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import (
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415 (seconds, which only these tests need)
         BertConfig,
         BertForSequenceClassification,
         PreTrainedTokenizerFast,

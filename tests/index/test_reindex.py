@@ -171,7 +171,7 @@ def test_a_model_that_cannot_be_used_changes_nothing_and_says_why(computer: Comp
     embedded(device)
     tell(device, "the harbour at dusk")
     device.index.reindex(Path("/nowhere"))
-    with pytest.raises(UnavailableError, match="/nowhere holds no model .* Nothing was changed"):
+    with pytest.raises(UnavailableError, match=r"/nowhere holds no model .* Nothing was changed"):
         list(health.reindexed(device))
     assert model_of(device) == "hash"
     assert full_answer(device, "harbour") == ["the harbour at dusk"]
