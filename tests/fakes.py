@@ -35,7 +35,8 @@ class HashEmbedder:
         return unit
 
     def embed_question(self, question: str) -> NDArray[np.float32]:
-        return self.embed([question])[0]
+        vector: NDArray[np.float32] = self.embed([question])[0]
+        return vector
 
     def tokens(self, text: str) -> Tokens:
         spans = tuple(match.span() for match in re.finditer(r"\w+", text))

@@ -49,7 +49,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
         names = ("pad", "unk", "cls", "sep", "mask")
         special = {f"{key}_token": mark for key, mark in zip(names, marks, strict=True)}
-        PreTrainedTokenizerFast(
+        PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # transformers has no types here
             tokenizer_object=tokenizer, model_max_length=128, **special
         ).save_pretrained(folder)
         set_seed(7)
@@ -63,7 +63,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             vocab_size=len(pieces), intermediate_size=96, max_position_embeddings=128,
             initializer_range=0.4, **usual | config,
         )  # fmt: skip
-        BertForSequenceClassification(shape).eval().save_pretrained(folder)
+        BertForSequenceClassification(shape).eval().save_pretrained(folder)  # type: ignore[no-untyped-call] # transformers has no types here
         return folder
 
     return made
