@@ -152,9 +152,10 @@ class LiveIndex:
             self.vectors.close()
 
     def state(self) -> IndexState:
+        preparing = bool(self._asked_for)  # first: what was asked for becomes what is coming
         coming, total = self._coming, len(self.catalogue)
         reindexing = None
-        if self._asked_for:
+        if preparing:
             reindexing = Reindexing(None, 0, total)
         elif coming is not None:
             reindexing = Reindexing(coming.embedder.model_id, min(self._come, total), total)
@@ -436,8 +437,8 @@ class LiveIndex:
             self._graph.drop()
             with self._vault.writing() as db:
                 vector_store.promote(db)
-            self._coming = None
             self._serve(coming.embedder)
+            self._coming = None
         return True
 
 
