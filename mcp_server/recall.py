@@ -7,7 +7,8 @@ the best of its conversation, a question just before it, its speaker, its time. 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from msgspec import Struct
@@ -125,14 +126,9 @@ class Ranked(Struct, frozen=True):
     """For each row, what each piece of evidence weighed."""
 
 
-def understand(text: str, speakers: Mapping[str, int]) -> Question:
-    said = {word.casefold() for word in re.findall(r"\w+", text.removesuffix("'s"))}
-    named = {
-        code
-        for name, code in speakers.items()
-        if name.casefold() not in ("user", "assistant", "tool")
-        and said & set(name.casefold().split())
-    }
+def understand(text: str, speakers_named: Callable[[AbstractSet[str]], set[int]]) -> Question:
+    """`speakers_named` gives the codes of the speakers who have one of these casefolded words in their names."""
+    named = speakers_named({word.casefold() for word in re.findall(r"\w+", text)})
     return Question(
         text=text,
         dates=tuple(dates_in(text)),
@@ -191,14 +187,15 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
     order = np.argsort(-total, kind="stable")
     order = order[found.eligible[order]]
     order = order[with_reserved(found.columns["flags"].astype(np.uint8)[order])]
-    return Ranked(
-        found.rows[order],
-        total[order],
-        {
-            reason: np.sum([weighed[name][order] for name in names], axis=0, dtype=np.float32)
-            for reason, names in _REASONS.items()
-        },
-    )
+    carried: dict[str, Scores] = {
+        reason: np.sum([weighed[name][order] for name in names], axis=0, dtype=np.float32)
+        for reason, names in _REASONS.items()
+    }
+    # What a memory says itself is counted with what is said around it, and is no neighbour's merit.
+    itself = weights.around * _said_around(found, {0: NEARNESS[0]})[order]
+    carried["words"] += itself
+    carried["beside"] -= itself
+    return Ranked(found.rows[order], total[order], carried)
 
 
 def with_reserved(cues: NDArray[np.uint8]) -> Rows:

@@ -124,6 +124,11 @@ def tokens(text: str) -> int:
     return (len(text.encode()) + 3) // 4
 
 
+def excerpt_chars(place: int) -> int:
+    """How much of a memory is shown at this place of an answer; the first place is 0."""
+    return EXCERPT_CHARS if place < _READ_AT_LENGTH else _SHORT_EXCERPT_CHARS
+
+
 def excerpt(text: str, query: str, chars: int = EXCERPT_CHARS) -> tuple[str, bool]:
     """A long text's part of so many characters that has most words of the query, and whether anything was left out."""
     if len(text) <= chars:
@@ -163,7 +168,7 @@ def _check(asked: Asked) -> None:
 
 def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """Hybrid ranking over what both indexes found and what stands around it."""
-    question = recall.understand(asked.query, device.index.catalogue.speakers)
+    question = recall.understand(asked.query, device.index.catalogue.speakers_named)
     return recall.score(question, candidates(device, db, asked), ASSISTANT, _WEIGHTS)
 
 
@@ -321,8 +326,7 @@ def _fit(
         memory = memories.get(row)
         if memory is None:  # stored or forgotten since the snapshot was taken
             continue
-        chars = EXCERPT_CHARS if number < _READ_AT_LENGTH else _SHORT_EXCERPT_CHARS
-        text, truncated = excerpt(memory.text, asked.query, chars)
+        text, truncated = excerpt(memory.text, asked.query, excerpt_chars(number))
         spent += tokens(line(memory, text)) + 1
         if found and spent > asked.max_tokens:
             return found, number

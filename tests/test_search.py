@@ -50,7 +50,7 @@ def test_what_was_said_is_found_by_its_words_and_says_why(tmp_path: Path) -> Non
         tell(device, "the harbour at dusk", "tea is green", "rent is due on Monday")
         answer = ask(device, "When is the rent due?")
         assert texts(answer)[0] == "rent is due on Monday"
-        assert answer.found[0].why == "words+meaning"
+        assert answer.found[0].why == "words"
         assert answer.found[0].score == max(found.score for found in answer.found)
         assert answer.searched == "full"
         assert answer.note is None
