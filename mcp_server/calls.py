@@ -131,6 +131,10 @@ class ResolveArgs(Struct, kw_only=True):
     decision: memory.Decision
 
 
+class ReindexArgs(Struct, kw_only=True):
+    model: str | None = None
+
+
 class NoArgs(Struct):
     pass
 
@@ -167,6 +171,7 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "context": call(ContextArgs, _context),
         "health": call(NoArgs, _health),
         "rebuild": call(NoArgs, _rebuild),
+        "reindex": call(ReindexArgs, _reindex),
     }
 
 
@@ -324,3 +329,8 @@ def _health(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
 def _rebuild(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
     yield from health.rebuild(device)
     return health.examine(device)
+
+
+def _reindex(device: Device, ctx: CallContext, args: ReindexArgs) -> Steps:
+    device.index.reindex(None if args.model is None else Path(args.model))
+    return (yield from health.reindexed(device))

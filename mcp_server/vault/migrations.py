@@ -212,3 +212,26 @@ def _cues(db: "Database") -> None:
         -- A turn's time is when it was said, so only what is no turn can lie ahead.
         CREATE INDEX memories_happening ON memories (occurred_ms) WHERE kind <> 'turn' AND occurred_ms IS NOT NULL;
     """)
+
+
+@MIGRATIONS(name="0007_models")
+def _models(db: "Database") -> None:
+    db.executescript("""
+        -- Vectors of a model that is to take over, while the others go on serving.
+        CREATE TABLE vectors_coming (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+        -- The folder of the model that the person chose for this vault, if it is not what the settings say.
+        CREATE TABLE model_chosen (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            folder TEXT NOT NULL
+        ) STRICT;
+        -- Late interaction's: two bits for each dimension of each token. Empty unless that is on.
+        CREATE TABLE token_codes (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+    """)
