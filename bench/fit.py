@@ -92,12 +92,12 @@ def fit(cases: Sequence[Case]) -> Weights:
     Raises:
         UnavailableError: no evidence is among the candidates, so there is nothing to learn from.
     """
-    import torch  # noqa: PLC0415 (four seconds that only fitting needs)
-
-    torch.set_num_threads(1)  # threads that wait for each other cost more than such small sums
     usable = [case for case in cases if _gold(case).any()]
     if not usable:
         raise UnavailableError("There are too few questions with evidence to fit anything.")
+    import torch  # noqa: PLC0415 (four seconds that only fitting needs)
+
+    torch.set_num_threads(1)  # threads that wait for each other cost more than such small sums
     told, allowed, gold = (torch.from_numpy(each) for each in _padded(usable))
     prior = torch.tensor(list(PRIOR.values()))
     weights = prior.clone().requires_grad_(True)
