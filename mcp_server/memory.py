@@ -28,9 +28,10 @@ from mcp_server.model import (
     Kind,
     Link,
     Memory,
+    Source,
 )
 from mcp_server.noticing import Relation
-from mcp_server.vault import audit, store
+from mcp_server.vault import audit, names, store
 from mcp_server.vault.store import Row
 from shared import crypto
 from shared.clock import to_ms, whole_milliseconds
@@ -126,7 +127,8 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             )
             if there is None:
                 _checked(_as_draft(memory), f"Memory {memory.id}")
-                added.append(_insert(device, db, memory, _digest(device, memory.text)))
+                kept = msgspec.structs.replace(memory, source=_kept(memory.source))
+                added.append(_insert(device, db, kept, _digest(device, memory.text)))
             stored.append(Stored(memory.id, "known" if there else "stored"))
         device.note(db, "import", [item.id for item in stored], client=client)
         change.then(lambda: _publish(device, added, embedded=False))
@@ -350,7 +352,7 @@ def _from_draft(device: Device, draft: Draft) -> Memory:
     return Memory(
         id=device.ids.memory_id(),
         text=draft.text,
-        source=draft.source,
+        source=_kept(draft.source),
         kind=draft.kind,
         space=draft.space,
         tags=tuple(sorted(set(draft.tags))),
@@ -369,6 +371,12 @@ def _from_draft(device: Device, draft: Draft) -> Memory:
         created_at=now,
         updated_at=now,
     )
+
+
+def _kept(source: Source) -> Source:
+    """The source as the vault holds it: of the key, what tells it from others."""
+    key = None if source.key is None else names.short_key(source.key)
+    return msgspec.structs.replace(source, key=key)
 
 
 def _whole(moment: datetime | None) -> datetime | None:

@@ -62,7 +62,7 @@ def _needles(device: Device, text: str, speaker: str | None = None, stem: str = 
     with device.vault.reading() as db:
         # A quantised model's vectors differ a little with what else was in the batch: take the one that was kept.
         kept, scale = db.execute(
-            "SELECT code, scale FROM vectors JOIN memories ON row = memory WHERE text = ?", [text]
+            "SELECT code, scale FROM vectors JOIN texts USING (memory) WHERE text = ?", [text]
         ).fetchone()
     code = np.frombuffer(kept, np.int8)
     rounded = code.astype(np.float32) * np.float32(scale)

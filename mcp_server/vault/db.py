@@ -170,12 +170,21 @@ def _fill(path: Path, key: bytes) -> None:
     db = _connect(path, key, cache_kib=_WRITER_CACHE_KIB, must_exist=False)
     try:
         with _in_plain_words(path):
-            MIGRATIONS.apply(db)
+            _migrate(db)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         db.conn.close()
     with path.open("rb") as file:
         assert file.read(16) != _PLAINTEXT_HEADER, "a new vault must be encrypted"
+
+
+def _migrate(db: Database) -> None:
+    """Apply the steps that are pending. A step may build a table anew that others refer to, so references are checked after
+    it, not during."""
+    db.execute("PRAGMA foreign_keys = OFF")
+    MIGRATIONS.apply(db)
+    assert not db.execute("PRAGMA foreign_key_check").fetchall(), "a migration lost references"
+    db.execute("PRAGMA foreign_keys = ON")
 
 
 def _make_private(path: Path) -> None:
@@ -204,7 +213,7 @@ def open_vault(path: Path, key: bytes) -> OpenVault:
                     "A newer Sunaiva wrote this vault. Update with `pip install -U sunaiva`, then try again."
                 )
             if MIGRATIONS.pending(db):
-                MIGRATIONS.apply(db)
+                _migrate(db)
     except BaseException:
         vault.close()
         raise
@@ -223,6 +232,8 @@ def _connect(path: Path, key: bytes, *, cache_kib: int, must_exist: bool = True)
             # A wrong key is an ordinary event here, told by our own sentence, not on stderr.
             connection.execute("PRAGMA cipher_log_level = NONE")
             connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+            # Set before the first table; it lets `shrink` give free pages back a few at a time.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL: an acknowledged write is on the disk, also when the power fails.

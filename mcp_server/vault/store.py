@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from mcp_server.model import Kind, Link, Memory, Source
 from mcp_server.noticing import Relation
+from mcp_server.vault import names, texts
 from shared.clock import from_ms, to_ms
 from shared.ids import MemoryId
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_COLUMNS = """row, id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position,
+_COLUMNS = """row, id, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position,
     trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms, updated_ms"""
 # SQLite binds at most 32,766 variables in one statement; JSON carries any number of rows in one.
 _ROWS = "row IN (SELECT value FROM json_each(?))"
@@ -58,62 +59,77 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
     Raises:
         sqlcipher3 IntegrityError: its id or its key is there already (callers look first, inside the transaction).
     """
+    source = memory.source
     cursor = db.execute(
-        """INSERT INTO memories (id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
-               position, trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms,
-               updated_ms, digest)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO records (id, kind, space, valid_from_ms, valid_to_ms, importance, pinned, archived, superseded_by,
+               occurred_ms, speaker, conversation, position, trust, client, tool, key, version, created_ms, updated_ms, digest,
+               chars, question)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             as_bytes(memory.id),
-            memory.text,
-            *_changeable(memory)[:2],
+            *_changeable(db, memory),
             _ms(memory.occurred_at),
-            *_changeable(memory)[2:4],
-            memory.speaker,
-            memory.conversation,
+            names.number(db, memory.speaker),
+            names.number(db, memory.conversation),
             memory.position,
-            memory.source.trust,
-            memory.source.client,
-            memory.source.tool,
-            memory.source.key,
-            *_changeable(memory)[4:],
+            names.number(db, source.trust),
+            names.number(db, source.client),
+            names.number(db, source.tool),
+            None if source.key is None else _key(source.key),
             memory.version,
             to_ms(memory.created_at),
             to_ms(memory.updated_at),
             digest,
+            len(memory.text),
+            int("?" in memory.text),
         ],
     )
     row = cursor.lastrowid
     assert row is not None
+    texts.put(db, row, memory.text)
     _put_sets(db, row, memory)
     return row
 
 
 def update(db: "Database", row: int, memory: Memory) -> None:
     """Write everything about a memory that may change; text, source and place in a conversation never do."""
+    named = _names(db, row)
     db.execute(
-        """UPDATE memories SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
+        """UPDATE records SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
                archived = ?, superseded_by = ?, version = ?, updated_ms = ? WHERE row = ?""",
-        [*_changeable(memory), memory.version, to_ms(memory.updated_at), row],
+        [*_changeable(db, memory), memory.version, to_ms(memory.updated_at), row],
     )
+    names.erase_unused(db, named - _names(db, row))
     db.execute("DELETE FROM tags WHERE memory = ?", [row])
     db.execute("DELETE FROM links WHERE memory = ?", [row])
     _put_sets(db, row, memory)
 
 
 def delete(db: "Database", row: int, memory_id: MemoryId) -> None:
-    """Remove a memory with its tags, links, vector and findings, and other memories' links to it."""
+    """Remove a memory with its text, tags, links, vector and findings, and other memories' links to it."""
     key = as_bytes(memory_id)
+    named = _names(db, row)
+    texts.loosen_of(db, row)
     db.execute("DELETE FROM links WHERE target = ?", [key])
     db.execute("DELETE FROM findings WHERE first = ? OR second = ?", [key, key])
-    db.execute("UPDATE memories SET superseded_by = NULL WHERE superseded_by = ?", [key])
-    db.execute("DELETE FROM memories WHERE row = ?", [row])
+    db.execute("UPDATE records SET superseded_by = NULL WHERE superseded_by = ?", [key])
+    db.execute("DELETE FROM records WHERE row = ?", [row])
+    names.erase_unused(db, named)
 
 
-def _changeable(memory: Memory) -> list[Any]:
+def _names(db: "Database", row: int) -> set[int]:
+    """The numbers of the names that a memory bears."""
+    found = db.execute(
+        "SELECT kind, space, speaker, conversation, trust, client, tool FROM records WHERE row = ?",
+        [row],
+    ).fetchone()
+    return {number for number in found if number is not None}
+
+
+def _changeable(db: "Database", memory: Memory) -> list[Any]:
     return [
-        memory.kind,
-        memory.space,
+        names.number(db, memory.kind),
+        names.number(db, memory.space),
         _ms(memory.valid_from),
         _ms(memory.valid_to),
         memory.importance,
@@ -152,7 +168,7 @@ def by_short_id(db: "Database", short: str) -> list[Row]:
 
 def by_key(db: "Database", key: str) -> Row | None:
     """The memory that a draft with this idempotency key became."""
-    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE key = ?", [key])
+    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE key = ?", [_key(key)])
     return found[0] if found else None
 
 
@@ -160,9 +176,10 @@ def by_digest(db: "Database", digest: bytes, space: str) -> Row | None:
     """A present memory of the same words in this space that is not a turn of a conversation."""
     found = _rows(
         db,
-        f"""SELECT {_COLUMNS} FROM memories WHERE digest = ? AND space = ? AND conversation IS NULL
-            AND superseded_by IS NULL AND archived = 0 ORDER BY row LIMIT 1""",
-        [digest, space],
+        # Of the table itself, whose index is of what is in no conversation.
+        f"""SELECT {_COLUMNS} FROM memories WHERE space = ? AND superseded_by IS NULL AND archived = 0
+            AND row IN (SELECT row FROM records WHERE digest = ? AND conversation IS NULL) ORDER BY row LIMIT 1""",
+        [space, digest],
     )
     return found[0] if found else None
 
@@ -177,7 +194,7 @@ def superseded_chain(db: "Database", memory_id: MemoryId) -> list[Row]:
     return _rows(
         db,
         f"""WITH RECURSIVE older (id) AS (
-                VALUES (?) UNION SELECT memories.id FROM memories JOIN older ON memories.superseded_by = older.id)
+                VALUES (?) UNION SELECT records.id FROM records JOIN older ON records.superseded_by = older.id)
             SELECT {_COLUMNS} FROM memories WHERE id IN (SELECT id FROM older) AND id <> ? ORDER BY row DESC""",
         [as_bytes(memory_id), as_bytes(memory_id)],
     )
@@ -265,6 +282,10 @@ def count(db: "Database", selection: Selection | None = None) -> int:
     return int(number)
 
 
+def all_rows(db: "Database") -> set[int]:
+    return {row for (row,) in db.execute("SELECT row FROM records")}
+
+
 class SpaceCount(Struct, frozen=True):
     space: str
     memories: int
@@ -284,7 +305,7 @@ def scan(db: "Database", *, after_row: int = 0) -> Iterator[tuple[Any, ...]]:
         db.execute(
             """SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
                    coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
-                   archived = 1 OR superseded_by IS NOT NULL, length(text), instr(text, '?') > 0, pinned, importance
+                   archived = 1 OR superseded_by IS NOT NULL, chars, question, pinned, importance
                FROM memories WHERE row > ? ORDER BY row""",
             [after_row],
         )
@@ -333,14 +354,16 @@ def _rows(db: "Database", sql: str, values: Sequence[Any]) -> list[Row]:
         [numbers],
     ):
         links.setdefault(row, []).append(Link(relation, as_id(target)))
-    return [_row(record, tags, links) for record in records]
+    said = texts.of(db, [record[0] for record in records])
+    return [_row(record, said[record[0]], tags, links) for record in records]
 
 
-def _row(record: Sequence[Any], tags: dict[int, list[str]], links: dict[int, list[Link]]) -> Row:
+def _row(
+    record: Sequence[Any], text: str, tags: dict[int, list[str]], links: dict[int, list[Link]]
+) -> Row:
     (
         row,
         key,
-        text,
         kind,
         space,
         occurred,
@@ -349,17 +372,22 @@ def _row(record: Sequence[Any], tags: dict[int, list[str]], links: dict[int, lis
         speaker,
         conversation,
         position,
-    ) = record[:11]
+    ) = record[:10]
     (trust, client, tool, source_key, importance, pinned, archived, superseded_by, version) = (
-        record[11:20]
+        record[10:19]
     )
-    created, updated = record[20:]
+    created, updated = record[19:]
     return Row(
         row,
         Memory(
             id=as_id(key),
             text=text,
-            source=Source(trust=trust, client=client, tool=tool, key=source_key),
+            source=Source(
+                trust=trust,
+                client=client,
+                tool=tool,
+                key=None if source_key is None else source_key.hex(),
+            ),
             kind=kind,
             space=space,
             tags=tuple(tags.get(row, ())),
@@ -387,6 +415,10 @@ def as_bytes(memory_id: MemoryId) -> bytes:
 
 def as_id(key: bytes) -> MemoryId:
     return MemoryId(str(uuid.UUID(bytes=key)))
+
+
+def _key(key: str) -> bytes:
+    return bytes.fromhex(names.short_key(key))
 
 
 def _ms(moment: datetime | None) -> int | None:
