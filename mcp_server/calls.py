@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from mcp_server import backup, context, forgetting, health, memory, permissions, search
+from mcp_server import backup, consolidate, context, forgetting, health, memory, permissions, search
 from mcp_server.device import Device
 from mcp_server.model import Draft, Kind, Memory
 from mcp_server.terminal import Call, CallContext
@@ -115,6 +115,11 @@ class ContextArgs(Struct, kw_only=True):
     max_tokens: int = 1_000
 
 
+class ConsolidateArgs(Struct, kw_only=True):
+    undo: bool = False
+    dry_run: bool = False
+
+
 class NoArgs(Struct):
     pass
 
@@ -147,6 +152,7 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "permissions": call(NoArgs, _permissions),
         "backup": call(PathArgs, _backup),
         "context": call(ContextArgs, _context),
+        "consolidate": call(ConsolidateArgs, _consolidate),
         "health": call(NoArgs, _health),
         "rebuild": call(NoArgs, _rebuild),
     }
@@ -268,6 +274,12 @@ def _context(device: Device, ctx: CallContext, args: ContextArgs) -> Steps:
         {"title": section.title, "lines": [context.shown(each) for each in section.memories]}
         for section in sections
     ]
+
+
+def _consolidate(device: Device, ctx: CallContext, args: ConsolidateArgs) -> Steps:
+    if args.undo:
+        return (yield from consolidate.undo(device))
+    return (yield from consolidate.run(device, stop=ctx.cancelled, dry=args.dry_run))
 
 
 def _health(device: Device, ctx: CallContext, args: NoArgs) -> Steps:

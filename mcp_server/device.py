@@ -1,5 +1,6 @@
 """An open vault with all that belongs to it: keys, clock, ids, indexes. What every use case gets as its first argument."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ class Device:
         self.clock = clock
         self.ids = ids
         self.index = index
+        self._used_at = time.monotonic()
 
     def changing(self) -> AbstractContextManager["Change"]:
         """One vault transaction during which the indexes do not move; they follow when it is committed."""
@@ -63,6 +65,7 @@ class Device:
         self, db: "Database", action: audit.Action, memories: Sequence[MemoryId], *, client: str
     ) -> None:
         """Append a line to the access log, in the caller's transaction."""
+        self._used_at = time.monotonic()
         audit.note(
             db,
             self.keys.audit,
@@ -71,6 +74,10 @@ class Device:
             action=action,
             memories=memories,
         )
+
+    def unused_seconds(self) -> float:
+        """How long nobody has read or written a memory."""
+        return time.monotonic() - self._used_at
 
     def close(self) -> None:
         self.index.close()

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from mcp_server import consolidate
 from mcp_server.device import Device
 from mcp_server.index import lexical
 from mcp_server.memory import lexical_text
-from mcp_server.vault import audit, store
+from mcp_server.vault import audit, store, texts
 from shared.errors import CorruptError
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class Health(Struct, frozen=True, kw_only=True):
     """What embeds questions now; None while it loads or if it cannot."""
     searched: str
     trouble: str | None
+    packed: int
+    """Memories whose texts are in compressed blocks."""
+    consolidated: consolidate.Last | None
     problems: list[str]
     """What is wrong with the file or its log; empty when all is well."""
     file_bytes: int
@@ -35,13 +39,16 @@ class Health(Struct, frozen=True, kw_only=True):
 def examine(device: Device) -> Health:
     """Look at everything; changes nothing."""
     problems = device.vault.problems()
-    memories = spaces = embedded = 0
+    memories = spaces = embedded = packed = 0
+    consolidated = None
     try:
         with device.vault.reading() as db:
             problems += _disagreements(device, db)
             memories = store.count(db)
             spaces = len(store.spaces(db))
+            packed = memories - texts.loose_amount(db).memories
             (embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+        consolidated = consolidate.last(device)
     except CorruptError as error:
         problems.append(str(error))
     state = device.index.state()
@@ -53,6 +60,8 @@ def examine(device: Device) -> Health:
         model=None if embedder is None else embedder.model_id,
         searched="full" if state.meaning and not state.waiting else "keywords",
         trouble=state.trouble,
+        packed=packed,
+        consolidated=consolidated,
         problems=problems,
         file_bytes=device.vault.path.stat().st_size,
     )

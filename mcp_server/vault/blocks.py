@@ -5,7 +5,7 @@ compressed against the contents of another, its head: that is the dictionary, an
 of a word outlives the memories that have it. A trained dictionary would keep pieces of texts that were forgotten.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import zstandard
@@ -28,7 +28,9 @@ class Texts(Struct, frozen=True, array_like=True):
 
     def of(self, wanted: Iterable[int]) -> dict[int, str]:
         """The texts of these rows; the others are not even decoded."""
-        asked, found, start = set(wanted), {}, 0
+        asked = set(wanted)
+        found: dict[int, str] = {}
+        start = 0
         for rows, size in zip(self.rows, self.sizes, strict=True):
             if not asked.isdisjoint(rows):
                 said = self.joined[start : start + size].decode()
@@ -63,19 +65,6 @@ def content(body: bytes, head: bytes | None) -> bytes:
 
 def opened(content_bytes: bytes) -> Texts:
     return msgspec.msgpack.decode(content_bytes, type=Texts)
-
-
-def in_batches(sizes: Sequence[tuple[int, int]], *, target_bytes: int) -> list[list[int]]:
-    """Rows with their sizes, cut into runs of at least `target_bytes` each; the last one may be smaller."""
-    batches: list[list[int]] = []
-    room = 0
-    for row, size in sizes:
-        if room <= 0:
-            batches.append([])
-            room = target_bytes
-        batches[-1].append(row)
-        room -= size
-    return batches
 
 
 def _dictionary(head: bytes | None) -> zstandard.ZstdCompressionDict | None:

@@ -102,6 +102,13 @@ class OpenVault:
                 "Another reader holds an old copy of a page. Try again in a moment."
             )
 
+    def shrink(self, pages: int) -> bool:
+        """Give up to so many free pages back to the disk; whether there are more."""
+        with self.writing() as db:
+            db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            (left,) = db.execute("PRAGMA freelist_count").fetchone()
+        return bool(left)
+
     def copy_to(self, target: Path, key: bytes) -> None:
         """A consistent copy under `key`, complete and on disk when this returns."""
         with said_plainly(target):
@@ -185,6 +192,9 @@ def _migrate(db: Database) -> None:
     MIGRATIONS.apply(db)
     assert not db.execute("PRAGMA foreign_key_check").fetchall(), "a migration lost references"
     db.execute("PRAGMA foreign_keys = ON")
+    # In a vault made before, this is also what makes `shrink` work. The copy that it needs is made in memory.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("VACUUM")
 
 
 def _make_private(path: Path) -> None:
@@ -232,8 +242,6 @@ def _connect(path: Path, key: bytes, *, cache_kib: int, must_exist: bool = True)
             # A wrong key is an ordinary event here, told by our own sentence, not on stderr.
             connection.execute("PRAGMA cipher_log_level = NONE")
             connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-            # Set before the first table; it lets `shrink` give free pages back a few at a time.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL: an acknowledged write is on the disk, also when the power fails.

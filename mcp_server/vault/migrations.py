@@ -155,6 +155,15 @@ def _blocks(db: "Database") -> None:  # allow long-function: one schema, read in
             body BLOB NOT NULL
         ) STRICT;
         CREATE INDEX blocks_by_head ON blocks (head) WHERE head IS NOT NULL;
+        -- The last consolidation, in its one row.
+        CREATE TABLE consolidation (
+            number INTEGER PRIMARY KEY CHECK (number = 1),
+            at_ms INTEGER NOT NULL,
+            did TEXT NOT NULL CHECK (did IN ('packed', 'undone')),
+            memories INTEGER NOT NULL,
+            bytes_before INTEGER NOT NULL,
+            bytes_after INTEGER NOT NULL
+        ) STRICT;
 
         CREATE TABLE new_records (
             row INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _ROWS = "(SELECT value FROM json_each(?))"
 
 
-class Size(Struct, frozen=True):
-    row: int
+class Amount(Struct, frozen=True):
+    memories: int
     text_bytes: int
 
 
@@ -52,18 +52,21 @@ def of(db: "Database", rows: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def loose(db: "Database", *, after_row: int = 0, limit: int) -> list[Size]:
-    """Loose texts in row order: turns of one conversation mostly follow each other."""
+def loose(db: "Database", *, after_row: int) -> Iterator[tuple[int, int]]:
+    """Rows of loose texts and their bytes, in row order: turns of one conversation mostly follow each other."""
+    return iter(
+        db.execute(
+            "SELECT memory, octet_length(text) FROM texts WHERE memory > ? ORDER BY memory",
+            [after_row],
+        )
+    )
+
+
+def loose_amount(db: "Database") -> Amount:
     found = db.execute(
-        "SELECT memory, octet_length(text) FROM texts WHERE memory > ? ORDER BY memory LIMIT ?",
-        [after_row, limit],
-    ).fetchall()
-    return [Size(row, size) for row, size in found]
-
-
-def loose_bytes(db: "Database") -> int:
-    (total,) = db.execute("SELECT coalesce(sum(octet_length(text)), 0) FROM texts").fetchone()
-    return int(total)
+        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM texts"
+    ).fetchone()
+    return Amount(*found)
 
 
 def twins(db: "Database") -> list[list[int]]:
@@ -95,9 +98,8 @@ def pack(db: "Database", texts: Mapping[int, str], body: bytes, *, head: int | N
         return None
     if head is not None and not _exists(db, head):
         return None
-    number: int = db.execute(
-        "INSERT INTO blocks (head, body) VALUES (?, ?)", [head, body]
-    ).lastrowid
+    number = db.execute("INSERT INTO blocks (head, body) VALUES (?, ?)", [head, body]).lastrowid
+    assert number is not None
     db.execute(f"UPDATE records SET block = ? WHERE row IN {_ROWS}", [number, rows])
     db.execute(f"DELETE FROM texts WHERE memory IN {_ROWS}", [rows])
     return number
