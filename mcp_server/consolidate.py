@@ -68,7 +68,7 @@ def run(
     dry: bool = False,
 ) -> Generator[Progress, None, Outcome]:
     """Pack loose texts until fewer than `least_bytes` of them are left; `dry` only finds out what that would save."""
-    before = device.vault.path.stat().st_size
+    before = device.vault.file_bytes()
     with device.vault.reading() as db:
         there = texts.loose_amount(db)
         head = texts.open_head(db, led_max=LED_MAX)
@@ -98,7 +98,7 @@ def run(
         text_bytes=text_bytes,
         block_bytes=block_bytes,
         file_bytes_before=before,
-        file_bytes_after=device.vault.path.stat().st_size,
+        file_bytes_after=device.vault.file_bytes(),
     )
     if memories and not dry:
         _remember_last(device, outcome)
@@ -107,7 +107,7 @@ def run(
 
 def undo(device: Device) -> Generator[Progress, None, Outcome]:
     """Give every memory its loose text back; none goes into a block by itself until `run` is asked for again."""
-    before = device.vault.path.stat().st_size
+    before = device.vault.file_bytes()
     with device.vault.reading() as db:
         numbers = texts.block_numbers(db)
     memories = 0
@@ -122,7 +122,7 @@ def undo(device: Device) -> Generator[Progress, None, Outcome]:
         text_bytes=0,
         block_bytes=0,
         file_bytes_before=before,
-        file_bytes_after=device.vault.path.stat().st_size,
+        file_bytes_after=device.vault.file_bytes(),
     )
     _remember_last(device, outcome)
     return outcome

@@ -102,6 +102,11 @@ class OpenVault:
                 "Another reader holds an old copy of a page. Try again in a moment."
             )
 
+    def file_bytes(self) -> int:
+        """What the vault takes on the disk, its log included."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return self.path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
     def shrink(self, pages: int) -> bool:
         """Give up to so many free pages back to the disk; whether there are more."""
         with self.writing() as db:
