@@ -27,6 +27,7 @@ BENCHES = {
     "latency": "store and recall through MCP at 1,000 to 100,000 memories; memory; bytes on disk",
     "concurrency": "four clients, kill -9 of the agent at random: acknowledged writes lost, corruption",
     "erasure": "forget, then a search of every file of the vault with the key in hand",
+    "consolidate": "bytes and recall before and after `sunaiva consolidate`, and the naive layout's bytes",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",
 }
 _EXPECTED = (SunaivaError, MCPError, OSError)
