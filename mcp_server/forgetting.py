@@ -16,7 +16,7 @@ from mcp_server.device import Device
 from mcp_server.index import lexical
 from mcp_server.memory import lexical_text, present
 from mcp_server.model import Memory
-from mcp_server.vault import pages, store, texts
+from mcp_server.vault import names, pages, store, texts
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, UnavailableError
@@ -118,9 +118,11 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> tuple[MemoryId
     """Erase memories and every trace of them that this device keeps; their ids."""
     ids = tuple(row.memory.id for row in rows)
     with device.changing() as change:
+        borne = names.of(change.db, [row.row for row in rows])
         for row in rows:
             lexical.remove(change.db, row.row, lexical_text(row.memory))
             store.delete(change.db, row.row, row.memory.id)
+        names.erase_unused(change.db, borne)
         device.note(change.db, "forget", ids, client=client)
         change.then(lambda: device.index.remove([row.row for row in rows]))
     try:

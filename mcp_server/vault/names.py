@@ -6,6 +6,7 @@ A name says something (a conversation's, a person's), so one that no memory bear
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,8 +38,18 @@ def number(db: "Database", name: str | None) -> int | None:
     return int(found[0])
 
 
+def of(db: "Database", rows: Iterable[int]) -> set[int]:
+    """The numbers of the names that these memories bear."""
+    found = db.execute(
+        """SELECT kind, space, speaker, conversation, trust, client, tool FROM records
+           WHERE row IN (SELECT value FROM json_each(?))""",
+        [json.dumps(list(rows))],
+    ).fetchall()
+    return {number for numbers in found for number in numbers if number is not None}
+
+
 def erase_unused(db: "Database", numbers: set[int]) -> None:
-    """Erase those of these names that no memory bears."""
+    """Erase those of these names that no memory bears. Looks through all memories for each that is not a conversation's."""
     db.execute(
         """DELETE FROM names WHERE number IN (SELECT value FROM json_each(?))
                AND NOT EXISTS (SELECT 1 FROM records WHERE conversation = number)

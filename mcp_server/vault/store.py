@@ -93,37 +93,27 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
 
 def update(db: "Database", row: int, memory: Memory) -> None:
     """Write everything about a memory that may change; text, source and place in a conversation never do."""
-    named = _names(db, row)
+    named = names.of(db, [row])
     db.execute(
         """UPDATE records SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
                archived = ?, superseded_by = ?, version = ?, updated_ms = ? WHERE row = ?""",
         [*_changeable(db, memory), memory.version, to_ms(memory.updated_at), row],
     )
-    names.erase_unused(db, named - _names(db, row))
+    names.erase_unused(db, named - names.of(db, [row]))
     db.execute("DELETE FROM tags WHERE memory = ?", [row])
     db.execute("DELETE FROM links WHERE memory = ?", [row])
     _put_sets(db, row, memory)
 
 
 def delete(db: "Database", row: int, memory_id: MemoryId) -> None:
-    """Remove a memory with its text, tags, links, vector and findings, and other memories' links to it."""
+    """Remove a memory with its text, tags, links, vector and findings, and other memories' links to it. Its names are for the
+    caller to erase, once for all that it removes."""
     key = as_bytes(memory_id)
-    named = _names(db, row)
     texts.loosen_of(db, row)
     db.execute("DELETE FROM links WHERE target = ?", [key])
     db.execute("DELETE FROM findings WHERE first = ? OR second = ?", [key, key])
     db.execute("UPDATE records SET superseded_by = NULL WHERE superseded_by = ?", [key])
     db.execute("DELETE FROM records WHERE row = ?", [row])
-    names.erase_unused(db, named)
-
-
-def _names(db: "Database", row: int) -> set[int]:
-    """The numbers of the names that a memory bears."""
-    found = db.execute(
-        "SELECT kind, space, speaker, conversation, trust, client, tool FROM records WHERE row = ?",
-        [row],
-    ).fetchone()
-    return {number for number in found if number is not None}
 
 
 def _changeable(db: "Database", memory: Memory) -> list[Any]:
@@ -276,7 +266,10 @@ def open_findings(db: "Database", *, limit: int) -> list[Finding]:
 
 
 def count(db: "Database", selection: Selection | None = None) -> int:
-    where, values = _where(selection or Selection(superseded=True))
+    if selection is None:
+        (number,) = db.execute("SELECT count(*) FROM records").fetchone()
+        return int(number)
+    where, values = _where(selection)
     chosen = " AND ".join(where) or "1"
     (number,) = db.execute(f"SELECT count(*) FROM memories WHERE {chosen}", values).fetchone()
     return int(number)
