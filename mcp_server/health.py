@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from mcp_server import consolidate
 from mcp_server.device import Device
 from mcp_server.index.lexical import terms_of
-from mcp_server.vault import audit, store
+from mcp_server.vault import audit, store, texts
 from shared.errors import CorruptError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Health(Struct, frozen=True, kw_only=True):
     """What embeds questions now; None while it loads or if it cannot."""
     searched: str
     trouble: str | None
+    packed: int
+    """Memories whose texts are in compressed blocks."""
+    consolidated: consolidate.Last | None
     problems: list[str]
     """What is wrong with the file or its log; empty when all is well."""
     file_bytes: int
@@ -34,13 +38,16 @@ class Health(Struct, frozen=True, kw_only=True):
 def examine(device: Device) -> Health:
     """Look at everything; changes nothing."""
     problems = device.vault.problems()
-    memories = spaces = embedded = 0
+    memories = spaces = embedded = packed = 0
+    consolidated = None
     try:
         with device.vault.reading() as db:
             problems += _disagreements(device, db)
             memories = store.count(db)
             spaces = len(store.spaces(db))
+            packed = memories - texts.loose_amount(db).memories
             (embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+        consolidated = consolidate.last(device)
     except CorruptError as error:
         problems.append(str(error))
     state = device.index.state()
@@ -52,6 +59,8 @@ def examine(device: Device) -> Health:
         model=None if embedder is None else embedder.model_id,
         searched="full" if state.meaning and not state.waiting else "keywords",
         trouble=state.trouble,
+        packed=packed,
+        consolidated=consolidated,
         problems=problems,
         file_bytes=device.vault.path.stat().st_size,
     )
@@ -93,7 +102,7 @@ def rebuild(device: Device) -> Iterator[dict[str, Any]]:
 def _sample(device: Device, db: "Database") -> list[tuple[int, str]]:
     """Some of the memories that should be found by their words, each with the longest, which is rarely the most frequent."""
     waiting = device.index.lexical.waiting
-    rows = db.execute("SELECT row FROM memories ORDER BY random() LIMIT ?", [_SAMPLED]).fetchall()
+    rows = db.execute("SELECT row FROM records ORDER BY random() LIMIT ?", [_SAMPLED]).fetchall()
     found = store.by_rows(db, [row for (row,) in rows if row not in waiting])
     return [(row, max(terms, key=len)) for row, each in found.items() if (terms := terms_of(each))]
 

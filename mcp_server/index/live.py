@@ -24,7 +24,7 @@ from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.model import Memory
-from mcp_server.vault import store
+from mcp_server.vault import store, texts
 from mcp_server.vault.db import OpenVault
 from shared.clock import to_ms
 from shared.errors import CorruptError, SunaivaError
@@ -327,19 +327,18 @@ class LiveIndex:
             self._vault.reading() as db,
         ):  # so that nothing is stored unseen meanwhile
             this_round = self._rounds
-            waiting = [
-                (row, memory_text(text, speaker))
-                for row, text, speaker in db.execute(
-                    """SELECT row, substr(text, 1, ?), speaker FROM memories WHERE row > ? AND NOT EXISTS
+            speakers = dict(
+                db.execute(
+                    """SELECT row, speaker FROM memories WHERE row > ? AND NOT EXISTS
                            (SELECT 1 FROM vectors WHERE memory = row AND model = ?) ORDER BY row LIMIT ?""",
-                    [HEAD_CHARS, self._embedded_below, self._model, _EMBED_BATCH],
-                )
-            ]
+                    [self._embedded_below, self._model, _EMBED_BATCH],
+                ).fetchall()
+            )
+            said = texts.of(db, speakers)
+            waiting = [(row, memory_text(said[row], speaker)) for row, speaker in speakers.items()]
             if not waiting:
                 self._waiting = 0
-                (self._embedded_below,) = db.execute(
-                    "SELECT coalesce(max(row), 0) FROM memories"
-                ).fetchone()
+                self._embedded_below = store.newest_row(db)
         if not waiting:
             if self.vectors is not None:
                 self.vectors.settle()
