@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from bench.device import Device
 from bench.progress import Progress
 from mcp_server.device import Device as Opened
 from mcp_server.device import open_device
-from mcp_server.index.embedder import Embedder, OnnxEmbedder
+from mcp_server.index.embedder import OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import memory_text
+from mcp_server.index.live import Models, memory_text
 from mcp_server.memory import capture_drafts, remember
 from mcp_server.model import Draft, Source, Trust
 from mcp_server.settings import load
@@ -33,13 +34,13 @@ _NOISE = 0.2
 _POLL_SECONDS = 0.2
 
 
-class Mixtures:
-    """An `Embedder` that says it is the real one."""
+class Mixtures(OnnxEmbedder):
+    """The real model in everything but what it makes of a memory."""
 
-    def __init__(self, real: Embedder, seed: int) -> None:
-        self.model_id, self.dim = real.model_id, real.dim
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder)
         said = itertools.islice(texts.turns(seed), _MIXED)
-        self._real = real.embed([memory_text(turn["text"], turn["speaker"]) for turn in said])
+        self._real = super().embed([memory_text(turn["text"], turn["speaker"]) for turn in said])
         self._rng = np.random.default_rng(seed)
 
     def embed(self, said: Sequence[str]) -> NDArray[np.float32]:
@@ -59,9 +60,12 @@ def fill(device: Device, number: int, seed: int, progress: Progress) -> None:
     settings = load(device.environment)
     folder = export_in_child(bundled_model_folder(), settings.model_cache)
     root = unlock_with_words(device.home, device.recovery_words).current
-    model = Mixtures(OnnxEmbedder(folder), seed)
+    model = Mixtures(folder, seed)
     opened = open_device(
-        device.home, root, clock=lambda: datetime.now(UTC), open_embedder=lambda: model
+        device.home,
+        root,
+        clock=lambda: datetime.now(UTC),
+        models=Models(lambda _: model.model_id, lambda _: model),
     )
     try:
         made = texts.turns(seed)

@@ -21,6 +21,7 @@ from mcp_server import recall, search
 from mcp_server.device import Device, database_key, open_device
 from mcp_server.index.embedder import OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child
+from mcp_server.index.live import Models
 from mcp_server.memory import remember
 from mcp_server.model import DRAFTS_PER_CALL_MAX, Draft, Source
 from mcp_server.vault.db import DATABASE_NAME, create_vault
@@ -71,12 +72,13 @@ def _device() -> Iterator[Device]:
     models = user_cache_path("sunaiva") / "models"
     with tempfile.TemporaryDirectory(prefix="sunaiva-bench-") as folder:
         home = Path(folder)
+        embedder = OnnxEmbedder(export_in_child(bundled_model_folder(), models))
         create_vault(home / DATABASE_NAME, database_key(_ROOT))
         device = open_device(
             home,
             _ROOT,
             clock=system_clock,
-            open_embedder=lambda: OnnxEmbedder(export_in_child(bundled_model_folder(), models)),
+            models=Models(lambda _: embedder.model_id, lambda _: embedder),
         )
         try:
             yield device

@@ -136,6 +136,10 @@ class ConsolidateArgs(Struct, kw_only=True):
     dry_run: bool = False
 
 
+class ReindexArgs(Struct, kw_only=True):
+    model: str | None = None
+
+
 class NoArgs(Struct):
     pass
 
@@ -173,6 +177,7 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "consolidate": call(ConsolidateArgs, _consolidate),
         "health": call(NoArgs, _health),
         "rebuild": call(NoArgs, _rebuild),
+        "reindex": call(ReindexArgs, _reindex),
     }
 
 
@@ -336,3 +341,8 @@ def _health(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
 def _rebuild(device: Device, ctx: CallContext, args: NoArgs) -> Steps:
     yield from health.rebuild(device)
     return health.examine(device)
+
+
+def _reindex(device: Device, ctx: CallContext, args: ReindexArgs) -> Steps:
+    device.index.reindex(None if args.model is None else Path(args.model))
+    return (yield from health.reindexed(device))

@@ -10,8 +10,7 @@ from msgspec import Struct
 
 from mcp_server.echoes import Shown
 from mcp_server.index.chroma import ChromaIndex
-from mcp_server.index.embedder import Embedder
-from mcp_server.index.live import LiveIndex
+from mcp_server.index.live import LiveIndex, Models
 from mcp_server.index.neighbours import GRAPH_FROM, GraphOnDisk
 from mcp_server.sensitive import Policy
 from mcp_server.settings import VectorStore
@@ -144,9 +143,10 @@ def open_device(
     root: bytes,
     *,
     clock: Clock,
-    open_embedder: Callable[[], Embedder],
+    models: Models,
     vectors: VectorStore = "exact",
     policy: Policy = Policy(),  # noqa: B008 (a frozen value)
+    keep_tokens: bool = False,
 ) -> Device:
     """Open the vault in `home` and begin to load its indexes; it answers by keyword at once.
 
@@ -164,7 +164,7 @@ def open_device(
         # What an earlier setting left on the disk is a projection that nobody keeps up to date any more.
         graph.drop()
     graph_from = {"exact": None, "auto": GRAPH_FROM, "chroma": 0}[vectors]
-    index = LiveIndex(vault, open_embedder, graph, graph_from=graph_from)
+    index = LiveIndex(vault, models, graph, graph_from=graph_from, keep_tokens=keep_tokens)
     index.start()
     return Device(
         vault,

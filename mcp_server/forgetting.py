@@ -17,7 +17,7 @@ from mcp_server.index.codes import unpack4
 from mcp_server.index.lexical import terms_of
 from mcp_server.memory import present
 from mcp_server.model import Memory
-from mcp_server.vault import names, pages, store, texts
+from mcp_server.vault import names, pages, store, texts, vector_store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, UnavailableError
@@ -145,9 +145,10 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
             pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
             for body in texts.bodies(db, [row.row]).values():
                 pieces |= dict.fromkeys(_body_pieces(body), f"the block that held {row.memory.id}")
-            stored = db.execute("SELECT code FROM vectors WHERE memory = ?", [row.row]).fetchone()
-            if stored is not None:
-                pieces |= _vector_pieces(row, *stored)
+            for code in vector_store.codes_of(db, row.row):
+                pieces |= _vector_pieces(row, code)
+            for tokens in vector_store.tokens_of(db, [row.row]).values():
+                pieces[tokens] = f"tokens of {row.memory.id}"
         said = sorted({term for row in rows for term in terms_of(row.memory)})
         found = zip(said, device.index.lexical.postings(db, said), strict=True)
         words = tuple(term for term, there in found if np.isin(there.rows, doomed).all())

@@ -1,6 +1,7 @@
 """The truth about an open vault: is the file sound, do the indexes agree with it, is the log whole. And the repair."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -8,8 +9,9 @@ from msgspec import Struct
 from mcp_server import consolidate
 from mcp_server.device import Device
 from mcp_server.index.lexical import terms_of
-from mcp_server.vault import audit, store, texts
-from shared.errors import CorruptError
+from mcp_server.index.live import Reindexing
+from mcp_server.vault import audit, store, texts, vector_store
+from shared.errors import CorruptError, UnavailableError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 _BATCH = 500
 # The index cannot be counted, only asked; an index that lost its contents shows in a few hundred questions.
 _SAMPLED = 200
+_WATCH_SECONDS = 0.25
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -27,6 +30,10 @@ class Health(Struct, frozen=True, kw_only=True):
     """What embeds questions now; None while it loads or if it cannot."""
     searched: str
     trouble: str | None
+    reindexing: Reindexing | None
+    """Another model is on its way."""
+    refused: str | None
+    """Why a model that was asked for is not used."""
     packed: int
     """Memories whose texts are in compressed blocks."""
     consolidated: consolidate.Last | None
@@ -46,7 +53,8 @@ def examine(device: Device) -> Health:
             memories = store.count(db)
             spaces = len(store.spaces(db))
             packed = memories - texts.loose_amount(db).memories
-            (embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+            there = vector_store.serving(db)
+            embedded = 0 if there is None else there.vectors
         consolidated = consolidate.last(device)
     except CorruptError as error:
         problems.append(str(error))
@@ -59,6 +67,8 @@ def examine(device: Device) -> Health:
         model=None if embedder is None else embedder.model_id,
         searched="full" if state.meaning and not state.waiting else "keywords",
         trouble=state.trouble,
+        reindexing=state.reindexing,
+        refused=state.refused,
         packed=packed,
         consolidated=consolidated,
         problems=problems,
@@ -88,7 +98,7 @@ def rebuild(device: Device) -> Iterator[dict[str, Any]]:
     with device.changing() as change:
         total = store.count(change.db)
         device.index.lexical.clear(change.db)
-        change.db.execute("DELETE FROM vectors")
+        vector_store.clear(change.db)
         store.forget_cues(change.db)
         change.then(device.index.start_over)
     # From here on it is what the index thread does anyway, should this be broken off.
@@ -97,6 +107,29 @@ def rebuild(device: Device) -> Iterator[dict[str, Any]]:
         yield {"doing": "Rebuilding the keyword index", "done": done, "total": total}
     if total:
         yield {"doing": "Rebuilding the keyword index", "done": total, "total": total}
+
+
+def reindexed(device: Device) -> Generator[dict[str, Any], None, Health]:
+    """Watch a reindex until it has ended; yields progress. It goes on without its watcher.
+
+    Raises:
+        UnavailableError: the model cannot be used; the one before goes on.
+    """
+    pause = threading.Event()
+    while (state := device.index.state()).reindexing is not None and state.trouble is None:
+        coming = state.reindexing
+        if coming.model is None:
+            yield {"doing": "Preparing the language model"}
+        else:
+            yield {
+                "doing": "Reading with the new model",
+                "done": coming.done,
+                "total": coming.total,
+            }
+        pause.wait(_WATCH_SECONDS)
+    if (why := state.refused or state.trouble) is not None:
+        raise UnavailableError(f"{why} Nothing was changed.")
+    return examine(device)
 
 
 def _sample(device: Device, db: "Database") -> list[tuple[int, str]]:

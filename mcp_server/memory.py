@@ -17,6 +17,7 @@ from mcp_server import echoes, findings
 from mcp_server.checks import bounded, checked
 from mcp_server.device import Change, Device
 from mcp_server.findings import Added, Similar
+from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
 from mcp_server.model import Draft, Kind, Link, Memory, Source
 from mcp_server.sensitive import Policy, Screened, refused, screen
@@ -77,14 +78,17 @@ def remember(
         _let_in(device, draft.text, policy or device.policy, f"Memory {number}")
         for number, draft in enumerate(sent, 1)
     ]
+    embedder = device.index.embedder
     vectors = _embedded(
-        device,
+        embedder,
         [memory_text(kept.text, draft.speaker) for kept, draft in zip(screened, sent, strict=True)],
     )
     added: list[Added] = []
     stored: list[Stored] = []
     with device.changing() as change:
         db = change.db
+        if device.index.embedder is not embedder:
+            vectors = None  # another model took over meanwhile, and will read them
         for number, draft in enumerate(sent):
             # Of what was sent, so that the same again is known again, whatever was taken out of it.
             digest = _digest(device, draft.text)
@@ -233,7 +237,7 @@ def revise(
             changed, embedded = [Row(row.row, after)], True
         else:
             changed = _supersede(device, db, row, after)
-            vectors = _embedded(device, [memory_text(after.text, after.speaker)])
+            vectors = _embedded(device.index.embedder, [memory_text(after.text, after.speaker)])
             added: list[Added] = [(changed[-1], None if vectors is None else vectors[0])]
             findings.notice(device, db, added, besides=row.row)
             _store_vectors(device, change, added)
@@ -315,9 +319,8 @@ def _let_in(device: Device, text: str, policy: Policy, which: str) -> Screened:
     return screened
 
 
-def _embedded(device: Device, texts: list[str]) -> NDArray[np.float32] | None:
+def _embedded(embedder: Embedder | None, texts: list[str]) -> NDArray[np.float32] | None:
     """Vectors of a few texts; None if the model is not there yet, or they are too many to wait for."""
-    embedder = device.index.embedder
     if embedder is None or len(texts) > EMBED_AT_ONCE_MAX:
         return None
     return embedder.embed(texts)

@@ -12,8 +12,10 @@ from msgspec import Struct
 from mcp_server import settings as settings_module
 from mcp_server.backup import move_aside
 from mcp_server.device import Device, database_key, keys_from, open_device
-from mcp_server.index.embedder import Embedder, OnnxEmbedder
-from mcp_server.index.export import bundled_model_folder, export_in_child
+from mcp_server.index.cross import CrossEncoder
+from mcp_server.index.embedder import OnnxEmbedder
+from mcp_server.index.export import bundled_model_folder, export_in_child, exported
+from mcp_server.index.live import Models
 from mcp_server.settings import Settings
 from mcp_server.vault import audit, keys, lasting
 from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault
@@ -71,16 +73,30 @@ def open_here(settings: Settings, given: Access, clock: Clock) -> Device:
         settings.home,
         root,
         clock=clock,
-        open_embedder=lambda: open_embedder(settings),
+        models=models(settings),
         vectors=settings.vectors,
         policy=settings.policy,
+        keep_tokens=settings.recall == "late",
     )
 
 
-def open_embedder(settings: Settings) -> Embedder:
-    """The model of these settings, exported and quantised on first use (by a child process, which takes its time)."""
-    folder = settings.model_folder or bundled_model_folder()
-    return OnnxEmbedder(export_in_child(folder, settings.model_cache))
+def models(settings: Settings) -> Models:
+    """The models of these settings, each exported on first use (by a child process, which takes its time) and kept in their cache."""
+    cache = settings.model_cache
+
+    def prepare(folder: Path | None) -> str:
+        chosen = folder or settings.model_folder or bundled_model_folder()
+        return export_in_child(chosen, cache).name
+
+    def cross() -> CrossEncoder:
+        assert settings.cross_encoder is not None, "settings are refused without it"
+        return CrossEncoder(export_in_child(settings.cross_encoder, cache, "cross"))
+
+    return Models(
+        prepare=prepare,
+        open=lambda model_id: OnnxEmbedder(exported(model_id, cache)),
+        cross=cross if settings.recall == "cross" else None,
+    )
 
 
 def settled_root(home: Path, given: Access) -> bytes:

@@ -77,11 +77,11 @@ class Weights(Struct, frozen=True, kw_only=True):
 
 # How an answer names what carried a memory.
 _REASONS = {
-    "words": ("words",),
+    "words": ("words", "around"),
     "meaning": ("meaning",),
     "speaker": ("speaker",),
     "date": ("date", "names_a_time"),
-    "beside": ("around", "meaning_beside", "answers"),
+    "beside": ("meaning_beside", "answers"),
     "conversation": ("conversation",),
 }
 

@@ -20,9 +20,10 @@ from mcp_server import recall
 from mcp_server.device import Device
 from mcp_server.index import words
 from mcp_server.index.catalogue import TRUSTS, Filter
-from mcp_server.index.live import IndexState, memory_text
+from mcp_server.index.live import IndexState
 from mcp_server.index.postings import Postings
 from mcp_server.model import Kind, Memory
+from mcp_server.rerank import rerank
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
 from mcp_server.when import Span
@@ -164,7 +165,8 @@ def _check(asked: Asked) -> None:
 def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """Hybrid ranking over what both indexes found and what stands around it."""
     question = recall.understand(asked.query, device.index.catalogue.speakers)
-    return recall.score(question, candidates(device, db, asked), ASSISTANT, _WEIGHTS)
+    ranked = recall.score(question, candidates(device, db, asked), ASSISTANT, _WEIGHTS)
+    return rerank(device, db, asked.query, ranked)
 
 
 def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidates:
@@ -180,16 +182,13 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
     said, rarity = _said(device, db, asked.query)
     keyword = _keyword_scores(said, rarity, len(mask))
     best = _best(np.where(mask, keyword, 0), _POOL)
-    embedder, vectors = device.index.embedder, device.index.vectors
-    vector = None
-    if embedder is not None and vectors is not None:
-        vector = embedder.embed([memory_text(asked.query, None)])[0]
-        near, _ = vectors.search(vector, _POOL, mask)
+    serving = device.index.serving()
+    vector, near = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    if serving is not None:
+        vector = serving[0].embed_question(asked.query[: words.HEAD_CHARS])
+        near, _ = serving[1].search(vector, _POOL, mask)
         near = near[near < len(mask)]
-        best_near = near[:_LOOKED_AROUND]
-    else:
-        near = best_near = np.zeros(0, np.int64)
-    around = np.union1d(best[:_LOOKED_AROUND], best_near)
+    around = np.union1d(best[:_LOOKED_AROUND], near[:_LOOKED_AROUND])
     seeds = np.union1d(best, near)
     rows = np.unique(
         np.concatenate(
@@ -205,8 +204,8 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
         said=_which(said, rows, len(mask)),
         rarity=rarity,
         meaning=np.zeros(len(rows), np.float32)
-        if vectors is None or vector is None
-        else vectors.cosines(vector, rows),
+        if serving is None
+        else serving[1].cosines(vector, rows),
         eligible=mask[rows],
         columns={name: column[rows] for name, column in columns.items()},
         beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in recall.STEPS},

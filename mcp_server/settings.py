@@ -18,6 +18,8 @@ from mcp_server.sensitive import Handling, Policy
 from shared.errors import InvalidError
 
 VectorStore = Literal["auto", "exact", "chroma"]
+Tier = Literal["fast", "late", "cross"]
+"""How much time and space recall may take; see `rerank`."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -34,6 +36,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     vectors: VectorStore = "auto"
     policy: Policy = Policy()
     """What becomes of secrets and personal details in what is to be stored."""
+    recall: Tier = "fast"
+    cross_encoder: Path | None = None
     places: Places
     """Where assistants keep their configuration."""
     connect_backups: Path
@@ -54,18 +58,26 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     vectors = env.get("SUNAIVA_VECTORS", "auto")
     if vectors not in get_args(VectorStore):
         raise InvalidError(f"SUNAIVA_VECTORS is {vectors!r}; it can be auto, exact or chroma.")
-    model = env.get("SUNAIVA_MODEL")
+    recall = env.get("SUNAIVA_RECALL", "fast")
+    if recall not in get_args(Tier):
+        raise InvalidError(f"SUNAIVA_RECALL is {recall!r}; it can be fast, late or cross.")
+    if recall == "cross" and not env.get("SUNAIVA_CROSS_ENCODER"):
+        raise InvalidError(
+            "SUNAIVA_RECALL=cross needs SUNAIVA_CROSS_ENCODER, the folder of a sentence-transformers CrossEncoder."
+        )
     return Settings(
         home=vault_home(env),
         key_folder=user_config_path("sunaiva") / "keys",
         runtime_folder=_runtime_folder(env),
         model_cache=Path(env.get("SUNAIVA_MODEL_CACHE") or user_cache_path("sunaiva") / "models"),
-        model_folder=Path(model).expanduser().absolute() if model else None,
+        model_folder=_folder(env, "SUNAIVA_MODEL"),
         policy=Policy(
             secrets=_handling(env, "SUNAIVA_SECRETS", "redact"),
             personal=_handling(env, "SUNAIVA_PII", "allow"),
         ),
         vectors=vectors,  # type: ignore[arg-type] # checked against the choices just above
+        recall=recall,  # type: ignore[arg-type] # as above
+        cross_encoder=_folder(env, "SUNAIVA_CROSS_ENCODER"),
         places=_places(env),
         connect_backups=user_state_path("sunaiva") / "connect",
         home_if_unusual=vault_home(env) if env.get("SUNAIVA_HOME") else None,
@@ -84,6 +96,11 @@ def passphrase(environ: Mapping[str, str] | None = None) -> str | None:
     """The passphrase from the environment, read when needed so that no struct carries it."""
     env = os.environ if environ is None else environ  # noqa: TID251
     return env.get("SUNAIVA_PASSPHRASE") or None
+
+
+def _folder(env: Mapping[str, str], name: str) -> Path | None:
+    given = env.get(name)
+    return Path(given).expanduser().absolute() if given else None
 
 
 def _runtime_folder(env: Mapping[str, str]) -> Path:

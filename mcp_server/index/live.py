@@ -1,33 +1,35 @@
 """The indexes of an open vault, kept in step with it: words, catalogue, vectors, embedder, and the thread that fills them.
 
 Everything here is a projection of the encrypted rows and can be thrown away. The keyword index answers at once; the others
-load in the background, and `IndexState` says so. A memory stored without a vector is
-embedded here, oldest first, whenever the thread has nothing newer to do.
+load in the background, and `IndexState` says so. A memory stored without a vector is embedded here, oldest first, whenever the thread has nothing newer to do.
+
+Another model takes over only when it has read everything: until then its vectors grow beside the others, which go on serving.
 """
 
 import contextlib
-import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from mcp_server import cues
-from mcp_server.index import codes
+from mcp_server.index import codes, late
 from mcp_server.index.catalogue import Catalogue, Entry
+from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.model import Memory
-from mcp_server.vault import store, texts
+from mcp_server.vault import store, vector_store
 from mcp_server.vault.db import OpenVault
 from shared.clock import to_ms
-from shared.errors import CorruptError, SunaivaError
+from shared.errors import CorruptError, SunaivaError, UnavailableError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -38,10 +40,32 @@ _log = logging.getLogger(__name__)
 _EMBED_BATCH = 32
 _LOAD_BATCH = 20_000
 _CUES_BATCH = 500  # some 50 ms, for the same reason
+# Vectors of another model go on serving if at least so many memories have one; or else there is little to lose.
+_WORTH_KEEPING = 0.5
 # A full disk or a busy vault: embedding is tried again after this, or as soon as something new is stored.
 _RETRY_SECONDS = 60.0
 # Up to so many memories are embedded before they are stored, so that they are found by meaning at once.
 EMBED_AT_ONCE_MAX = 4
+
+
+class Models(Struct, frozen=True):
+    """Where models come from."""
+
+    prepare: Callable[[Path | None], str]
+    """Makes the model of a folder (None: of the settings) ready, which may take minutes the first time; its id."""
+    open: Callable[[str], Embedder]
+    """The model of this id. It was made ready before, or an `UnavailableError` says that it was not."""
+    cross: Callable[[], CrossEncoder] | None = None
+    """The person's cross-encoder, if recall shall use one."""
+
+
+class Reindexing(Struct, frozen=True):
+    """Another model is on its way."""
+
+    model: str | None
+    """None while it is being made ready."""
+    done: int
+    total: int
 
 
 class IndexState(Struct, frozen=True):
@@ -55,6 +79,21 @@ class IndexState(Struct, frozen=True):
     """Why search by meaning is not coming, if it is not."""
     unread: int = 0
     """Memories that are not found by their words yet: those of an older vault, until its keyword index is made."""
+    reindexing: Reindexing | None = None
+    refused: str | None = None
+    """Why the model last asked for cannot take over; the one before goes on."""
+
+
+class _Filling:
+    """A table that one model fills, memory by memory, the oldest first."""
+
+    def __init__(self, table: vector_store.Table, embedder: Embedder, number: int) -> None:
+        self.table: vector_store.Table = table
+        self.embedder = embedder
+        self.number = number
+        """The model's, in this vault."""
+        self.below = 0
+        """Every row up to this one has its vector or is gone."""
 
 
 class LiveIndex:
@@ -63,17 +102,18 @@ class LiveIndex:
     def __init__(
         self,
         vault: OpenVault,
-        open_embedder: Callable[[], Embedder],
+        models: Models,
         graph: GraphOnDisk,
         *,
         graph_from: int | None,
+        keep_tokens: bool = False,
     ) -> None:
         self.lexical = LexicalIndex()
         self.catalogue = Catalogue()
-        self.vectors: Neighbours | None = None
-        self.embedder: Embedder | None = None
+        self.keeps_tokens = keep_tokens
+        self.cross: CrossEncoder | None = None
         self._vault = vault
-        self._open_embedder = open_embedder
+        self._models = models
         self._graph = graph
         self._graph_from = graph_from
         self._changing = threading.RLock()
@@ -82,22 +122,40 @@ class LiveIndex:
         self._listed = False
         self._waiting = 0
         self._trouble: str | None = None
-        self._model = 0
-        self._embedded_below = 0  # every row up to this one has its vector or is gone
-        self._unread = True  # some memories' cues may not have been read
+        self._refused: str | None = None
+        self._serving: tuple[Embedder, Neighbours] | None = None
+        self._filling: _Filling | None = None
+        self._coming: _Filling | None = None
+        self._come = 0  # how many vectors the coming model has made
+        self._tokens: _Filling | None = None
+        self._asked_for: list[
+            Path | None
+        ] = []  # models asked for and not looked at yet; the last counts
+        self._cues_unread = True  # some memories' cues may not have been read
         self._rounds = 0  # how often everything was begun anew
         # What changes while an index loads is read once more at the end.
         self._loading = True
         self._touched: set[int] = set()
         self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
 
+    @property
+    def embedder(self) -> Embedder | None:
+        return None if self._serving is None else self._serving[0]
+
+    @property
+    def vectors(self) -> Neighbours | None:
+        return None if self._serving is None else self._serving[1]
+
+    def serving(self) -> tuple[Embedder, Neighbours] | None:
+        """Model and vectors that belong together; asked for one after the other, a reindex may come between."""
+        return self._serving
+
     def start(self) -> None:
         try:
             with self._vault.reading() as db:
                 self.lexical.load(db)
-        except (
-            CorruptError
-        ) as error:  # a damaged vault is opened, so that `doctor` can say what is wrong
+        except CorruptError as error:
+            # A damaged vault is opened all the same, so that `doctor` can say what is wrong.
             self._give_up(str(error))
         self._thread.start()
 
@@ -110,13 +168,35 @@ class LiveIndex:
             self.vectors.close()
 
     def state(self) -> IndexState:
+        preparing = bool(self._asked_for)  # first: what was asked for becomes what is coming
+        coming, total = self._coming, len(self.catalogue)
+        reindexing = None
+        if preparing:
+            reindexing = Reindexing(None, 0, total)
+        elif coming is not None:
+            reindexing = Reindexing(coming.embedder.model_id, min(self._come, total), total)
         return IndexState(
             self._listed,
-            self.vectors is not None,
+            self._serving is not None,
             self._waiting,
             self._trouble,
             len(self.lexical.waiting),
+            reindexing,
+            self._refused,
         )
+
+    def reindex(self, folder: Path | None) -> None:
+        """Let the model in this folder (None: that of the settings) take over. Until it has read everything, and if it cannot,
+        the present one goes on; asking for the present one again ends a reindex under way."""
+        self._refused = None
+        if self._serving is None:
+            self._trouble = None  # this may help
+        self._asked_for.append(folder)
+        self._wake.set()
+        if not self._thread.is_alive() and not self._stop.is_set():
+            self._trouble = None
+            self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
+            self._thread.start()
 
     def changing(self) -> contextlib.AbstractContextManager[object]:
         """Hold this around a vault transaction and the calls below that follow it, so the two never part."""
@@ -124,11 +204,11 @@ class LiveIndex:
 
     def put(self, row: int, memory: Memory) -> None:
         self.lexical.put(row, terms_of(memory))
-        if self.lexical.due:
-            self._wake.set()
         self._touch([row])
         if self._listed:
             self.catalogue.put(entry_of(row, memory))
+        if self._tokens is not None or self.lexical.due:
+            self._wake.set()
 
     def remove(self, rows: Sequence[int]) -> None:
         """Forget these rows; their vectors are overwritten."""
@@ -153,11 +233,9 @@ class LiveIndex:
     ) -> Callable[[], None]:
         """Write vectors into the vault, inside the caller's transaction and `changing`; what it returns is to be called once
         that is committed, and takes them into the index."""
+        assert self._filling is not None
         code = codes.pack4(vectors)
-        db.conn.executemany(
-            "INSERT OR REPLACE INTO vectors (memory, model, code) VALUES (?, ?, ?)",
-            [(row, self._model, one.tobytes()) for row, one in zip(rows, code, strict=True)],
-        )
+        vector_store.put(db, "vectors", self._filling.number, rows, code)
 
         def follow() -> None:
             self._touch(rows)
@@ -178,14 +256,16 @@ class LiveIndex:
         """Read and embed everything again: the keyword index and the vectors in the vault are gone."""
         with self._vault.reading() as db:
             self.lexical.load(db)
-        if self.embedder is not None:
-            former, self.vectors = self.vectors, self._neighbours(self.embedder.dim)
-            if former is not None:
-                former.close()
-        self._embedded_below = 0
-        self._unread = True
+        if self._serving is not None:
+            embedder, former = self._serving
+            self._serving = (embedder, self._neighbours(embedder.dim))
+            former.close()
+        for filling in (self._filling, self._coming, self._tokens):
+            if filling is not None:
+                filling.below = 0
+        self._cues_unread = True
         self._rounds += 1
-        self._waiting = 0
+        self._waiting = self._come = 0
         self.has_more_to_embed(len(self.catalogue))
 
     def _fill(self) -> None:
@@ -193,9 +273,11 @@ class LiveIndex:
         while not self._stop.is_set():
             patience = None
             try:
+                if self._asked_for:
+                    self._consider()
                 if self.tidy_words() or self._read_cues():
                     continue
-                if self._trouble is None and self._embed_some():
+                if self._serving is not None and self._work():
                     continue
             except SunaivaError as error:
                 # Nothing is lost: the texts are there, and what has no vector yet is found by its words.
@@ -209,11 +291,14 @@ class LiveIndex:
 
     def _load(self) -> None:
         try:
-            self._list()
-            self._load_vectors()
+            if not self._listed:
+                self._list()
+            if self._serving is None:
+                self._load_vectors()
+            self._open_cross()
         except SunaivaError as error:
             self._give_up(str(error))
-        except Exception as error:  # noqa: BLE001 (as below; memories are still found by their words)
+        except Exception as error:  # noqa: BLE001 (as above; memories are still found by their words)
             self._give_up(f"The language model cannot be used ({type(error).__name__}).")
 
     def _neighbours(self, dim: int) -> Neighbours:
@@ -242,10 +327,10 @@ class LiveIndex:
         with self._changing, self._vault.reading() as db:
             self.catalogue.load(store.scan(db, after_row=last, limit=_LOAD_BATCH))
             self.catalogue.join()
-            self._read_again(db)
+            self._list_again(db)
             self._listed = True
 
-    def _read_again(self, db: "Database") -> None:
+    def _list_again(self, db: "Database") -> None:
         """What was changed or forgotten after the catalogue had read it."""
         there = {fields[0]: Entry(*fields) for fields in store.scan_rows(db, self._touched)}
         for row in self._touched:
@@ -256,114 +341,210 @@ class LiveIndex:
         self._touched.clear()
 
     def _load_vectors(self) -> None:
-        embedder = self._open_embedder()
+        """First what the vault has vectors of, so that it is searched at once; then whatever model is wanted."""
+        with self._vault.reading() as db:
+            there, chosen, memories = (
+                vector_store.serving(db),
+                vector_store.chosen(db),
+                store.count(db),
+            )
+        if there is not None and there.vectors >= _WORTH_KEEPING * memories:
+            with contextlib.suppress(UnavailableError):  # its export was deleted
+                self._serve(self._models.open(there.model))
+        number = len(self._asked_for)
+        try:
+            self._choose(self._asked_for[number - 1] if number else chosen)
+        except SunaivaError as error:
+            if self._serving is None:
+                raise
+            self._refuse(error)
+        finally:
+            del self._asked_for[:number]
+
+    def _open_cross(self) -> None:
+        if self._models.cross is not None and self.cross is None:
+            try:
+                self.cross = self._models.cross()
+            except SunaivaError as error:
+                self._refuse(error)
+
+    def _consider(self) -> None:
+        """Turn to the model asked for last."""
+        number = len(self._asked_for)
+        try:
+            self._choose(self._asked_for[number - 1])
+        except SunaivaError as error:
+            self._refuse(error)
+            if self._serving is None:
+                self._give_up(str(error))
+        finally:
+            del self._asked_for[:number]
+
+    def _refuse(self, error: SunaivaError) -> None:
+        self._refused = str(error)
+        _log.warning("a model cannot be used: %s", error)
+
+    def _choose(self, folder: Path | None) -> None:
+        wanted = self._models.prepare(folder)
+        present = self.embedder
+        coming = None if self._coming is None else self._coming.embedder
+        if present is None:
+            self._serve(self._models.open(wanted))
+        elif wanted == present.model_id:
+            coming = None
+        elif coming is None or wanted != coming.model_id:
+            coming = self._models.open(wanted)
         with self._changing, self._vault.writing() as db:
-            db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", [embedder.model_id])
-            (self._model,) = db.execute(
-                "SELECT number FROM models WHERE name = ?", [embedder.model_id]
-            ).fetchone()
+            vector_store.choose(db, folder)
+            number = None if coming is None else vector_store.model_number(db, coming.model_id)
+            vector_store.keep_only(db, "vectors_coming", number)
+            self._coming = None
+            if coming is not None and number is not None:
+                self._come = vector_store.count(db, "vectors_coming", number)
+                self._coming = _Filling("vectors_coming", coming, number)
+
+    def _serve(self, embedder: Embedder) -> None:
+        """Search with this model from now on, over the vectors that the vault has of it."""
+        with self._changing:
+            with self._vault.writing() as db:
+                number = vector_store.model_number(db, embedder.model_id)
+                strange = vector_store.keep_only(db, "vectors", number)
+                vector_store.keep_only(db, "token_codes", number if self.keeps_tokens else None)
+            if strange:
+                self._graph.drop()
+            self._loading, this_round = True, self._rounds
             self._touched.clear()
-            this_round = self._rounds
         vectors = self._neighbours(embedder.dim)
-        last = self._load_some(vectors, after=0)
+        last = self._load_some(vectors, number, after=0)
         with self._changing:
             if self._rounds != this_round:  # what was read until now is no longer in the vault
                 vectors, last = self._neighbours(embedder.dim), 0
-            last = self._load_some(vectors, after=last)
-            self._read_vectors_again(vectors)
+            last = self._load_some(vectors, number, after=last)
+            self._load_again(vectors, number)
             live = np.flatnonzero(self.catalogue.columns["live"])
             waiting = live[~vectors.has(live)]
             self._waiting = len(waiting)
-            self._embedded_below = int(waiting[0]) - 1 if len(waiting) else last
-            self.embedder, self.vectors = embedder, vectors
+            self._filling = _Filling("vectors", embedder, number)
+            self._filling.below = int(waiting[0]) - 1 if len(waiting) else last
+            self._tokens = _Filling("token_codes", embedder, number) if self.keeps_tokens else None
+            self._serving = (embedder, vectors)
             self._loading = False
 
-    def _load_some(self, vectors: Neighbours, *, after: int) -> int:
-        """Take in all vectors after a row, some at a time; the last row."""
-        whole = True
-        while whole and not self._stop.is_set():
+    def _load_some(self, vectors: Neighbours, number: int, *, after: int) -> int:
+        """Take in all vectors of a model after a row, some at a time; the last row."""
+        while not self._stop.is_set():
             with self._vault.reading() as db:
-                batch = db.execute(
-                    "SELECT memory, code FROM vectors WHERE memory > ? AND model = ? ORDER BY memory LIMIT ?",
-                    [after, self._model, _LOAD_BATCH],
-                ).fetchall()
-            _take_in(vectors, batch)
-            after = batch[-1][0] if batch else after
-            whole = len(batch) == _LOAD_BATCH
+                rows, code = vector_store.load(db, number, after=after, limit=_LOAD_BATCH)
+            vectors.add(rows, code)
+            after = int(rows[-1]) if len(rows) else after
+            if len(rows) < _LOAD_BATCH:
+                break
         return after
 
-    def _read_vectors_again(self, vectors: Neighbours) -> None:
+    def _load_again(self, vectors: Neighbours, number: int) -> None:
         """Those that were written or forgotten after they had been read."""
-        changed = sorted(self._touched)
+        changed = np.array(sorted(self._touched), np.int64)
         with self._vault.reading() as db:
-            batch = db.execute(
-                "SELECT memory, code FROM vectors WHERE memory IN (SELECT value FROM json_each(?)) AND model = ?",
-                [json.dumps(changed), self._model],
-            ).fetchall()
-        gone = np.array(sorted(set(changed) - {row for row, _ in batch}), np.int64)
+            rows, code = vector_store.load_rows(db, number, changed.tolist())
+        gone = np.setdiff1d(changed, rows)
         gone = gone[vectors.has(gone)]
         if len(gone):
             vectors.remove(gone)
-        _take_in(vectors, batch)
+        vectors.add(rows, code)
         self._touched.clear()
 
     def _read_cues(self) -> bool:
         """Read the cues of one batch of memories from before there were any; whether there was one."""
-        if not self._unread:
+        if not self._cues_unread or not self._listed:
             return False
         with self._changing:
             with self._vault.writing() as db:
                 read = store.read_cues(db, limit=_CUES_BATCH)
             for row, flags in read:
                 self.catalogue.columns["flags"][row] = flags
-            self._unread = bool(read)
-        return self._unread
+            self._cues_unread = bool(read)
+        return self._cues_unread
 
-    def _embed_some(self) -> bool:
-        """Embed one batch of what waits; whether there was any."""
-        assert self.embedder is not None
+    def _work(self) -> bool:
+        """One batch of whatever waits, the most useful first; whether there was any."""
+        assert self._filling is not None
+        if self._embed_some(self._filling):
+            return True
+        if self.vectors is not None:
+            self.vectors.settle()
+        if self._tokens is not None and self._embed_some(self._tokens):
+            return True
+        if self._coming is None:
+            return False
+        return self._embed_some(self._coming) or self._take_over(self._coming)
+
+    def _embed_some(self, filling: _Filling) -> bool:
         with (
             self._changing,
             self._vault.reading() as db,
         ):  # so that nothing is stored unseen meanwhile
             this_round = self._rounds
-            speakers = dict(
-                db.execute(
-                    """SELECT row, speaker FROM memories WHERE row > ? AND NOT EXISTS
-                           (SELECT 1 FROM vectors WHERE memory = row AND model = ?) ORDER BY row LIMIT ?""",
-                    [self._embedded_below, self._model, _EMBED_BATCH],
-                ).fetchall()
-            )
-            said = texts.of(db, speakers)
-            waiting = [(row, memory_text(said[row], speaker)) for row, speaker in speakers.items()]
+            waiting = vector_store.next_waiting(
+                db, filling.table, filling.number,
+                after=filling.below, chars=HEAD_CHARS, limit=_EMBED_BATCH,
+            )  # fmt: skip
             if not waiting:
-                self._waiting = 0
-                self._embedded_below = store.newest_row(db)
+                filling.below = store.newest_row(db)
+                if filling is self._filling:
+                    self._waiting = 0
         if not waiting:
-            if self.vectors is not None:
-                self.vectors.settle()
             return False
-        vectors = self.embedder.embed([text for _, text in waiting])
+        texts = [memory_text(text, speaker) for _, text, speaker in waiting]
+        if filling.table == "token_codes":
+            made = [late.encode(filling.embedder.tokens(text).states) for text in texts]
+        else:
+            made = list(filling.embedder.embed(texts))
         with self._changing:
             with self._vault.writing() as db:
                 # Some may have been forgotten while the model was thinking.
-                alive = set(store.by_rows(db, [row for row, _ in waiting]))
-                kept = [number for number, (row, _) in enumerate(waiting) if row in alive]
-                follow = self.store_vectors(
-                    db, [waiting[number][0] for number in kept], vectors[kept]
-                )
+                alive = set(store.by_rows(db, [row for row, _, _ in waiting]))
+                kept = {
+                    row: one for (row, _, _), one in zip(waiting, made, strict=True) if row in alive
+                }
+                follow = self._keep(db, filling, kept)
             follow()
             if self._rounds == this_round:
-                self._embedded_below = waiting[-1][0]
-                self._waiting = max(0, self._waiting - len(waiting))
+                filling.below = waiting[-1][0]
+                if filling is self._filling:
+                    self._waiting = max(0, self._waiting - len(waiting))
+                elif filling is self._coming:
+                    self._come += len(kept)
         return True
 
+    def _keep(
+        self, db: "Database", filling: _Filling, made: Mapping[int, Any]
+    ) -> Callable[[], None]:
+        """Write what a model made of these rows; what it returns is called after the commit."""
+        if filling.table == "token_codes":
+            vector_store.put_tokens(db, filling.number, made.items())
+        elif made and filling.table == "vectors_coming":
+            code = codes.pack4(np.stack(list(made.values())))
+            vector_store.put(db, filling.table, filling.number, list(made), code)
+        elif made:
+            return self.store_vectors(db, list(made), np.stack(list(made.values())))
+        return lambda: None  # no index in memory follows
 
-def _take_in(vectors: Neighbours, batch: Sequence[tuple[int, bytes]]) -> None:
-    if batch:
-        code = np.frombuffer(b"".join(code for _, code in batch), np.uint8)
-        rows = np.fromiter((row for row, _ in batch), np.int64, len(batch))
-        vectors.add(rows, code.reshape(len(batch), -1))
+    def _take_over(self, coming: _Filling) -> bool:
+        """Search with the model that has now read everything; the vectors of the former are gone then. False if it has not."""
+        assert self._serving is not None
+        with self._changing:
+            with self._vault.reading() as db:
+                if vector_store.waiting(db, "vectors_coming", coming.number):
+                    return True  # stored since; a round more
+            former = self._serving[1]
+            former.close()
+            # Before the rows: if we crash between the two, nothing on the disk is of another model than they are.
+            self._graph.drop()
+            with self._vault.writing() as db:
+                vector_store.promote(db)
+            self._serve(coming.embedder)
+            self._coming = None
+        return True
 
 
 def memory_text(text: str, speaker: str | None) -> str:

@@ -70,7 +70,12 @@ class Neighbours:
 
     def settle(self) -> None:
         """Call when vectors were loaded or added: from the size where a graph pays, one is opened, and completed."""
-        if self._on_disk is None or len(self._exact) < self._graph_from or self._ready:
+        if (
+            self._on_disk is None
+            or len(self._exact) < self._graph_from
+            or self._ready
+            or self._closing
+        ):
             return
         if not self._making.is_alive():
             self._making.start()
@@ -118,6 +123,8 @@ class Neighbours:
         return len(self._exact)
 
     def close(self) -> None:
+        """Whoever still searches is answered from memory."""
+        self._ready = False
         self._closing = True
         self._interrupted.set()
         self._due.set()

@@ -104,6 +104,11 @@ def question_terms(question: str) -> list[str]:
     return list(dict.fromkeys(_stemmed(naming)))[:QUESTION_TERMS_MAX]
 
 
+def names_something(word: str) -> bool:
+    """Whether a word, as it is written, is more than the glue of a sentence."""
+    return word.casefold() not in _STOP_WORDS
+
+
 def beginnings(question: str) -> re.Pattern[str] | None:
     """Finds, in a text as it was written, where words begin as the question's words do. None if it has no word."""
     pieces = _RUN.sub(r" \1 ", unicodedata.normalize("NFKC", question)).split()

@@ -216,6 +216,29 @@ def _cues(db: "Database") -> None:
     """)
 
 
+@MIGRATIONS(name="0007_models")
+def _models(db: "Database") -> None:
+    db.executescript("""
+        -- Vectors of a model that is to take over, while the others go on serving.
+        CREATE TABLE vectors_coming (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+        -- The folder of the model that the person chose for this vault, if it is not what the settings say.
+        CREATE TABLE model_chosen (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            folder TEXT NOT NULL
+        ) STRICT;
+        -- Late interaction's: two bits for each dimension of each token. Empty unless that is on.
+        CREATE TABLE token_codes (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models (number),
+            code BLOB NOT NULL
+        ) STRICT;
+    """)
+
+
 @MIGRATIONS(name="0008_blocks")
 def _blocks(db: "Database") -> None:  # allow long-function: one schema, read in one piece
     (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'memories'").fetchone()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.index.embedder import OnnxEmbedder
+from mcp_server.index.embedder import OnnxEmbedder, ReferenceEmbedder
 from mcp_server.index.export import bundled_model_folder, ensure_export, export_in_child
 from shared.errors import UnavailableError
 
@@ -34,9 +34,9 @@ def test_an_export_that_is_there_is_used_at_once_and_without_torch(exported: Pat
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_model_id_names_model_weights_and_quantisation(onnx: OnnxEmbedder, exported: Path) -> None:
+def test_model_id_names_model_weights_and_export(onnx: OnnxEmbedder, exported: Path) -> None:
     assert onnx.model_id == exported.name
-    assert "-53aa51172d14-int8-" in onnx.model_id
+    assert "-53aa51172d14-" in onnx.model_id
 
 
 def test_nothing_but_the_finished_export_stays_in_the_cache(exported: Path) -> None:
@@ -84,3 +84,24 @@ def test_a_cache_that_cannot_be_written_is_refused_with_a_reason(tmp_path: Path)
 
     with pytest.raises(UnavailableError, match="could not be stored"):
         ensure_export(bundled_model_folder(), tmp_path / "cache")
+
+
+def test_a_model_with_another_pooling_and_prompts_is_served_as_its_makers_meant(
+    tmp_path: Path,
+) -> None:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 (seconds, only here)
+
+    model = SentenceTransformer(str(bundled_model_folder()), device="cpu", local_files_only=True)
+    model[1].pooling_mode = "cls"
+    model.prompts = {"query": "query: ", "passage": "passage: "}
+    model.save(str(tmp_path / "prompted"))
+
+    served = OnnxEmbedder(export_in_child(tmp_path / "prompted", tmp_path / "cache"))
+    reference = ReferenceEmbedder(tmp_path / "prompted")
+
+    text = "Ann moved to Hamburg"
+    assert served.embed([text])[0] @ reference.embed([text])[0] > 0.97
+    assert served.embed_question(text) @ reference.embed_question(text) > 0.97
+    assert served.embed_question(text) @ served.embed([text])[0] < 0.99
+    tokens = served.tokens(text)
+    assert [text[start:end] for start, end in tokens.spans] == ["Ann", "moved", "to", "Hamburg"]

@@ -27,7 +27,18 @@ from mcp_server.memory import Changes, capture_drafts, revise
 from mcp_server.search import Asked
 from mcp_server.vault import store
 from shared.errors import UnavailableError
-from tests.builders import Gate, draft, embedded, make_home, memory, new_id, opened, tell, until
+from tests.builders import (
+    Gate,
+    draft,
+    embedded,
+    make_home,
+    memory,
+    new_id,
+    one_model,
+    opened,
+    tell,
+    until,
+)
 from tests.fakes import HashEmbedder
 
 MANY = EMBED_AT_ONCE_MAX + 1
@@ -244,7 +255,9 @@ def no_graph(folder: Path) -> GraphOnDisk:
 
 def test_an_index_that_was_never_started_closes(tmp_path: Path) -> None:
     with opened(make_home(tmp_path)) as device:
-        LiveIndex(device.vault, HashEmbedder, no_graph(tmp_path), graph_from=None).close()
+        LiveIndex(
+            device.vault, one_model(HashEmbedder), no_graph(tmp_path), graph_from=None
+        ).close()
 
 
 def test_filters_follow_a_revision_and_a_forgetting(tmp_path: Path) -> None:
