@@ -33,6 +33,7 @@ BENCHES = {
     "erasure": "forget, then a search of every file of the vault with the key in hand",
     "noticing": "duplicates, contradictions and updates noticed between statements: precision and recall",
     "sensitive": "secrets and personal details found in made sentences, and what is wrongly taken for one",
+    "consolidate": "bytes and recall before and after `sunaiva consolidate`, and the naive layout's bytes",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",
 }
 _EXPECTED = (SunaivaError, MCPError, OSError)

@@ -50,7 +50,10 @@ class Trace(Struct, frozen=True):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None beside the common ones; `--max` is the number of memories."""
+    """`--max` is the number of memories."""
+    parser.add_argument(
+        "--consolidated", action="store_true", help="forget what is in compressed blocks"
+    )
 
 
 async def measure(
@@ -74,6 +77,10 @@ async def measure(
                 [trace for number, trace in enumerate(traces) if number % FORGOTTEN_SHARE],
             )
             before = _found(device, key, traces)
+            bodies: list[bytes] = []
+            if options.consolidated:
+                run_cli(device, "consolidate", "--json")
+                bodies = _bodies(device, key)
             await _forget(client, doomed[1:])
             # One by the terminal, whose own check says what it looked at.
             said = run_cli(device, "forget", doomed[0].memory_id, "--yes", "--verify", "--json")
@@ -81,7 +88,16 @@ async def measure(
             recalled = await _still_recalled(client, doomed)
         end(agents(device))
         after = _found(device, key, traces)
-    return _figures(traces, doomed, kept, before, while_running, after, recalled, said)
+        # A third of the memories was forgotten, so no block that there was may still be there.
+        clear = b"\x00".join(_contents(device.root, key))
+        left = sum(_stands(clear, _body_pieces(body)) for body in bodies)
+    results, bars = _figures(traces, doomed, kept, before, while_running, after, recalled, said)
+    if options.consolidated:
+        bars += [
+            at_least("blocks before", len(bodies), 1),
+            at_most("blocks with forgotten memories left", left, 0),
+        ]
+    return results, bars
 
 
 def _figures(
@@ -181,6 +197,21 @@ def _vectors(device: Device, key: bytes) -> dict[str, tuple[bytes, ...]]:
         cut = slice(middle, middle + _VECTOR_PIECE_BYTES)
         pieces[str(uuid.UUID(bytes=memory_id))] = (code[cut], vector[cut].tobytes())
     return pieces
+
+
+def _bodies(device: Device, key: bytes) -> list[bytes]:
+    """Every compressed block."""
+    connection = sqlcipher.connect(f"file:{device.home / DATABASE_NAME}?mode=ro", uri=True)
+    try:
+        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        return [body for (body,) in connection.execute("SELECT body FROM blocks")]
+    finally:
+        connection.close()
+
+
+def _body_pieces(body: bytes) -> list[bytes]:
+    size = _TEXT_PIECE_BYTES
+    return [body[start : start + size] for start in range(0, len(body) - size, 4 * size)]
 
 
 def _found(device: Device, key: bytes, traces: list[Trace]) -> dict[str, set[str]]:

@@ -6,6 +6,7 @@ from typing import Any
 from mcp.server import MCPServer
 
 from mcp_server.calls import build_calls
+from mcp_server.consolidate import WhenIdle
 from mcp_server.device import Device
 from mcp_server.server import create_server
 from mcp_server.terminal import Call
@@ -29,10 +30,13 @@ class App:
         SunaivaError: the vault cannot be opened; the sentence says why.
         """
         self._device = self._open_device()
+        self._consolidating = WhenIdle(self._device)
+        self._consolidating.start()
 
     def close(self) -> None:
         device, self._device = self._device, None
         if device is not None:
+            self._consolidating.close()
             device.close()
 
     def _opened(self) -> Device:

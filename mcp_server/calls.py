@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from mcp_server import backup, context, forgetting, health, memory, permissions, search
+from mcp_server import backup, consolidate, context, forgetting, health, memory, permissions, search
 from mcp_server.device import Device
 from mcp_server.model import Draft, Kind, Memory
 from mcp_server.sensitive import Policy
@@ -131,6 +131,11 @@ class ResolveArgs(Struct, kw_only=True):
     decision: memory.Decision
 
 
+class ConsolidateArgs(Struct, kw_only=True):
+    undo: bool = False
+    dry_run: bool = False
+
+
 class ReindexArgs(Struct, kw_only=True):
     model: str | None = None
 
@@ -169,6 +174,7 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "permissions": call(NoArgs, _permissions),
         "backup": call(PathArgs, _backup),
         "context": call(ContextArgs, _context),
+        "consolidate": call(ConsolidateArgs, _consolidate),
         "health": call(NoArgs, _health),
         "rebuild": call(NoArgs, _rebuild),
         "reindex": call(ReindexArgs, _reindex),
@@ -319,6 +325,12 @@ def _context(device: Device, ctx: CallContext, args: ContextArgs) -> Steps:
         {"title": section.title, "lines": [context.line(told) for told in section.told]}
         for section in sections
     ]
+
+
+def _consolidate(device: Device, ctx: CallContext, args: ConsolidateArgs) -> Steps:
+    if args.undo:
+        return (yield from consolidate.undo(device))
+    return (yield from consolidate.run(device, stop=ctx.cancelled, dry=args.dry_run))
 
 
 def _health(device: Device, ctx: CallContext, args: NoArgs) -> Steps:

@@ -1,5 +1,6 @@
 """An open vault with all that belongs to it: keys, clock, ids, indexes. What every use case gets as its first argument."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -67,6 +68,7 @@ class Device:
         self.policy = policy
         self.own_words = own_words
         """Whether these are the recovery words of this vault."""
+        self._used_at = time.monotonic()
 
     def changing(self) -> AbstractContextManager["Change"]:
         """One vault transaction during which the indexes do not move; they follow when it is committed."""
@@ -78,6 +80,7 @@ class Device:
         """Append a line to the access log, in the caller's transaction; what was read may come back as a quote."""
         if action in ("recall", "read"):
             self.shown.note(memories)
+        self._used_at = time.monotonic()
         audit.note(
             db,
             self.keys.audit,
@@ -86,6 +89,10 @@ class Device:
             action=action,
             memories=memories,
         )
+
+    def unused_seconds(self) -> float:
+        """How long nobody has read or written a memory."""
+        return time.monotonic() - self._used_at
 
     def close(self) -> None:
         self.index.close()

@@ -5,7 +5,7 @@ from the vault, from its write-ahead log and from memory. What the access log ke
 There is no trash and no undo; a backup made before still holds what it held, and the answer says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from mcp_server.index.codes import unpack4
 from mcp_server.index.lexical import terms_of
 from mcp_server.memory import present
 from mcp_server.model import Memory
-from mcp_server.vault import pages, store, vector_store
+from mcp_server.vault import names, pages, store, texts, vector_store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, UnavailableError
@@ -35,6 +35,8 @@ _NEEDLE_BYTES = 24
 # Of a long text, so many pieces from all over it: looking for every one of a megabyte takes minutes and proves no more,
 # because a page that is left holds many of them.
 _PIECES_MAX = 512
+# Of a compressed block; its pages hold several each.
+_BODY_PIECES = 32
 _PIECE_BYTES_MAX = 64  # of a vector: sixteen float32
 _FILE_PART_BYTES = 1 << 20
 
@@ -117,9 +119,11 @@ def erase(device: Device, rows: Sequence[Row], *, client: str) -> tuple[MemoryId
     """Erase memories and every trace of them that this device keeps; their ids."""
     ids = tuple(row.memory.id for row in rows)
     with device.changing() as change:
+        borne = names.of(change.db, [row.row for row in rows])
         for row in rows:
             device.index.lexical.remove(change.db, row.row, terms_of(row.memory))
             store.delete(change.db, row.row, row.memory.id)
+        names.erase_unused(change.db, borne)
         device.note(change.db, "forget", ids, client=client)
         change.then(lambda: device.index.remove([row.row for row in rows]))
     try:
@@ -139,6 +143,8 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
     with device.vault.reading() as db:
         for row in rows:
             pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
+            for body in texts.bodies(db, [row.row]).values():
+                pieces |= dict.fromkeys(_body_pieces(body), f"the block that held {row.memory.id}")
             for code in vector_store.codes_of(db, row.row):
                 pieces |= _vector_pieces(row, code)
             for tokens in vector_store.tokens_of(db, [row.row]).values():
@@ -179,8 +185,8 @@ def verify(device: Device, wanted: Traces) -> Evidence:
         ):
             aside.add(f"the vault in {path.parent}, moved aside by a restore: delete that folder")
     with device.vault.reading() as db:
-        found = {piece for piece in found if not _others_say(db, piece)}
-        left = {wanted.pieces[piece] for piece in found | outside}
+        said, nobodys = _in_texts(db, found, wanted.pieces)
+        left = {wanted.pieces[piece] for piece in (found - said) | outside | nobodys}
         there = zip(wanted.words, device.index.lexical.postings(db, wanted.words), strict=True)
         left |= {f"the word {word!r}" for word, postings in there if len(postings.rows)}
     left |= aside
@@ -195,12 +201,22 @@ def verify(device: Device, wanted: Traces) -> Evidence:
     )
 
 
-def _others_say(db: "Database", piece: bytes) -> bool:
-    """Whether a memory that is there has these bytes in its text: then they are its, not a leftover."""
-    found = db.execute(
-        "SELECT 1 FROM memories WHERE instr(CAST(text AS BLOB), ?) LIMIT 1", [piece]
-    ).fetchone()
-    return found is not None
+def _in_texts(
+    db: "Database", found: set[bytes], pieces: Iterable[bytes]
+) -> tuple[set[bytes], set[bytes]]:
+    """Which of the pieces found a memory that is there has in its text: they are its, not a leftover. And which of all
+    pieces stand in a text that no memory has, in a block perhaps, where no search of pages would see it.
+    """
+    said: set[bytes] = set()
+    nobodys: set[bytes] = set()
+    rows = store.all_rows(db)
+    for row, text in texts.every(db):
+        encoded = text.encode()
+        if row in rows:
+            said.update(piece for piece in found if piece in encoded)
+        else:
+            nobodys.update(piece for piece in pieces if piece in encoded)
+    return said, nobodys
 
 
 def _overlapping(path: Path) -> Iterator[bytes]:
@@ -220,6 +236,15 @@ def _pieces(memory: Memory) -> list[bytes]:
     return [
         text[start : start + _NEEDLE_BYTES]
         for start in range(0, len(text) - _NEEDLE_BYTES + 1, step)
+    ]
+
+
+def _body_pieces(body: bytes) -> list[bytes]:
+    """From all over a compressed block, which looks like noise: what is left of one has some of them."""
+    step = max(_NEEDLE_BYTES, len(body) // _BODY_PIECES)
+    return [
+        body[start : start + _NEEDLE_BYTES]
+        for start in range(0, len(body) - _NEEDLE_BYTES + 1, step)
     ]
 
 

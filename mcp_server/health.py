@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from mcp_server import consolidate
 from mcp_server.device import Device
 from mcp_server.index.lexical import terms_of
 from mcp_server.index.live import Reindexing
-from mcp_server.vault import audit, store, vector_store
+from mcp_server.vault import audit, store, texts, vector_store
 from shared.errors import CorruptError, UnavailableError
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Health(Struct, frozen=True, kw_only=True):
     """Another model is on its way."""
     refused: str | None
     """Why a model that was asked for is not used."""
+    packed: int
+    """Memories whose texts are in compressed blocks."""
+    consolidated: consolidate.Last | None
     problems: list[str]
     """What is wrong with the file or its log; empty when all is well."""
     file_bytes: int
@@ -41,14 +45,17 @@ class Health(Struct, frozen=True, kw_only=True):
 def examine(device: Device) -> Health:
     """Look at everything; changes nothing."""
     problems = device.vault.problems()
-    memories = spaces = embedded = 0
+    memories = spaces = embedded = packed = 0
+    consolidated = None
     try:
         with device.vault.reading() as db:
             problems += _disagreements(device, db)
             memories = store.count(db)
             spaces = len(store.spaces(db))
+            packed = memories - texts.loose_amount(db).memories
             there = vector_store.serving(db)
             embedded = 0 if there is None else there.vectors
+        consolidated = consolidate.last(device)
     except CorruptError as error:
         problems.append(str(error))
     state = device.index.state()
@@ -62,6 +69,8 @@ def examine(device: Device) -> Health:
         trouble=state.trouble,
         reindexing=state.reindexing,
         refused=state.refused,
+        packed=packed,
+        consolidated=consolidated,
         problems=problems,
         file_bytes=device.vault.path.stat().st_size,
     )
@@ -126,7 +135,7 @@ def reindexed(device: Device) -> Generator[dict[str, Any], None, Health]:
 def _sample(device: Device, db: "Database") -> list[tuple[int, str]]:
     """Some of the memories that should be found by their words, each with the longest, which is rarely the most frequent."""
     waiting = device.index.lexical.waiting
-    rows = db.execute("SELECT row FROM memories ORDER BY random() LIMIT ?", [_SAMPLED]).fetchall()
+    rows = db.execute("SELECT row FROM records ORDER BY random() LIMIT ?", [_SAMPLED]).fetchall()
     found = store.by_rows(db, [row for (row,) in rows if row not in waiting])
     return [(row, max(terms, key=len)) for row, each in found.items() if (terms := terms_of(each))]
 

@@ -19,9 +19,9 @@ from mcp_server.device import Change, Device
 from mcp_server.findings import Added, Similar
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
-from mcp_server.model import Draft, Kind, Link, Memory
+from mcp_server.model import Draft, Kind, Link, Memory, Source
 from mcp_server.sensitive import Policy, Screened, refused, screen
-from mcp_server.vault import audit, store
+from mcp_server.vault import audit, names, store
 from mcp_server.vault.store import Row
 from shared import crypto
 from shared.clock import to_ms, whole_milliseconds
@@ -146,8 +146,8 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             )
             if there is None:
                 checked(_as_draft(memory), f"Memory {memory.id}")
-                row = store.insert(db, memory, _digest(device, memory.text))
-                added.append(Row(row, memory))
+                kept = msgspec.structs.replace(memory, source=_kept(memory.source))
+                added.append(Row(store.insert(db, kept, _digest(device, kept.text)), kept))
             stored.append(Stored(memory.id, "known" if there else "stored"))
         device.note(db, "import", [item.id for item in stored], client=client)
         change.then(lambda: _publish(device, added, embedded=False))
@@ -341,7 +341,7 @@ def _from_draft(device: Device, draft: Draft) -> Memory:
     return Memory(
         id=device.ids.memory_id(),
         text=draft.text,
-        source=draft.source,
+        source=_kept(draft.source),
         kind=draft.kind,
         space=draft.space,
         tags=tuple(sorted(set(draft.tags))),
@@ -359,6 +359,14 @@ def _from_draft(device: Device, draft: Draft) -> Memory:
         version=1,
         created_at=now,
         updated_at=now,
+    )
+
+
+def _kept(source: Source) -> Source:
+    """The source as the vault holds it: of the key, what tells it from others; a name that is empty is none."""
+    key = None if source.key is None else names.short_key(source.key)
+    return msgspec.structs.replace(
+        source, key=key, client=source.client or None, tool=source.tool or None
     )
 
 

@@ -8,6 +8,7 @@ for every space that has none of its own.
 from typing import TYPE_CHECKING, Literal
 
 from mcp_server.device import Device
+from mcp_server.vault import store
 from shared.errors import ForbiddenError, NotFoundError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def readable(db: "Database", client: str, asked: str | None) -> tuple[str, ...] 
         if _access(rules, asked) == "none":
             raise _refused(client, "read", asked)
         return (asked,)
-    spaces = [space for (space,) in db.execute("SELECT DISTINCT space FROM memories")]
+    spaces = [space.space for space in store.spaces(db)]
     allowed = tuple(space for space in spaces if _access(rules, space) != "none")
     if spaces and not allowed:
         raise _refused(client, "read", "anything")

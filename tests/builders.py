@@ -1,11 +1,14 @@
 """What tests of the device start from: a vault in a folder of its own, a clock that they set, memories and drafts."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import sqlcipher3.dbapi2 as driver
+from sqlite_utils import Database
 
 from mcp_server.device import Device, database_key, open_device
 from mcp_server.index.cross import CrossEncoder
@@ -15,6 +18,9 @@ from mcp_server.index.live import Models
 from mcp_server.memory import Stored, remember
 from mcp_server.model import Draft, Memory, Source
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault
+from mcp_server.vault.migrations import MIGRATIONS
+from mcp_server.vault.store import as_bytes
+from shared.clock import to_ms
 from shared.errors import UnavailableError
 from shared.ids import IdFactory, MemoryId
 from tests.fakes import HashEmbedder
@@ -149,6 +155,42 @@ def vault_at(path: Path, key: bytes = KEY) -> Iterator[OpenVault]:
         yield vault
     finally:
         vault.close()
+
+
+@contextmanager
+def published_vault(path: Path, memories: Mapping[int, Memory]) -> Iterator[Database]:
+    """A vault in the schema of the first two steps, as it was first published, with these memories under their row numbers. Open until
+    the block ends, for what else is to be in it."""
+    connection = driver.connect(str(path), isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA key = \"x'{KEY.hex()}'\"")
+        db = Database(connection, execute_plugins=False)
+        MIGRATIONS.apply(db, stop_before="0003_keyword_index")
+        for row, each in memories.items():
+            _put_as_published(db, row, each)
+        yield db
+    finally:
+        connection.close()
+
+
+def _put_as_published(db: Database, row: int, memory: Memory) -> None:
+    source = memory.source
+    db.execute(
+        """INSERT INTO memories (row, id, text, kind, space, occurred_ms, speaker, conversation, position, trust, client, tool,
+               key, importance, pinned, archived, version, created_ms, updated_ms, digest)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, zeroblob(16))""",
+        [
+            *(row, as_bytes(memory.id), memory.text, memory.kind, memory.space),
+            None if memory.occurred_at is None else to_ms(memory.occurred_at),
+            *(memory.speaker, memory.conversation, memory.position),
+            *(source.trust, source.client, source.tool, source.key),
+            *(memory.importance, memory.pinned, memory.archived, memory.version),
+            *(to_ms(memory.created_at), to_ms(memory.updated_at)),
+        ],
+    )
+    db.execute("INSERT INTO lexical (rowid, text) VALUES (?, ?)", [row, memory.text])
+    for tag in memory.tags:
+        db.execute("INSERT INTO tags (memory, tag) VALUES (?, ?)", [row, tag])
 
 
 def draft(text: str, **fields: Any) -> Draft:

@@ -9,7 +9,7 @@ import pytest
 from mcp_server import context, search
 from mcp_server.device import Device
 from mcp_server.memory import Changes, revise
-from mcp_server.vault import audit
+from mcp_server.vault import audit, store
 from shared.errors import InvalidError
 from tests.builders import NOON, SetClock, draft, opened, tell, until
 
@@ -159,7 +159,7 @@ def test_memories_from_before_there_were_cues_are_read_in_the_background(tmp_pat
     with opened(tmp_path) as device:
         tell(device, "I prefer trains.")
         with device.vault.writing() as db:
-            db.execute("UPDATE memories SET cues = NULL")
+            store.forget_cues(db)
     with opened(tmp_path) as device:
         until(lambda: bool(device.index.catalogue.columns["flags"].any()))
         assert "Preferences" in gather(device)

@@ -12,7 +12,17 @@ from mcp_server.memory import Changes, resolve, revise
 from mcp_server.model import Source
 from mcp_server.search import Asked, find
 from mcp_server.vault import store
-from tests.builders import NOON, SetClock, draft, embedded, opened, tell, vault_at
+from mcp_server.vault.db import DATABASE_NAME
+from tests.builders import (
+    NOON,
+    SetClock,
+    draft,
+    embedded,
+    opened,
+    published_vault,
+    tell,
+    vault_at,
+)
 
 
 @pytest.fixture
@@ -111,21 +121,14 @@ def test_what_happened_later_is_second_also_if_it_was_told_first(mine: Device) -
 
 
 def test_findings_made_before_updates_were_known_keep_their_numbers(tmp_path: Path) -> None:
-    key = bytes(32)
-    with vault_at(tmp_path / "vault.db", key) as vault, vault.writing() as db:
-        db["findings"].drop()
-        db["echoes"].drop()
-        db.execute("DELETE FROM _sqlite_migrations WHERE name = '0005_findings_and_echoes'")
-        db.execute(
-            """CREATE TABLE findings (number INTEGER PRIMARY KEY AUTOINCREMENT, relation TEXT NOT NULL, first BLOB NOT NULL,
-               second BLOB NOT NULL, noticed_ms INTEGER NOT NULL, decision TEXT, decided_ms INTEGER)"""
-        )
-        db.execute(
+    path = tmp_path / DATABASE_NAME
+    with published_vault(path, {}) as older:
+        older.execute(
             """INSERT INTO findings (number, relation, first, second, noticed_ms)
                VALUES (3, 'near_duplicate', randomblob(16), randomblob(16), 1), (7, 'may_contradict', randomblob(16), randomblob(16), 2)"""
         )
-        db.execute("DELETE FROM findings WHERE number = 7")
-    with vault_at(tmp_path / "vault.db", key) as vault, vault.writing() as db:
+        older.execute("DELETE FROM findings WHERE number = 7")
+    with vault_at(path) as vault, vault.writing() as db:
         db.execute(
             """INSERT INTO findings (relation, first, second, noticed_ms)
                VALUES ('may_supersede', randomblob(16), randomblob(16), 3)"""

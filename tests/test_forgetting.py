@@ -72,7 +72,7 @@ def _needles(device: Device, text: str, speaker: str | None = None, stem: str = 
     with device.vault.reading() as db:
         # A quantised model's vectors differ a little with what else was in the batch: take the one that was kept.
         (kept,) = db.execute(
-            "SELECT code FROM vectors JOIN memories ON row = memory WHERE text = ?", [text]
+            "SELECT code FROM vectors JOIN texts USING (memory) WHERE text = ?", [text]
         ).fetchone()
     rounded = unpack4(np.frombuffer(kept, np.uint8)[None, :])[0]
     assert vector @ rounded > 0.98

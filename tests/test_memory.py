@@ -72,7 +72,7 @@ def _actions(device: Device) -> list[tuple[str, int]]:
 def test_a_memory_is_stored_as_it_was_said(mine: Device) -> None:
     said = Draft(
         text="  Verbatim,\r\n\ttabs and all \0 🦑 ",
-        source=Source(trust="tool_output", client="c", tool="t", key="k"),
+        source=Source(trust="tool_output", client="c", tool="t", key="0f" * 16),
         kind="decision",
         space="work",
         tags=("b", "a", "b"),

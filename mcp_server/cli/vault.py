@@ -264,9 +264,22 @@ def reindex(
     )
 
 
-def consolidate(json: Json = False) -> None:
-    """Store old memories in less space. Not built yet: this version refuses."""
-    raise UnavailableError("Consolidation is not part of this version yet. Nothing was changed.")
+def consolidate(
+    dry_run: Annotated[bool, Parameter(negative="", help="Only say what it would save.")] = False,
+    undo: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Take it back; nothing is consolidated by itself from then on."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Store the same memories in less space. Nothing is lost; the agent does it by itself when it has nothing to do."""
+    if undo and dry_run:
+        raise InvalidError("Give --undo or --dry-run, not both.")
+    with agent() as connection, screen.watching("Consolidating") as events:
+        answer = connection.call("consolidate", {"undo": undo, "dry_run": dry_run}, events)
+    screen.emit(answer, as_json=json, show=_show_consolidated)
 
 
 def _usual_protector(settings: Settings) -> ProtectorKind:
@@ -343,6 +356,23 @@ def _show_restored(answer: dict[str, Any]) -> None:
         screen.say(f"The vault that was there is now in {answer['moved_aside']}.")
 
 
+def _show_consolidated(answer: dict[str, Any]) -> None:
+    memories, text, packed = answer["memories"], answer["text_bytes"], answer["block_bytes"]
+    before, after = answer["file_bytes_before"] / 1e6, answer["file_bytes_after"] / 1e6
+    if answer["did"] == "undone":
+        screen.ok(
+            f"{memories:,} memories stand alone again; the vault went from {before:,.1f} to {after:,.1f} MB."
+        )
+    elif not memories:
+        screen.ok("There is nothing to save: what could be stored in less space already is.")
+    else:
+        said = f"{memories:,} memories: {text / 1e6:,.1f} MB of text in {packed / 1e6:,.1f} MB ({1 - packed / text:.0%} less)"
+        if answer["did"] == "estimated":
+            screen.ok(f"It would store {said}. Nothing was changed.")
+        else:
+            screen.ok(f"{said}; the vault went from {before:,.1f} to {after:,.1f} MB.")
+
+
 def _show_log(answer: dict[str, Any]) -> None:
     table = screen.table("line", "when", "client", "did", "memories")
     for line in msgspec.convert(answer["lines"], list[access_log.Access]):
@@ -382,6 +412,11 @@ def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) 
     else:
         screen.warn(
             f"Search by words; {found.embedded:,} of {found.memories:,} also by meaning so far"
+        )
+    if found.consolidated:
+        done = found.consolidated
+        screen.ok(
+            f"Consolidation {'undone' if done.did == 'undone' else 'last done'} on {done.at:%Y-%m-%d}; {found.packed:,} memories are in blocks"
         )
     if found.reindexing:
         screen.warn(_on_its_way(found.reindexing))

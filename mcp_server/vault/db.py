@@ -102,6 +102,18 @@ class OpenVault:
                 "Another reader holds an old copy of a page. Try again in a moment."
             )
 
+    def file_bytes(self) -> int:
+        """What the vault takes on the disk, its log included."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return self.path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+    def shrink(self, pages: int) -> bool:
+        """Give up to so many free pages back to the disk; whether there are more."""
+        with self.writing() as db:
+            db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            (left,) = db.execute("PRAGMA freelist_count").fetchone()
+        return bool(left)
+
     def copy_to(self, target: Path, key: bytes) -> None:
         """A consistent copy under `key`, complete and on disk when this returns."""
         with said_plainly(target):
@@ -170,12 +182,24 @@ def _fill(path: Path, key: bytes) -> None:
     db = _connect(path, key, cache_kib=_WRITER_CACHE_KIB, must_exist=False)
     try:
         with _in_plain_words(path):
-            MIGRATIONS.apply(db)
+            _migrate(db)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         db.conn.close()
     with path.open("rb") as file:
         assert file.read(16) != _PLAINTEXT_HEADER, "a new vault must be encrypted"
+
+
+def _migrate(db: Database) -> None:
+    """Apply the steps that are pending. A step may build a table anew that others refer to, so references are checked after
+    it, not during."""
+    db.execute("PRAGMA foreign_keys = OFF")
+    MIGRATIONS.apply(db)
+    assert not db.execute("PRAGMA foreign_key_check").fetchall(), "a migration lost references"
+    db.execute("PRAGMA foreign_keys = ON")
+    # In a vault made before, this is also what makes `shrink` work. The copy that it needs is made in memory.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("VACUUM")
 
 
 def _make_private(path: Path) -> None:
@@ -204,7 +228,7 @@ def open_vault(path: Path, key: bytes) -> OpenVault:
                     "A newer Sunaiva wrote this vault. Update with `pip install -U sunaiva`, then try again."
                 )
             if MIGRATIONS.pending(db):
-                MIGRATIONS.apply(db)
+                _migrate(db)
     except BaseException:
         vault.close()
         raise

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from mcp_server.vault.names import short_key
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -235,3 +237,129 @@ def _models(db: "Database") -> None:
             code BLOB NOT NULL
         ) STRICT;
     """)
+
+
+@MIGRATIONS(name="0008_blocks")
+def _blocks(db: "Database") -> None:  # allow long-function: one schema, read in one piece
+    (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'memories'").fetchone()
+    db.conn.create_function("key_digest", 1, lambda key: key and bytes.fromhex(short_key(key)))
+    db.executescript("""
+        -- A conversation's or a client's name stands here once, not in each of its memories.
+        CREATE TABLE names (
+            number INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE CHECK (name <> '')
+        ) STRICT;
+        INSERT INTO names (name) SELECT space FROM memories
+            UNION SELECT trust FROM memories
+            UNION SELECT speaker FROM memories WHERE speaker <> ''
+            UNION SELECT conversation FROM memories WHERE conversation <> ''
+            UNION SELECT client FROM memories WHERE client <> ''
+            UNION SELECT tool FROM memories WHERE tool <> '';
+
+        -- The text of a memory is in one of two places: here, or in a block.
+        CREATE TABLE texts (
+            memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+            text TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO texts (memory, text) SELECT row, text FROM memories;
+        -- The texts of many memories, compressed together; against those of another block, its head, if it has one.
+        CREATE TABLE blocks (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            head INTEGER REFERENCES blocks (number),
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX blocks_by_head ON blocks (head) WHERE head IS NOT NULL;
+        -- The last consolidation, in its one row.
+        CREATE TABLE consolidation (
+            number INTEGER PRIMARY KEY CHECK (number = 1),
+            at_ms INTEGER NOT NULL,
+            did TEXT NOT NULL CHECK (did IN ('packed', 'undone')),
+            memories INTEGER NOT NULL,
+            bytes_before INTEGER NOT NULL,
+            bytes_after INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE new_records (
+            row INTEGER PRIMARY KEY AUTOINCREMENT,
+            id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+            kind TEXT NOT NULL,
+            -- from here on, where a number stands for a name, it is one of `names`
+            space INTEGER NOT NULL,
+            occurred_ms INTEGER,
+            valid_from_ms INTEGER,
+            valid_to_ms INTEGER,
+            speaker INTEGER,
+            conversation INTEGER,
+            position INTEGER,
+            trust INTEGER NOT NULL,
+            client INTEGER,
+            tool INTEGER,
+            key BLOB CHECK (length(key) = 16),
+            importance REAL NOT NULL CHECK (importance BETWEEN 0 AND 1),
+            pinned INTEGER NOT NULL CHECK (pinned IN (0, 1)),
+            archived INTEGER NOT NULL CHECK (archived IN (0, 1)),
+            superseded_by BLOB CHECK (length(superseded_by) = 16),
+            version INTEGER NOT NULL CHECK (version >= 1),
+            created_ms INTEGER NOT NULL,
+            updated_ms INTEGER NOT NULL,
+            -- keyed hash of the text: finds the same words again without a second copy of them
+            digest BLOB NOT NULL CHECK (length(digest) = 16),
+            -- what ranking knows of a text without reading it
+            chars INTEGER NOT NULL,
+            question INTEGER NOT NULL CHECK (question IN (0, 1)),
+            -- what the text shows of its own accord (the bits of `phrases`); NULL until it was read for them
+            cues INTEGER CHECK (cues BETWEEN 0 AND 255),
+            block INTEGER
+        ) STRICT;
+        INSERT INTO new_records (row, id, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
+                position, trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms,
+                updated_ms, digest, chars, question, cues)
+            SELECT row, id, kind, (SELECT number FROM names WHERE name = space), occurred_ms, valid_from_ms, valid_to_ms,
+                (SELECT number FROM names WHERE name = speaker), (SELECT number FROM names WHERE name = conversation),
+                position, (SELECT number FROM names WHERE name = trust), (SELECT number FROM names WHERE name = client),
+                (SELECT number FROM names WHERE name = tool), key_digest(key), importance, pinned, archived,
+                superseded_by, version, created_ms, updated_ms, digest, chars, question, cues
+            FROM memories;
+        -- Renamed first, so that whatever refers to the old table refers to the new one; foreign keys are off meanwhile.
+        ALTER TABLE memories RENAME TO records;
+        DROP TABLE records;
+        ALTER TABLE new_records RENAME TO records;
+        CREATE UNIQUE INDEX records_by_key ON records (key) WHERE key IS NOT NULL;
+        -- the last five bytes name a memory in what people and assistants read
+        CREATE INDEX records_by_short_id ON records (substr(id, 12));
+        -- A turn is known by its key: the same words may be said again and again.
+        CREATE INDEX records_by_digest ON records (digest) WHERE conversation IS NULL;
+        CREATE INDEX records_by_conversation ON records (conversation, position) WHERE conversation IS NOT NULL;
+        CREATE INDEX records_pinned ON records (row) WHERE pinned = 1;
+        CREATE INDEX records_superseding ON records (superseded_by) WHERE superseded_by IS NOT NULL;
+        CREATE INDEX records_unread ON records (row) WHERE cues IS NULL;
+        -- A turn's time is when it was said, so only what is no turn can lie ahead.
+        CREATE INDEX records_happening ON records (occurred_ms) WHERE kind <> 'turn' AND occurred_ms IS NOT NULL;
+
+        -- Records as they are spoken about, with their names; all but the text, which `vault.texts` reads.
+        CREATE VIEW memories AS
+            SELECT records.row, id, kind, space.name AS space, occurred_ms, valid_from_ms, valid_to_ms,
+                speaker.name AS speaker, conversation.name AS conversation, position, trust.name AS trust,
+                client.name AS client, tool.name AS tool, key, importance, pinned, archived, superseded_by, version,
+                created_ms, updated_ms, digest, cues
+            FROM records
+            LEFT JOIN names AS space ON space.number = records.space
+            LEFT JOIN names AS speaker ON speaker.number = records.speaker
+            LEFT JOIN names AS conversation ON conversation.number = records.conversation
+            LEFT JOIN names AS trust ON trust.number = records.trust
+            LEFT JOIN names AS client ON client.number = records.client
+            LEFT JOIN names AS tool ON tool.number = records.tool;
+
+        -- Keys that are digests here, too.
+        ALTER TABLE echoes RENAME TO former_echoes;
+        CREATE TABLE echoes (
+            key BLOB PRIMARY KEY CHECK (length(key) = 16),
+            memory INTEGER NOT NULL REFERENCES records (row) ON DELETE CASCADE
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO echoes (key, memory) SELECT key_digest(key), memory FROM former_echoes;
+        DROP TABLE former_echoes;
+        CREATE INDEX echoes_by_memory ON echoes (memory);
+    """)
+    if last is not None:
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'records'")
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('records', ?)", [last])

@@ -15,13 +15,14 @@ from msgspec import Struct
 from mcp_server import cues
 from mcp_server.model import Kind, Link, Memory, Source
 from mcp_server.noticing import Relation
+from mcp_server.vault import names, texts
 from shared.clock import from_ms, to_ms
 from shared.ids import MemoryId
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_COLUMNS = """row, id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position,
+_COLUMNS = """row, id, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position,
     trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms, updated_ms"""
 # SQLite binds at most 32,766 variables in one statement; JSON carries any number of rows in one.
 _ROWS = "row IN (SELECT value FROM json_each(?))"
@@ -59,47 +60,48 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
     Raises:
         sqlcipher3 IntegrityError: its id or its key is there already (callers look first, inside the transaction).
     """
+    source = memory.source
     cursor = db.execute(
-        """INSERT INTO memories (id, text, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
-               position, trust, client, tool, key, importance, pinned, archived, superseded_by, version, created_ms,
-               updated_ms, digest, cues, chars, question)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO records (id, kind, space, valid_from_ms, valid_to_ms, importance, pinned, archived, superseded_by,
+               occurred_ms, speaker, conversation, position, trust, client, tool, key, version, created_ms, updated_ms, digest,
+               cues, chars, question)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             as_bytes(memory.id),
-            memory.text,
-            *_changeable(memory)[:2],
+            *_changeable(db, memory),
             _ms(memory.occurred_at),
-            *_changeable(memory)[2:4],
-            memory.speaker,
-            memory.conversation,
+            names.number(db, memory.speaker),
+            names.number(db, memory.conversation),
             memory.position,
-            memory.source.trust,
-            memory.source.client,
-            memory.source.tool,
-            memory.source.key,
-            *_changeable(memory)[4:],
+            names.number(db, source.trust),
+            names.number(db, source.client),
+            names.number(db, source.tool),
+            None if source.key is None else _key(source.key),
             memory.version,
             to_ms(memory.created_at),
             to_ms(memory.updated_at),
             digest,
-            cues.flags(memory.text, memory.speaker, memory.source.trust),
+            cues.flags(memory.text, memory.speaker, source.trust),
             len(memory.text),
             int("?" in memory.text),
         ],
     )
     row = cursor.lastrowid
     assert row is not None
+    texts.put(db, row, memory.text)
     _put_sets(db, row, memory)
     return row
 
 
 def update(db: "Database", row: int, memory: Memory) -> None:
     """Write everything about a memory that may change; text, source and place in a conversation never do."""
+    named = names.of(db, [row])
     db.execute(
-        """UPDATE memories SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
+        """UPDATE records SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
                archived = ?, superseded_by = ?, version = ?, updated_ms = ? WHERE row = ?""",
-        [*_changeable(memory), memory.version, to_ms(memory.updated_at), row],
+        [*_changeable(db, memory), memory.version, to_ms(memory.updated_at), row],
     )
+    names.erase_unused(db, named - names.of(db, [row]))
     db.execute("DELETE FROM tags WHERE memory = ?", [row])
     db.execute("DELETE FROM links WHERE memory = ?", [row])
     _put_sets(db, row, memory)
@@ -108,33 +110,36 @@ def update(db: "Database", row: int, memory: Memory) -> None:
 def read_cues(db: "Database", *, limit: int) -> list[tuple[int, int]]:
     """Read the cues of some memories that were stored before there were any; their rows and cues, none when all are read."""
     unread = db.execute(
-        "SELECT row, text, speaker, trust FROM memories WHERE cues IS NULL ORDER BY row DESC LIMIT ?",
+        "SELECT row, speaker, trust FROM memories WHERE cues IS NULL ORDER BY row DESC LIMIT ?",
         [limit],
     ).fetchall()
-    read = [(row, cues.flags(text, speaker, trust)) for row, text, speaker, trust in unread]
+    said = texts.of(db, [row for row, _, _ in unread])
+    read = [(row, cues.flags(said[row], speaker, trust)) for row, speaker, trust in unread]
     for row, flags in read:
-        db.execute("UPDATE memories SET cues = ? WHERE row = ?", [flags, row])
+        db.execute("UPDATE records SET cues = ? WHERE row = ?", [flags, row])
     return read
 
 
 def forget_cues(db: "Database") -> None:
     """Have all cues read anew."""
-    db.execute("UPDATE memories SET cues = NULL")
+    db.execute("UPDATE records SET cues = NULL")
 
 
 def delete(db: "Database", row: int, memory_id: MemoryId) -> None:
-    """Remove a memory with its tags, links, vector and findings, and other memories' links to it."""
+    """Remove a memory with its text, tags, links, vector and findings, and other memories' links to it. Its names are for the
+    caller to erase, once for all that it removes."""
     key = as_bytes(memory_id)
+    texts.loosen_of(db, row)
     db.execute("DELETE FROM links WHERE target = ?", [key])
     db.execute("DELETE FROM findings WHERE first = ? OR second = ?", [key, key])
-    db.execute("UPDATE memories SET superseded_by = NULL WHERE superseded_by = ?", [key])
-    db.execute("DELETE FROM memories WHERE row = ?", [row])
+    db.execute("UPDATE records SET superseded_by = NULL WHERE superseded_by = ?", [key])
+    db.execute("DELETE FROM records WHERE row = ?", [row])
 
 
-def _changeable(memory: Memory) -> list[Any]:
+def _changeable(db: "Database", memory: Memory) -> list[Any]:
     return [
         memory.kind,
-        memory.space,
+        names.number(db, memory.space),
         _ms(memory.valid_from),
         _ms(memory.valid_to),
         memory.importance,
@@ -173,7 +178,7 @@ def by_short_id(db: "Database", short: str) -> list[Row]:
 
 def by_key(db: "Database", key: str) -> Row | None:
     """The memory that a draft with this idempotency key became."""
-    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE key = ?", [key])
+    found = _rows(db, f"SELECT {_COLUMNS} FROM memories WHERE key = ?", [_key(key)])
     return found[0] if found else None
 
 
@@ -182,13 +187,13 @@ def by_echo(db: "Database", key: str) -> Row | None:
     found = _rows(
         db,
         f"SELECT {_COLUMNS} FROM memories WHERE row = (SELECT memory FROM echoes WHERE key = ?)",
-        [key],
+        [_key(key)],
     )
     return found[0] if found else None
 
 
 def note_echo(db: "Database", key: str, row: int) -> None:
-    db.execute("INSERT OR IGNORE INTO echoes (key, memory) VALUES (?, ?)", [key, row])
+    db.execute("INSERT OR IGNORE INTO echoes (key, memory) VALUES (?, ?)", [_key(key), row])
 
 
 def by_ids(db: "Database", ids: Iterable[MemoryId]) -> list[Row]:
@@ -205,9 +210,10 @@ def by_digest(db: "Database", digest: bytes, space: str) -> Row | None:
     """A present memory of the same words in this space that is not a turn of a conversation."""
     found = _rows(
         db,
-        f"""SELECT {_COLUMNS} FROM memories WHERE digest = ? AND space = ? AND conversation IS NULL
-            AND superseded_by IS NULL AND archived = 0 ORDER BY row LIMIT 1""",
-        [digest, space],
+        # Of the table itself, whose index is of what is in no conversation.
+        f"""SELECT {_COLUMNS} FROM memories WHERE space = ? AND superseded_by IS NULL AND archived = 0
+            AND row IN (SELECT row FROM records WHERE digest = ? AND conversation IS NULL) ORDER BY row LIMIT 1""",
+        [space, digest],
     )
     return found[0] if found else None
 
@@ -225,7 +231,7 @@ def in_span(db: "Database", first: int, last: int) -> list[Row]:
 
 def newest_row(db: "Database") -> int:
     """The highest row number; 0 in an empty vault."""
-    (row,) = db.execute("SELECT coalesce(max(row), 0) FROM memories").fetchone()
+    (row,) = db.execute("SELECT coalesce(max(row), 0) FROM records").fetchone()
     return int(row)
 
 
@@ -234,7 +240,7 @@ def superseded_chain(db: "Database", memory_id: MemoryId) -> list[Row]:
     return _rows(
         db,
         f"""WITH RECURSIVE older (id) AS (
-                VALUES (?) UNION SELECT memories.id FROM memories JOIN older ON memories.superseded_by = older.id)
+                VALUES (?) UNION SELECT records.id FROM records JOIN older ON records.superseded_by = older.id)
             SELECT {_COLUMNS} FROM memories WHERE id IN (SELECT id FROM older) AND id <> ? ORDER BY row DESC""",
         [as_bytes(memory_id), as_bytes(memory_id)],
     )
@@ -314,7 +320,7 @@ def rows_with_cues(
 ) -> list[int]:
     """Rows with any of these cues, or of this kind, that are not superseded or archived; of the last `among` rows, the newest first."""
     where, values = _where(Selection(spaces=spaces))
-    chosen = " AND ".join(["row > (SELECT max(row) FROM memories) - ?", *where])
+    chosen = " AND ".join(["row > (SELECT max(row) FROM records) - ?", *where])
     found = db.execute(
         f"SELECT row FROM memories WHERE {chosen} AND (cues & ? OR kind IS ?) ORDER BY row DESC",
         [among, *values, flags, kind],
@@ -333,7 +339,7 @@ def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) 
     """Likenesses, contradictions and updates that nobody has decided, the newest first; of one memory, or all."""
     key = None if about is None else as_bytes(about)
     found = db.execute(
-        """SELECT number, relation, (SELECT row FROM memories WHERE id = first), (SELECT row FROM memories WHERE id = second)
+        """SELECT number, relation, (SELECT row FROM records WHERE id = first), (SELECT row FROM records WHERE id = second)
            FROM findings WHERE decision IS NULL AND (? IS NULL OR first = ? OR second = ?) ORDER BY number DESC LIMIT ?""",
         [key, key, key, limit],
     ).fetchall()
@@ -345,10 +351,17 @@ def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) 
 
 
 def count(db: "Database", selection: Selection | None = None) -> int:
-    where, values = _where(selection or Selection(superseded=True))
+    if selection is None:
+        (number,) = db.execute("SELECT count(*) FROM records").fetchone()
+        return int(number)
+    where, values = _where(selection)
     chosen = " AND ".join(where) or "1"
     (number,) = db.execute(f"SELECT count(*) FROM memories WHERE {chosen}", values).fetchone()
     return int(number)
+
+
+def all_rows(db: "Database") -> set[int]:
+    return {row for (row,) in db.execute("SELECT row FROM records")}
 
 
 class SpaceCount(Struct, frozen=True):
@@ -359,7 +372,9 @@ class SpaceCount(Struct, frozen=True):
 
 def spaces(db: "Database") -> list[SpaceCount]:
     found = db.execute(
-        "SELECT space, count(*), max(updated_ms) FROM memories GROUP BY space ORDER BY space"
+        """SELECT name, memories, newest_ms FROM names JOIN
+               (SELECT space, count(*) AS memories, max(updated_ms) AS newest_ms FROM records GROUP BY space) ON number = space
+           ORDER BY name"""
     )
     return [SpaceCount(space, number, from_ms(newest)) for space, number, newest in found]
 
@@ -375,15 +390,20 @@ def scan_rows(db: "Database", rows: Iterable[int]) -> list[tuple[Any, ...]]:
 
 
 def _scanned(db: "Database", which: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = db.execute(
-        f"""SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
+    # Not through the view: looking each name up once takes a third of the time of looking it up for each memory.
+    found = db.execute(
+        f"""SELECT space, trust, speaker, conversation, row, kind, position, coalesce(occurred_ms, created_ms),
                 coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
                 archived = 1 OR superseded_by IS NOT NULL, chars, question, pinned, importance,
                 coalesce(cues, 0)
-            FROM memories WHERE {which}""",
+            FROM records WHERE {which}""",
         values,
     ).fetchall()
-    return found
+    say = names.spelt(db, {number for record in found for number in record[:4]})
+    return [
+        (row, say[space], kind, say[trust], say[speaker], say[conversation], *others)
+        for space, trust, speaker, conversation, row, kind, *others in found
+    ]
 
 
 def _where(selection: Selection) -> tuple[list[str], list[Any]]:
@@ -428,14 +448,16 @@ def _rows(db: "Database", sql: str, values: Sequence[Any]) -> list[Row]:
         [numbers],
     ):
         links.setdefault(row, []).append(Link(relation, as_id(target)))
-    return [_row(record, tags, links) for record in records]
+    said = texts.of(db, [record[0] for record in records])
+    return [_row(record, said[record[0]], tags, links) for record in records]
 
 
-def _row(record: Sequence[Any], tags: dict[int, list[str]], links: dict[int, list[Link]]) -> Row:
+def _row(
+    record: Sequence[Any], text: str, tags: dict[int, list[str]], links: dict[int, list[Link]]
+) -> Row:
     (
         row,
         key,
-        text,
         kind,
         space,
         occurred,
@@ -444,17 +466,22 @@ def _row(record: Sequence[Any], tags: dict[int, list[str]], links: dict[int, lis
         speaker,
         conversation,
         position,
-    ) = record[:11]
+    ) = record[:10]
     (trust, client, tool, source_key, importance, pinned, archived, superseded_by, version) = (
-        record[11:20]
+        record[10:19]
     )
-    created, updated = record[20:]
+    created, updated = record[19:]
     return Row(
         row,
         Memory(
             id=as_id(key),
             text=text,
-            source=Source(trust=trust, client=client, tool=tool, key=source_key),
+            source=Source(
+                trust=trust,
+                client=client,
+                tool=tool,
+                key=None if source_key is None else source_key.hex(),
+            ),
             kind=kind,
             space=space,
             tags=tuple(tags.get(row, ())),
@@ -482,6 +509,10 @@ def as_bytes(memory_id: MemoryId) -> bytes:
 
 def as_id(key: bytes) -> MemoryId:
     return MemoryId(str(uuid.UUID(bytes=key)))
+
+
+def _key(key: str) -> bytes:
+    return bytes.fromhex(names.short_key(key))
 
 
 def _ms(moment: datetime | None) -> int | None:

@@ -13,14 +13,16 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from mcp_server.vault import texts
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 Table = Literal["vectors", "vectors_coming", "token_codes"]
 
-# As in the migration that made it; `vectors` has the same columns.
+# As the migrations left it; `vectors` has the same columns.
 _COMING = """CREATE TABLE vectors_coming (
-    memory INTEGER PRIMARY KEY REFERENCES memories (row) ON DELETE CASCADE,
+    memory INTEGER PRIMARY KEY REFERENCES records (row) ON DELETE CASCADE,
     model INTEGER NOT NULL REFERENCES models (number),
     code BLOB NOT NULL
 ) STRICT"""
@@ -115,7 +117,7 @@ def count(db: "Database", table: Table, model: int) -> int:
 def waiting(db: "Database", table: Table, model: int) -> int:
     """How many memories have nothing in this table yet."""
     (number,) = db.execute(
-        f"SELECT count(*) FROM memories WHERE row NOT IN (SELECT memory FROM {table} WHERE model = ?)",
+        f"SELECT count(*) FROM records WHERE row NOT IN (SELECT memory FROM {table} WHERE model = ?)",
         [model],
     ).fetchone()
     return int(number)
@@ -125,12 +127,13 @@ def next_waiting(
     db: "Database", table: Table, model: int, *, after: int, chars: int, limit: int
 ) -> list[tuple[int, str, str | None]]:
     """The oldest of those, beyond a row: row, head of the text, speaker."""
-    found: list[tuple[int, str, str | None]] = db.execute(
-        f"""SELECT row, substr(text, 1, ?), speaker FROM memories WHERE row > ? AND NOT EXISTS
+    found = db.execute(
+        f"""SELECT row, speaker FROM memories WHERE row > ? AND NOT EXISTS
                (SELECT 1 FROM {table} WHERE memory = row AND model = ?) ORDER BY row LIMIT ?""",
-        [chars, after, model, limit],
+        [after, model, limit],
     ).fetchall()
-    return found
+    said = texts.of(db, [row for row, _ in found])
+    return [(row, said[row][:chars], speaker) for row, speaker in found]
 
 
 def keep_only(db: "Database", table: Table, model: int | None) -> int:

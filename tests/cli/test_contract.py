@@ -43,7 +43,7 @@ REFUSED = {
     "half a permission": (["permit", "Careful", "work"], "invalid", "none|read|write"),
     "a file that is not there": (["import", "nowhere.json"], "not_found", "nowhere.json"),
     "an export without a format": (["export", "mine.docx"], "invalid", "Add --format"),
-    "what is not built": (["consolidate"], "unavailable", "not part of this version"),
+    "two opposite wishes": (["consolidate", "--undo", "--dry-run"], "invalid", "not both"),
     "a backup in a folder that is not there": (
         ["backup", "/nowhere/at/all"],
         "unavailable",

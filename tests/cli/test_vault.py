@@ -175,3 +175,24 @@ def test_the_doctor_finds_and_repairs_a_lost_keyword_index(newcomer: Person) -> 
     assert (well["problems"], well["memories"]) == ([], 1)
     assert newcomer.runs("doctor").code == 0
     assert newcomer.knows("The weather station reports fog")
+
+
+def test_a_person_saves_space_and_takes_it_back(newcomer: Person) -> None:
+    newcomer.gets("init")
+    texts = [
+        f"Entry {number}: the ferry leaves the harbour at {number}. " * 9 for number in range(60)
+    ]
+    said = [{"text": text, "source": {"trust": "said_by_user"}} for text in texts]
+    newcomer.asks("remember", drafts=said)
+    assert newcomer.gets("consolidate", "--dry-run")["did"] == "estimated"
+    assert newcomer.gets("doctor")["packed"] == 0
+    done = newcomer.gets("consolidate")
+    assert (done["did"], done["memories"]) == ("packed", 60)
+    assert newcomer.gets("doctor")["packed"] == 60
+    assert "memories are in blocks" in newcomer.runs("doctor").out
+    assert "nothing to save" in newcomer.runs("consolidate").out
+    assert {each["text"] for each in newcomer.gets("list", "--limit", "100")["memories"]} == set(
+        texts
+    )
+    assert "60 memories stand alone again" in newcomer.runs("consolidate", "--undo").out
+    assert newcomer.gets("doctor")["packed"] == 0

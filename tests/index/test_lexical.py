@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlcipher3.dbapi2 as driver
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -24,10 +23,9 @@ from mcp_server.vault.db import DATABASE_NAME, OpenVault
 from shared.errors import UnavailableError
 from tests.builders import (
     KEY,
-    embedded,
-    make_home,
     memory,
     opened,
+    published_vault,
     seal_early,
     sealed_terms,
     tell,
@@ -355,23 +353,11 @@ def found(device: Device, query: str) -> list[str]:
 
 
 def test_a_vault_with_the_former_keyword_index_is_found_by_words_again(tmp_path: Path) -> None:
-    path = make_home(tmp_path) / DATABASE_NAME
-    with opened(tmp_path) as device:
-        tell(device, *(f"harbour {number}" for number in range(20)), "北京 at dusk")
-        embedded(device)
-    # As it was: an FTS5 table of the same words, and no step that made another one.
-    older = driver.connect(str(path), isolation_level=None)
-    older.execute(f"PRAGMA key = \"x'{KEY.hex()}'\"")
-    older.executescript("""
-        DROP TABLE postings;
-        DROP TABLE segments;
-        CREATE VIRTUAL TABLE lexical USING fts5 (
-            text, content='', columnsize=0, tokenize="porter unicode61 remove_diacritics 2"
-        );
-        INSERT INTO lexical (rowid, text) SELECT row, text FROM memories;
-        DELETE FROM _sqlite_migrations WHERE name >= '0003';
-    """)
-    older.close()
+    said = [*(f"harbour {number}" for number in range(20)), "北京 at dusk"]
+    with published_vault(
+        tmp_path / DATABASE_NAME, {row: memory(text) for row, text in enumerate(said, 1)}
+    ):
+        pass
     with opened(tmp_path) as device:
         seal_early(device)
         answer = search.find(device, Asked(query="harbour 7"), client="test")

@@ -36,7 +36,7 @@ def store_one(vault: OpenVault, text: str) -> None:
 
 def texts(vault: OpenVault) -> list[str]:
     with vault.reading() as db:
-        return [text for (text,) in db.execute("SELECT text FROM memories ORDER BY row")]
+        return [text for (text,) in db.execute("SELECT text FROM texts ORDER BY memory")]
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def test_a_fresh_memory_stands_in_the_log_and_later_in_the_file(path: Path) -> N
         assert log.stat().st_size == 0
         assert found(path, SAID, b"never said") == {SAID}
     assert not log.exists()
-    assert found(path, SAID, b"CREATE TABLE memories", b"never said") == {
+    assert found(path, SAID, b"CREATE VIEW memories", b"never said") == {
         SAID,
-        b"CREATE TABLE memories",
+        b"CREATE VIEW memories",
     }
 
 

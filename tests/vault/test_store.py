@@ -70,7 +70,7 @@ def memories(draw: st.DrawFn) -> Memory:
             trust=draw(st.sampled_from(get_args(Trust))),
             client=draw(maybe_words),
             tool=draw(maybe_words),
-            key=draw(maybe_words),
+            key=draw(st.none() | st.uuids().map(lambda each: each.hex)),
         ),
         kind=draw(st.sampled_from(get_args(Kind))),
         space=draw(words),
