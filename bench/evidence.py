@@ -43,6 +43,8 @@ class Case(Struct, frozen=True):
     category: str
     gold: frozenset[int]
     """Rows that hold the answer."""
+    lasting: int
+    """The cues that have reserved places for this question."""
     found: recall.Candidates
     told: dict[str, NDArray[np.float32]]
     session_of: NDArray[np.int64]
@@ -80,7 +82,9 @@ def order(case: Case, weights: recall.Weights, *, reserved: bool = True) -> NDAr
     best = np.argsort(-total, kind="stable")
     best = best[case.found.eligible[best]]
     if reserved:
-        best = best[recall.with_reserved(case.found.columns["flags"].astype(np.uint8)[best])]
+        best = best[
+            recall.with_reserved(case.found.columns["flags"].astype(np.uint8)[best], case.lasting)
+        ]
     return best
 
 
@@ -181,6 +185,7 @@ def _case(device: Device, scope: Scope, query: Query, rows: dict[tuple[str, str]
         scope=scope.id,
         category=query.cat,
         gold=gold,
+        lasting=recall.lasting(question),
         found=found,
         told=recall.evidence(question, found, search.ASSISTANT),
         session_of=found.columns["conversation"].astype(np.int64),

@@ -29,15 +29,8 @@ _TOPIC_BEFORE = {-1: 1.0, -2: 0.7, -3: 0.4}
 # BM25 without length normalisation, which finds turns better; a word said twice says little more than said once.
 _SATURATION = 0.3
 # Standing instructions and preferences share no words with the question of the day. Right behind the first ten, the best
-# of them have these places in an answer (the first is 0), unless they came higher by themselves.
-RESERVED = {
-    10: STANDING,
-    11: PREFERENCE,
-    12: STANDING,
-    13: PREFERENCE,
-    14: STANDING,
-    15: PREFERENCE,
-}
+# of them have these places in an answer in turn (the first place is 0), unless they came higher by themselves.
+RESERVED = {place: STANDING if place % 2 == 0 else PREFERENCE for place in range(10, 20)}
 # A date that is off by some days still is the date somebody meant.
 _NEAR_DATE_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
@@ -82,11 +75,11 @@ class Weights(Struct, frozen=True, kw_only=True):
 
 # How an answer names what carried a memory.
 _REASONS = {
-    "words": ("words", "around"),
+    "words": ("words",),
     "meaning": ("meaning",),
     "speaker": ("speaker",),
     "date": ("date", "names_a_time"),
-    "beside": ("meaning_beside", "answers"),
+    "beside": ("around", "meaning_beside", "answers"),
     "conversation": ("conversation",),
 }
 
@@ -98,6 +91,8 @@ class Question(Struct, frozen=True):
     dates: tuple[Span, ...]
     speaker: int | None
     """Code of the one speaker it names, if it names exactly one."""
+    names_somebody: bool
+    """It is about people's past, and the person's own preferences are no help with it."""
     of_assistant: bool
     """It asks for something the assistant said."""
     asks_when: bool
@@ -136,7 +131,8 @@ def understand(text: str, speakers_named: Callable[[AbstractSet[str]], set[int]]
     return Question(
         text=text,
         dates=tuple(dates_in(text)),
-        speaker=named.pop() if len(named) == 1 else None,
+        speaker=next(iter(named)) if len(named) == 1 else None,
+        names_somebody=bool(named),
         of_assistant=bool(_ASSISTANT_SAID.search(text)),
         asks_when=bool(_ASKS_WHEN.search(text)),
     )
@@ -191,7 +187,7 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
     total: Scores = np.sum(list(weighed.values()), axis=0, dtype=np.float32)
     order = np.argsort(-total, kind="stable")
     order = order[found.eligible[order]]
-    order = order[with_reserved(found.columns["flags"].astype(np.uint8)[order])]
+    order = order[with_reserved(found.columns["flags"].astype(np.uint8)[order], lasting(question))]
     carried: dict[str, Scores] = {
         reason: np.sum([weighed[name][order] for name in names], axis=0, dtype=np.float32)
         for reason, names in _REASONS.items()
@@ -200,7 +196,9 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
     itself = weights.around * _said_around(found, {0: NEARNESS[0]})[order]
     carried["words"] += itself
     carried["beside"] -= itself
-    return Ranked(found.rows[order], total[order], carried)
+    # Whoever has a reserved place has the score that belongs to it, so that scores fall from the first to the last.
+    scores: Scores = np.maximum.accumulate(total[order][::-1])[::-1]
+    return Ranked(found.rows[order], scores, carried)
 
 
 def relevance(found: Candidates) -> float:
@@ -216,12 +214,17 @@ def relevance(found: Candidates) -> float:
     return nearest + 0.3 * by_one - 0.4 * by_none
 
 
-def with_reserved(cues: NDArray[np.uint8]) -> Rows:
-    """The order of a ranking with the reserved places taken, as a permutation of it, given the cues of each; the others keep
-    their order."""
+def lasting(question: Question) -> int:
+    """Which cues have places reserved for this question."""
+    return STANDING if question.names_somebody else STANDING | PREFERENCE
+
+
+def with_reserved(cues: NDArray[np.uint8], wanted: int) -> Rows:
+    """The order of a ranking with the reserved places taken, as a permutation of it, given the cues of each and the
+    cues that are wanted now; the others keep their order."""
     order = list(range(len(cues)))
     for place, cue in RESERVED.items():
-        best = next((other for other in order[place:] if cues[other] & cue), None)
+        best = next((other for other in order[place:] if cues[other] & cue & wanted), None)
         if best is not None:
             order.remove(best)
             order.insert(place, best)

@@ -49,7 +49,7 @@ _READ_AT_LENGTH = 3
 # That part is looked for in the first so many characters: a megabyte of log would take longer than the search itself.
 _LOOKED_THROUGH_CHARS = 100_000
 # Of a question that nothing here seems to be about, the nearest are shown, in case that is wrong; the others are one page away.
-_NEAREST_SHOWN = 5
+_NEAREST_SHOWN = 10
 ASSISTANT = TRUSTS.index("said_by_assistant")
 _WEIGHTS = recall.Weights()
 

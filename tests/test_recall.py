@@ -20,6 +20,7 @@ from mcp_server.recall import (
     Ranked,
     Weights,
     evidence,
+    lasting,
     rarity,
     reason,
     relevance,
@@ -35,7 +36,9 @@ ASSISTANT = 1
 WEIGHTS = Weights()
 DAY = datetime(2023, 5, 8, tzinfo=UTC)
 DAY_MS = 86_400_000
-ASKED = Question(text="", dates=(), speaker=None, of_assistant=False, asks_when=False)
+ASKED = Question(
+    text="", dates=(), speaker=None, of_assistant=False, asks_when=False, names_somebody=False
+)
 
 COLUMNS: dict[str, tuple[Any, Any]] = {
     "question": (np.bool_, False),
@@ -362,15 +365,21 @@ def test_what_lasts_has_places_right_behind_the_first_ten() -> None:
     cues = np.zeros(40, np.uint8)
     cues[[20, 21, 22, 23]] = STANDING
     cues[[30, 31]] = PREFERENCE
-    assert with_reserved(cues).tolist() == [
-        *range(10), 20, 30, 21, 31, 22, 10, *range(11, 20), *range(23, 30), *range(32, 40),
+    assert with_reserved(cues, STANDING | PREFERENCE).tolist() == [
+        *range(10), 20, 30, 21, 31, 22, 10, 23, *range(11, 20), *range(24, 30), *range(32, 40),
     ]  # fmt: skip
+
+
+def test_a_question_about_somebody_leaves_no_places_to_preferences() -> None:
+    asked_about, asked_anything = asked(names_somebody=True), asked()
+    assert lasting(asked_about) == STANDING
+    assert lasting(asked_anything) == STANDING | PREFERENCE
 
 
 def test_what_lasts_and_came_higher_by_itself_stays_there() -> None:
     cues = np.zeros(12, np.uint8)
     cues[[0, 3]] = STANDING
-    assert with_reserved(cues).tolist() == list(range(12))
+    assert with_reserved(cues, STANDING | PREFERENCE).tolist() == list(range(12))
 
 
 def test_a_ranking_is_taken_with_its_reserved_places() -> None:
@@ -401,6 +410,7 @@ questions = st.builds(
     speaker=st.none() | st.integers(0, 2),
     of_assistant=st.booleans(),
     asks_when=st.booleans(),
+    names_somebody=st.booleans(),
 )
 
 
@@ -427,9 +437,7 @@ def test_everything_eligible_is_ranked_once_by_a_finite_score(
     ranked = score(question, found, ASSISTANT, WEIGHTS)
     assert sorted(ranked.rows.tolist()) == found.rows[found.eligible].tolist()
     assert np.isfinite(ranked.scores).all()
-    unreserved = ranked.scores.tolist()[: min(RESERVED)]
-    assert unreserved == sorted(unreserved, reverse=True)
-    assert unreserved == sorted(ranked.scores.tolist(), reverse=True)[: len(unreserved)]
+    assert ranked.scores.tolist() == sorted(ranked.scores.tolist(), reverse=True)
     assert len(reasons(ranked)) == len(ranked.rows)
 
 
@@ -478,7 +486,7 @@ def test_the_order_of_the_candidates_does_not_matter(
 
 @given(st.lists(st.sampled_from([0, STANDING, PREFERENCE, STANDING | PREFERENCE]), max_size=40))
 def test_reserved_places_lose_nobody_and_leave_the_others_in_order(cues: list[int]) -> None:
-    places = with_reserved(np.array(cues, np.uint8)).tolist()
+    places = with_reserved(np.array(cues, np.uint8), STANDING | PREFERENCE).tolist()
     assert sorted(places) == list(range(len(cues)))
     assert places[: min(RESERVED)] == list(range(len(cues)))[: min(RESERVED)]
     for place, cue in RESERVED.items():

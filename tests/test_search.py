@@ -78,12 +78,12 @@ def test_a_question_that_nothing_is_about_says_so_and_shows_the_nearest(
     tmp_path: Path, limit: int
 ) -> None:
     with opened(tmp_path, model=Judged) as device:
-        tell(device, *(f"harbour {number}" for number in range(9)))
+        tell(device, *(f"harbour {number}" for number in range(15)))
         embedded(device)
         answer = ask(device, "Which violin did grandmother play?", limit=limit)
         assert answer.note is not None
         assert answer.note.startswith("Nothing here seems to be about the question")
-        assert len(answer.found) == min(limit, 5)
+        assert len(answer.found) == min(limit, 10)
         others = ask(
             device, "Which violin did grandmother play?", cursor=answer.cursor, limit=limit
         )

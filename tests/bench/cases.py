@@ -3,6 +3,7 @@
 import numpy as np
 
 from bench.evidence import Case
+from mcp_server.phrases import PREFERENCE, STANDING
 from mcp_server.recall import STEPS, Candidates, Weights
 
 _FIRST_ROW = 100
@@ -16,6 +17,7 @@ def case(told, gold, *, scope="one", sessions=None, chars=None, flags=None, elig
         scope=scope,
         category="",
         gold=frozenset(_FIRST_ROW + place for place in gold),
+        lasting=STANDING | PREFERENCE,
         found=Candidates(
             rows=np.arange(_FIRST_ROW, _FIRST_ROW + size, dtype=np.int64),
             words=np.zeros(size, np.float32),
