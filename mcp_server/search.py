@@ -48,6 +48,8 @@ _SHORT_EXCERPT_CHARS = 300
 _READ_AT_LENGTH = 3
 # That part is looked for in the first so many characters: a megabyte of log would take longer than the search itself.
 _LOOKED_THROUGH_CHARS = 100_000
+# Of a question that nothing here seems to be about, the nearest are shown, in case that is wrong; the others are one page away.
+_NEAREST_SHOWN = 5
 ASSISTANT = TRUSTS.index("said_by_assistant")
 _WEIGHTS = recall.Weights()
 
@@ -92,8 +94,16 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     _check(asked)
     offset = _offset(asked)
     state = device.index.state()
+    irrelevant = False
     with device.vault.reading() as db:
-        ranked = _rank(device, db, asked) if state.listed else _by_keyword(device, db, asked)
+        if state.listed:
+            pool = candidates(device, db, asked)
+            ranked = _rank(device, db, asked, pool)
+            irrelevant = bool(len(ranked.rows)) and _irrelevant(device, state, pool)
+        else:
+            ranked = _by_keyword(device, db, asked)
+        if irrelevant:
+            asked = msgspec.structs.replace(asked, limit=min(asked.limit, _NEAREST_SHOWN))
         memories = store.by_rows(db, ranked.rows[offset : offset + asked.limit].tolist())
     # Between ranking and reading, a memory may have moved to another space or been superseded.
     wanted, now = _filter(asked), device.clock()
@@ -106,7 +116,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
         found=tuple(found),
         cursor=_cursor(asked, following) if following < len(ranked.rows) else None,
         searched="full" if state.meaning and not state.waiting else "keywords",
-        note=_note(state),
+        note=_note(state, irrelevant=irrelevant),
     )
 
 
@@ -123,6 +133,11 @@ def line(memory: Memory, text: str) -> str:
 def tokens(text: str) -> int:
     """Tokens of a text, estimated as a quarter of its UTF-8 bytes, rounded up: near for English and for Chinese."""
     return (len(text.encode()) + 3) // 4
+
+
+def excerpt_chars(place: int) -> int:
+    """How much of a memory is shown at this place of an answer; the first place is 0."""
+    return EXCERPT_CHARS if place < _READ_AT_LENGTH else _SHORT_EXCERPT_CHARS
 
 
 def excerpt(text: str, query: str, chars: int = EXCERPT_CHARS) -> tuple[str, bool]:
@@ -162,11 +177,23 @@ def _check(asked: Asked) -> None:
         )
 
 
-def _rank(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
+def _rank(device: Device, db: "Database", asked: Asked, pool: recall.Candidates) -> recall.Ranked:
     """Hybrid ranking over what both indexes found and what stands around it."""
-    question = recall.understand(asked.query, device.index.catalogue.speakers)
-    ranked = recall.score(question, candidates(device, db, asked), ASSISTANT, _WEIGHTS)
-    return rerank(device, db, asked.query, ranked)
+    question = recall.understand(asked.query, device.index.catalogue.speakers_named)
+    return rerank(device, db, asked.query, recall.score(question, pool, ASSISTANT, _WEIGHTS))
+
+
+def _irrelevant(device: Device, state: IndexState, pool: recall.Candidates) -> bool:
+    """Whether nothing here seems to be about the question, as far as that can be told: everything is searched by meaning,
+    by the model that the threshold was chosen for."""
+    serving = device.index.serving()
+    return (
+        serving is not None
+        and not state.waiting
+        and not state.unread
+        and serving[0].model_id.startswith(recall.RELEVANT_BY)
+        and recall.relevance(pool) < recall.RELEVANT_MIN
+    )
 
 
 def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidates:
@@ -320,8 +347,7 @@ def _fit(
         memory = memories.get(row)
         if memory is None:  # stored or forgotten since the snapshot was taken
             continue
-        chars = EXCERPT_CHARS if number < _READ_AT_LENGTH else _SHORT_EXCERPT_CHARS
-        text, truncated = excerpt(memory.text, asked.query, chars)
+        text, truncated = excerpt(memory.text, asked.query, excerpt_chars(number))
         spent += tokens(line(memory, text)) + 1
         if found and spent > asked.max_tokens:
             return found, number
@@ -333,7 +359,7 @@ def _fit(
     return found, min(offset + asked.limit, len(ranked.rows))
 
 
-def _note(state: IndexState) -> str | None:
+def _note(state: IndexState, *, irrelevant: bool) -> str | None:
     if state.unread:
         return f"The keyword index is being made anew; {state.unread:,} older memories are not found by their words yet."
     if state.trouble is not None:
@@ -342,6 +368,8 @@ def _note(state: IndexState) -> str | None:
         return "Searched by keyword only: the language model is still loading. Ask again in a few seconds for more."
     if state.waiting:
         return f"{state.waiting:,} memories are not searchable by meaning yet; they are found by their words."
+    if irrelevant:
+        return "Nothing here seems to be about the question; these are only the nearest memories."
     return None
 
 

@@ -153,8 +153,9 @@ def _recall(open_device: OpenDevice) -> Tool:
         )
         answer = search.find(device, asked, client=client)
         lines = [search.line(found.memory, found.text) for found in answer.found]
-        body = "\n".join([_QUOTED, *lines]) if lines else "Nothing found."
-        body += f"\n({answer.note})" if answer.note else ""
+        # Before the memories: whoever reads them should know by then what they are worth.
+        note = [f"({answer.note})"] if answer.note else []
+        body = "\n".join([*note, _QUOTED, *lines] if lines else ["Nothing found.", *note])
         body += "\n(more: call again with the cursor)" if answer.cursor else ""
         return said(
             body,

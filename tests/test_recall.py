@@ -1,5 +1,6 @@
 """Ranking: each piece of evidence alone, and what holds for all of them together."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.recall import Candidates, Question, Ranked, Weights, reason, score, understand
+from mcp_server.phrases import PREFERENCE, STANDING, TIMED
+from mcp_server.recall import (
+    NEARNESS,
+    RESERVED,
+    STEPS,
+    Candidates,
+    Question,
+    Ranked,
+    Weights,
+    evidence,
+    rarity,
+    reason,
+    relevance,
+    score,
+    understand,
+    with_reserved,
+    word_score,
+)
 from mcp_server.when import Span
 from shared.clock import to_ms
 
@@ -17,22 +35,26 @@ ASSISTANT = 1
 WEIGHTS = Weights()
 DAY = datetime(2023, 5, 8, tzinfo=UTC)
 DAY_MS = 86_400_000
-ASKED = Question(text="", dates=(), speaker=None, of_assistant=False)
+ASKED = Question(text="", dates=(), speaker=None, of_assistant=False, asks_when=False)
 
 COLUMNS: dict[str, tuple[Any, Any]] = {
     "question": (np.bool_, False),
     "conversation": (np.int32, -1),
     "speaker": (np.int32, -1),
     "when_ms": (np.int64, 0),
-    "chars": (np.int32, 60),
+    "flags": (np.uint8, 0),
     "importance": (np.float32, 0.5),
     "pinned": (np.bool_, False),
     "trust": (np.int8, 0),
 }
 
 
-def candidates(*memories: dict[str, Any], beside: dict[int, list[int]] | None = None) -> Candidates:
-    """One dict for each memory; what it does not name is as usual."""
+def candidates(
+    *memories: dict[str, Any],
+    beside: dict[int, list[int]] | None = None,
+    rarities: tuple[float, ...] = (1.0, 1.0),
+) -> Candidates:
+    """One dict for each memory; what it does not name is as usual. `says` numbers the words of the question that it says."""
 
     def column(name: str, dtype: Any, usual: Any) -> Any:
         return np.array([each.get(name, usual) for each in memories], dtype)
@@ -41,13 +63,20 @@ def candidates(*memories: dict[str, Any], beside: dict[int, list[int]] | None = 
     return Candidates(
         rows=np.arange(10, 10 + len(memories), dtype=np.int64),
         words=column("words", np.float32, 0),
+        said=np.array(
+            [[word in each.get("says", ()) for each in memories] for word in range(len(rarities))],
+            np.bool_,
+        ).reshape(len(rarities), len(memories)),
+        rarity=np.array(rarities, np.float32),
         meaning=column("meaning", np.float32, 0),
         eligible=column("eligible", np.bool_, True),
         columns={name: column(name, dtype, usual) for name, (dtype, usual) in COLUMNS.items()},
-        beside={
-            step: np.array((beside or {}).get(step, nobody), np.int64) for step in (-2, -1, 1, 2)
-        },
+        beside={step: np.array((beside or {}).get(step, nobody), np.int64) for step in STEPS},
     )
+
+
+def told(found: Candidates, question: Question = ASKED) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in evidence(question, found, ASSISTANT).items()}
 
 
 def order(found: Candidates, question: Question = ASKED, weights: Weights = WEIGHTS) -> list[int]:
@@ -85,7 +114,10 @@ BETTER: dict[str, tuple[Question, dict[str, Any], dict[str, Any]]] = {
         {"when_ms": day("2022-12-31")},
         {"when_ms": day("2023-12-31")},
     ),
-    "the longer": (ASKED, {"chars": 10}, {"chars": 200}),
+    "a word of the question": (ASKED, {}, {"says": [0]}),
+    "more words of the question": (ASKED, {"says": [0]}, {"says": [0, 1]}),
+    "a time, asked when": (asked(asks_when=True), {}, {"flags": TIMED}),
+    "the newer": (ASKED, {"when_ms": 1}, {"when_ms": 2}),
     "the more important": (ASKED, {"importance": 0.1}, {"importance": 0.9}),
     "the pinned": (ASKED, {}, {"pinned": True}),
     "the person's, not the assistant's": (
@@ -107,15 +139,9 @@ def test_one_piece_of_evidence_decides_between_equals(
 # The second is no better than the first: the order stays that of the rows.
 EQUAL: dict[str, tuple[Question, dict[str, Any], dict[str, Any]]] = {
     "no speaker named": (ASKED, {"speaker": 2}, {"speaker": 3}),
-    "no date named": (ASKED, {"when_ms": 0}, {"when_ms": day("2023-05-08")}),
-    "an open span": (asked(dates=(Span(DAY, None),)), {"when_ms": 0}, {"when_ms": to_ms(DAY)}),
-    "asked for what the assistant said": (
-        asked(of_assistant=True),
-        {"trust": ASSISTANT, "conversation": 1},
-        {"conversation": 1},
-    ),
+    "a time, not asked when": (ASKED, {}, {"flags": TIMED}),
+    "instructions and preferences among the first": (ASKED, {}, {"flags": STANDING | PREFERENCE}),
     "noted by the assistant, in no conversation": (ASKED, {"trust": ASSISTANT}, {}),
-    "very long and longer": (ASKED, {"chars": 100_000}, {"chars": 1_000_000}),
 }
 
 
@@ -127,10 +153,35 @@ def test_what_was_not_asked_for_decides_nothing(
     assert order(candidates(second, first), question) == [0, 1]
 
 
-@pytest.mark.parametrize("step", [-2, -1, 1, 2])
-def test_a_good_neighbour_lifts(step: int) -> None:
-    good = {"words": 1, "meaning": 0.9}
-    found = candidates({}, {}, good, beside={step: [-1, 2, -1]})
+@pytest.mark.parametrize("step", STEPS)
+def test_what_was_said_around_counts_for_a_memory_the_nearer_the_more(step: int) -> None:
+    found = candidates({}, {}, {"says": [0]}, beside={step: [-1, 2, -1]})
+    assert told(found)["around"] == pytest.approx([0, NEARNESS[step] / 2, 0.5])
+    assert order(found) == [2, 1, 0]
+
+
+def test_a_word_said_several_times_around_counts_where_it_is_nearest() -> None:
+    found = candidates(
+        {}, {"says": [0]}, {"says": [0, 1]}, beside={-1: [1, -1, -1], 1: [2, -1, -1]}
+    )
+    assert told(found)["around"][0] == pytest.approx((0.8 + 0.7) / 2)
+
+
+def test_a_rare_word_said_around_counts_more_than_a_common_one() -> None:
+    common, rare = {"says": [0]}, {"says": [1]}
+    found = candidates(common, rare, rarities=(1.0, 3.0))
+    assert told(found)["around"] == pytest.approx([0.25, 0.75])
+
+
+@pytest.mark.parametrize("rarities", [(), (0.0, 0.0)], ids=["no words", "words that tell nothing"])
+def test_without_telling_words_nothing_is_said_around(rarities: tuple[float, ...]) -> None:
+    found = candidates({"says": [0]}, {"question": True}, rarities=rarities, beside={-1: [1, -1]})
+    assert (told(found)["around"], told(found)["answers"]) == ([0, 0], [0, 0])
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_the_meaning_of_the_next_neighbours_lifts(step: int) -> None:
+    found = candidates({}, {}, {"meaning": 0.9}, beside={step: [-1, 2, -1]})
     assert order(found) == [2, 1, 0]
 
 
@@ -139,20 +190,48 @@ def reasons(ranked: Ranked) -> list[str]:
 
 
 def test_a_neighbour_that_may_not_be_returned_lends_evidence_and_stays_away() -> None:
-    found = candidates({}, {}, {"words": 1, "eligible": False}, beside={1: [-1, 2, -1]})
+    found = candidates({}, {}, {"says": [0], "eligible": False}, beside={1: [-1, 2, -1]})
     assert order(found) == [1, 0]
 
 
 def test_the_answer_to_a_question_is_lifted_above_the_follower_of_a_statement() -> None:
-    statement, question = {"words": 1}, {"words": 1, "question": True}
+    statement, question = {"says": [0]}, {"says": [0], "question": True}
     found = candidates(statement, {}, question, {}, beside={-1: [-1, 0, -1, 2]})
     ranked = order(found)
     assert ranked.index(3) < ranked.index(1)
 
 
+def test_what_follows_a_question_of_an_assistant_is_not_taken_for_its_answer() -> None:
+    by_assistant = {"says": [0], "question": True, "trust": ASSISTANT, "conversation": 1}
+    found = candidates(by_assistant, {"conversation": 1}, beside={-1: [-1, 0]})
+    assert told(found)["answers"] == [0, 0]
+
+
+def test_an_answer_to_a_question_about_something_else_is_not_lifted() -> None:
+    found = candidates({"question": True}, {"says": [0]}, beside={-1: [-1, 0]})
+    assert told(found)["answers"] == [0, 0]
+
+
 def test_a_conversation_that_answers_lifts_its_other_turns() -> None:
     found = candidates({"conversation": 1}, {"conversation": 2}, {"words": 1, "conversation": 2})
     assert order(found) == [2, 1, 0]
+
+
+def test_an_assistant_asked_for_what_it_said_is_lowered_less() -> None:
+    by_assistant = {"trust": ASSISTANT, "conversation": 1}
+    lowered = [
+        float(
+            score(asked(of_assistant=of_it), candidates(by_assistant), ASSISTANT, WEIGHTS).scores[0]
+        )
+        for of_it in (False, True)
+    ]
+    assert lowered[0] < lowered[1] < 0
+
+
+def test_no_date_is_evidence_if_none_is_named_or_the_span_is_open() -> None:
+    found = candidates({"when_ms": to_ms(DAY)})
+    for dates in ((), (Span(DAY, None),), (Span(None, DAY),)):
+        assert told(found, asked(dates=dates))["date"] == [0]
 
 
 def test_outside_of_conversations_nobody_is_lifted() -> None:
@@ -168,7 +247,7 @@ def test_a_speaker_named_does_not_beat_what_was_said() -> None:
 
 
 def test_importance_and_a_pin_only_break_ties() -> None:
-    found = candidates({"importance": 1.0, "pinned": True, "words": 0.7}, {"words": 1})
+    found = candidates({"importance": 1.0, "pinned": True, "words": 0.6}, {"words": 1})
     assert order(found) == [1, 0]
 
 
@@ -185,10 +264,15 @@ def test_the_worth_of_a_date_falls_with_its_width() -> None:
 
 
 def test_reasons_name_what_weighs_most_and_no_trifle() -> None:
-    found = candidates({"words": 1}, {"words": 1, "meaning": 0.6}, {"meaning": 0.9}, {"words": 0.2})
+    found = candidates({"words": 1}, {"words": 1, "meaning": 0.4}, {"meaning": 0.9}, {"words": 0.2})
     ranked = score(ASKED, found, ASSISTANT, WEIGHTS)
     said = dict(zip((ranked.rows - 10).tolist(), reasons(ranked), strict=True))
     assert said == {0: "words", 1: "words+meaning", 2: "meaning", 3: "words"}
+
+
+def test_what_a_memory_says_itself_is_no_merit_of_its_neighbours() -> None:
+    found = candidates({"words": 1, "says": [0, 1]}, {}, beside={-1: [-1, 0]})
+    assert reasons(score(ASKED, found, ASSISTANT, WEIGHTS)) == ["words", "beside"]
 
 
 @pytest.mark.parametrize("eligible", [[], [False, False]], ids=["nothing", "nothing eligible"])
@@ -198,35 +282,100 @@ def test_nothing_found_is_an_empty_ranking(eligible: list[bool]) -> None:
     assert (ranked.rows.tolist(), ranked.scores.tolist(), reasons(ranked)) == ([], [], [])
 
 
-UNDERSTOOD: dict[str, tuple[int | None, bool]] = {
-    "What did Ann say about Rome?": (1, False),
-    "Ann's harbour": (1, False),
-    "ann": (1, False),
-    "Where does Bob Miller live": (2, False),
-    "the miller's tale": (2, False),
-    "Ann and Bob": (None, False),
-    "Annabel": (None, False),
-    "what did the user ask": (None, False),
-    "What did you recommend for dinner?": (None, True),
-    "the restaurant Claude has suggested": (None, True),
-    "what the assistant gave me": (None, True),
-    "What did you and Ann eat": (1, False),
-    "": (None, False),
+def named(words: Iterable[str]) -> set[int]:
+    """As the catalogue answers: "user" and "assistant" are nobody in particular."""
+    return {code for word, code in {"ann": 1, "bob": 2, "miller": 2}.items() if word in words}
+
+
+UNDERSTOOD: dict[str, tuple[int | None, bool, bool]] = {
+    "What did Ann say about Rome?": (1, False, False),
+    "Ann's harbour": (1, False, False),
+    "ann": (1, False, False),
+    "Where does Bob Miller live": (2, False, False),
+    "the miller's tale": (2, False, False),
+    "Ann and Bob": (None, False, False),
+    "Annabel": (None, False, False),
+    "What did you recommend for dinner?": (None, True, False),
+    "the restaurant Claude has suggested": (None, True, False),
+    "what the assistant gave me": (None, True, False),
+    "What did you and Ann eat": (1, False, False),
+    "When did we move?": (None, False, True),
+    "How long has Ann lived here": (1, False, True),
+    "In which year was it": (None, False, True),
+    "How many weeks ago did you say so?": (None, True, True),
+    "How many boats are there": (None, False, False),
+    "Tell me when it rains": (None, False, False),
+    "": (None, False, False),
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), UNDERSTOOD.items(), ids=UNDERSTOOD)
 def test_a_question_is_understood_as_far_as_words_allow(
-    text: str, expected: tuple[int | None, bool]
+    text: str, expected: tuple[int | None, bool, bool]
 ) -> None:
-    understood = understand(text, {"user": 0, "Ann": 1, "Bob Miller": 2, "assistant": 3})
-    assert (understood.speaker, understood.of_assistant) == expected
+    understood = understand(text, named)
+    assert (understood.speaker, understood.of_assistant, understood.asks_when) == expected
     assert understood.text == text
 
 
 def test_a_question_knows_the_dates_it_names() -> None:
-    understood = understand("What did I do on 8 May 2023?", {})
+    understood = understand("What did I do on 8 May 2023?", named)
     assert understood.dates == (Span(DAY, datetime(2023, 5, 9, tzinfo=UTC)),)
+
+
+def test_a_word_tells_the_more_the_fewer_say_it() -> None:
+    assert rarity(0, 100) > rarity(1, 100) > rarity(99, 100) > rarity(100, 100) > 0
+
+
+def test_a_word_said_twice_says_little_more_than_said_once() -> None:
+    none, once, twice, often = word_score(2.0, np.array([0, 1, 2, 15], np.uint8)).tolist()
+    assert (none, once) == (0, pytest.approx(2.0))
+    assert once < twice < often < 1.3 * once
+
+
+RELEVANT: dict[str, tuple[list[dict[str, Any]], float]] = {
+    "near in meaning, all said by one": ([{"meaning": 0.6, "says": [0, 1]}, {}], 0.6 + 0.3),
+    "near in meaning, nothing said": ([{"meaning": 0.6}, {}], 0.6 - 0.4),
+    "half of it said by each": ([{"says": [0]}, {"says": [1]}], 0.15),
+    "the rest is not said": ([{"says": [0]}, {"says": [0]}], 0.15 - 0.2),
+    "the nearest may not be returned": (
+        [{"meaning": 0.9, "says": [0, 1], "eligible": False}],
+        -0.4,
+    ),
+    "opposite in meaning": ([{"meaning": -0.5}], -0.4),
+    "nothing there": ([], -0.4),
+}
+
+
+@pytest.mark.parametrize(("memories", "expected"), RELEVANT.values(), ids=RELEVANT)
+def test_relevance_is_nearness_and_what_of_the_question_is_said(
+    memories: list[dict[str, Any]], expected: float
+) -> None:
+    assert relevance(candidates(*memories)) == pytest.approx(expected)
+
+
+def test_a_question_without_words_is_judged_by_meaning_alone() -> None:
+    assert relevance(candidates({"meaning": 0.5}, rarities=())) == pytest.approx(0.5)
+
+
+def test_what_lasts_has_places_right_behind_the_first_ten() -> None:
+    cues = np.zeros(40, np.uint8)
+    cues[[20, 21, 22, 23]] = STANDING
+    cues[[30, 31]] = PREFERENCE
+    assert with_reserved(cues).tolist() == [
+        *range(10), 20, 30, 21, 31, 22, 10, *range(11, 20), *range(23, 30), *range(32, 40),
+    ]  # fmt: skip
+
+
+def test_what_lasts_and_came_higher_by_itself_stays_there() -> None:
+    cues = np.zeros(12, np.uint8)
+    cues[[0, 3]] = STANDING
+    assert with_reserved(cues).tolist() == list(range(12))
+
+
+def test_a_ranking_is_taken_with_its_reserved_places() -> None:
+    better = [{"words": 20 - place} for place in range(20)]
+    assert order(candidates(*better, {"flags": STANDING}))[9:12] == [9, 20, 10]
 
 
 described = st.fixed_dictionaries(
@@ -238,7 +387,8 @@ described = st.fixed_dictionaries(
         "conversation": st.integers(-1, 2),
         "speaker": st.integers(-1, 2),
         "when_ms": st.integers(-DAY_MS, DAY_MS * 20_000),
-        "chars": st.integers(0, 2**31 - 1),
+        "flags": st.sampled_from([0, STANDING, PREFERENCE, TIMED, STANDING | PREFERENCE]),
+        "says": st.sets(st.integers(0, 1)),
         "importance": st.floats(0, 1, width=32),
         "pinned": st.booleans(),
         "trust": st.integers(0, 3),
@@ -250,18 +400,20 @@ questions = st.builds(
     dates=st.lists(st.just(Span(DAY, datetime(2023, 5, 9, tzinfo=UTC))), max_size=1).map(tuple),
     speaker=st.none() | st.integers(0, 2),
     of_assistant=st.booleans(),
+    asks_when=st.booleans(),
 )
 
 
 @st.composite
 def pools(draw: st.DrawFn, *, size_min: int = 0) -> Candidates:
-    memories = draw(st.lists(described, min_size=size_min, max_size=8))
+    memories = draw(st.lists(described, min_size=size_min, max_size=16))
     places = st.integers(-1, len(memories) - 1)
     beside = {
         step: draw(st.lists(places, min_size=len(memories), max_size=len(memories)))
-        for step in (-2, -1, 1, 2)
+        for step in STEPS
     }
-    return candidates(*memories, beside=beside)
+    rarities = draw(st.tuples(st.floats(0, 20, width=32), st.floats(0, 20, width=32)))
+    return candidates(*memories, beside=beside, rarities=rarities)
 
 
 def scores_of(ranked: Ranked) -> dict[int, float]:
@@ -275,8 +427,67 @@ def test_everything_eligible_is_ranked_once_by_a_finite_score(
     ranked = score(question, found, ASSISTANT, WEIGHTS)
     assert sorted(ranked.rows.tolist()) == found.rows[found.eligible].tolist()
     assert np.isfinite(ranked.scores).all()
-    assert ranked.scores.tolist() == sorted(ranked.scores.tolist(), reverse=True)
+    unreserved = ranked.scores.tolist()[: min(RESERVED)]
+    assert unreserved == sorted(unreserved, reverse=True)
+    assert unreserved == sorted(ranked.scores.tolist(), reverse=True)[: len(unreserved)]
     assert len(reasons(ranked)) == len(ranked.rows)
+
+
+@given(pools(), questions)
+def test_all_evidence_lies_between_nothing_and_one(found: Candidates, question: Question) -> None:
+    told = evidence(question, found, ASSISTANT)
+    assert set(told) == set(Weights.__struct_fields__)
+    for name, values in told.items():
+        assert len(values) == len(found.rows), name
+        assert ((values >= 0) & (values <= 1 + 1e-6)).all(), name
+
+
+@given(pools(), st.floats(0, 1, width=32))
+def test_a_memory_nearer_in_meaning_never_makes_a_question_less_relevant(
+    found: Candidates, nearness: float
+) -> None:
+    nearer = msgspec.structs.replace(found, meaning=np.maximum(found.meaning, np.float32(nearness)))
+    assert relevance(nearer) >= relevance(found)
+
+
+@given(pools(), questions, st.data())
+def test_the_order_of_the_candidates_does_not_matter(
+    found: Candidates, question: Question, data: st.DataObject
+) -> None:
+    """Nothing may depend on where a candidate stands among the others, only on what stands beside it."""
+    new = np.array(data.draw(st.permutations(range(len(found.rows)))), np.int64)
+    place = np.argsort(new)  # where each candidate went; the last is for nobody
+    went = np.append(place, -1)
+    mixed = Candidates(
+        rows=found.rows[new],
+        words=found.words[new],
+        said=found.said[:, new],
+        rarity=found.rarity,
+        meaning=found.meaning[new],
+        eligible=found.eligible[new],
+        columns={name: column[new] for name, column in found.columns.items()},
+        beside={step: went[beside[new]] for step, beside in found.beside.items()},
+    )
+    one, two = evidence(question, found, ASSISTANT), evidence(question, mixed, ASSISTANT)
+    for name in one:
+        assert two[name][place] == pytest.approx(one[name]), name
+    assert scores_of(score(question, mixed, ASSISTANT, WEIGHTS)) == pytest.approx(
+        scores_of(score(question, found, ASSISTANT, WEIGHTS)), abs=1e-5
+    )
+
+
+@given(st.lists(st.sampled_from([0, STANDING, PREFERENCE, STANDING | PREFERENCE]), max_size=40))
+def test_reserved_places_lose_nobody_and_leave_the_others_in_order(cues: list[int]) -> None:
+    places = with_reserved(np.array(cues, np.uint8)).tolist()
+    assert sorted(places) == list(range(len(cues)))
+    assert places[: min(RESERVED)] == list(range(len(cues)))[: min(RESERVED)]
+    for place, cue in RESERVED.items():
+        # Nobody of that kind waits below a place that another took.
+        assert place >= len(places) or cues[places[place]] & cue or not any(
+            cues[other] & cue for other in places[place:]
+        )  # fmt: skip
+    others = [place for place in places if not cues[place]]
+    assert others == sorted(others)
 
 
 @given(pools(size_min=1), questions, st.data())
@@ -300,7 +511,9 @@ def test_more_words_of_the_question_never_rank_a_memory_lower(
 def test_a_question_without_keywords_is_ranked_by_meaning_alone(
     found: Candidates, question: Question
 ) -> None:
-    silent = msgspec.structs.replace(found, words=np.zeros_like(found.words))
+    silent = msgspec.structs.replace(
+        found, words=np.zeros_like(found.words), said=np.zeros_like(found.said)
+    )
     ranked = score(question, silent, ASSISTANT, WEIGHTS)
     assert np.isfinite(ranked.scores).all()
     assert not any("words" in reason for reason in reasons(ranked))

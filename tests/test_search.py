@@ -18,6 +18,7 @@ from mcp_server.device import Device
 from mcp_server.forgetting import chosen, erase
 from mcp_server.memory import Changes, revise, take_in
 from mcp_server.model import Draft, Kind, Memory
+from mcp_server.recall import RELEVANT_BY
 from mcp_server.search import Answer, Asked
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
@@ -50,7 +51,7 @@ def test_what_was_said_is_found_by_its_words_and_says_why(tmp_path: Path) -> Non
         tell(device, "the harbour at dusk", "tea is green", "rent is due on Monday")
         answer = ask(device, "When is the rent due?")
         assert texts(answer)[0] == "rent is due on Monday"
-        assert answer.found[0].why == "words+meaning"
+        assert answer.found[0].why == "words"
         assert answer.found[0].score == max(found.score for found in answer.found)
         assert answer.searched == "full"
         assert answer.note is None
@@ -64,6 +65,39 @@ def test_meaning_finds_what_no_keyword_does(tmp_path: Path) -> None:
     with opened(tmp_path, model=Thesaurus) as device:
         tell(device, "the automobile broke", "tea is green")
         assert texts(ask(device, "car"))[0] == "the automobile broke"
+
+
+class Judged(HashEmbedder):
+    """Passes for the model that was looked at when "nothing is about it" was defined."""
+
+    model_id = f"{RELEVANT_BY}made-for-tests"
+
+
+@pytest.mark.parametrize("limit", [3, 50])
+def test_a_question_that_nothing_is_about_says_so_and_shows_the_nearest(
+    tmp_path: Path, limit: int
+) -> None:
+    with opened(tmp_path, model=Judged) as device:
+        tell(device, *(f"harbour {number}" for number in range(9)))
+        embedded(device)
+        answer = ask(device, "Which violin did grandmother play?", limit=limit)
+        assert answer.note is not None
+        assert answer.note.startswith("Nothing here seems to be about the question")
+        assert len(answer.found) == min(limit, 5)
+        others = ask(
+            device, "Which violin did grandmother play?", cursor=answer.cursor, limit=limit
+        )
+        assert not set(texts(answer)) & set(texts(others))
+        assert ask(device, "harbour 3").note is None
+        assert ask(device, "violin", spaces=("empty",)) == Answer((), None, "full", None)
+
+
+def test_a_model_nobody_looked_at_judges_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, *(f"harbour {number}" for number in range(9)))
+        embedded(device)
+        answer = ask(device, "Which violin did grandmother play?")
+        assert (len(answer.found), answer.note) == (9, None)
 
 
 def test_an_empty_vault_has_an_empty_answer(tmp_path: Path) -> None:

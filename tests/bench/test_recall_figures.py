@@ -16,7 +16,9 @@ def dataset(name="locomo_x", scopes=("one", "two")):
     return Dataset(name, [Scope(scope, docs, []) for scope in scopes])
 
 
-def asked(category, evidence, ranking, *, scope="one", audited=None, milliseconds=10.0):
+def asked(
+    category, evidence, ranking, *, scope="one", audited=None, milliseconds=10.0, irrelevant=False
+):
     answered = Answered(
         scope=scope,
         category=category,
@@ -24,7 +26,7 @@ def asked(category, evidence, ranking, *, scope="one", audited=None, millisecond
         ranking=tuple(ranking),
         tokens=(100.0,) * len(ranking),
     )
-    return Asked(answered, answered, audited and frozenset(audited), milliseconds)
+    return Asked(answered, answered, audited and frozenset(audited), milliseconds, irrelevant)
 
 
 def figures(*questions, data=None):
@@ -42,8 +44,19 @@ def test_adversarial_and_unanswerable_questions_stand_beside_the_headline() -> N
     assert told["turn"]["any@5"] == 1
     assert told["by_category"]["adversarial"]["turn"]["any@5"] == 0
     assert told["by_category"]["temporal"]["questions"] == 1
-    assert told["without_evidence"] == {"questions": 1, "tokens": 200}
+    assert told["without_evidence"] == {"questions": 1, "called_irrelevant": 0, "tokens": 200}
     assert "abstention" not in told["by_category"]
+
+
+def test_questions_called_irrelevant_are_counted_by_whether_they_have_an_answer() -> None:
+    told = figures(
+        asked("a", ["d1"], ["d1"], irrelevant=True),
+        asked("a", ["d1"], ["d1"]),
+        asked("abstention", [], [], irrelevant=True),
+    )
+
+    assert told["called_irrelevant"] == 0.5
+    assert told["without_evidence"]["called_irrelevant"] == 1
 
 
 def test_audited_evidence_is_scored_apart_from_the_published_one() -> None:
