@@ -31,7 +31,7 @@ def readable(db: "Database", client: str, asked: str | None) -> tuple[str, ...] 
         if _access(rules, asked) == "none":
             raise _refused(client, "read", asked)
         return (asked,)
-    spaces = [space.space for space in store.spaces(db)]
+    spaces = store.space_names(db)
     allowed = tuple(space for space in spaces if _access(rules, space) != "none")
     if spaces and not allowed:
         raise _refused(client, "read", "anything")

@@ -326,7 +326,7 @@ acts = st.sampled_from(
 
 
 @given(acts=st.lists(st.tuples(acts, st.integers(0, 1_000)), max_size=12))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_no_memory_becomes_unreadable_whatever_is_done_in_whatever_order(
     acts: list[tuple[Callable[[Person, int], None], int]],
 ) -> None:
@@ -456,6 +456,21 @@ def test_a_published_vault_is_taken_over_whole(tmp_path: Path) -> None:
             assert store.insert(db, memory("new"), bytes(16)) == 13
             store.delete(db, 4, kept.id)
             assert db.execute("SELECT count(*) FROM tags").fetchone() == (0,)
+
+
+def test_an_older_vault_can_give_its_free_pages_back(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE_NAME
+    long = {row: memory("harbour " * 10_000) for row in range(1, 4)}
+    with published_vault(path, long) as older:
+        MIGRATIONS.apply(older)  # and the power went before the rest
+    with vault_at(path) as vault:
+        before = vault.file_bytes()
+        with vault.writing() as db:
+            for row, each in long.items():
+                store.delete(db, row, each.id)
+        assert not vault.shrink(1_000)
+        vault.truncate_wal()
+        assert vault.file_bytes() < before / 2
 
 
 def test_what_was_heard_before_is_known_after_its_key_became_a_digest(tmp_path: Path) -> None:

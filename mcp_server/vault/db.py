@@ -38,6 +38,9 @@ DATABASE_NAME = "vault.db"
 _PLAINTEXT_HEADER = b"SQLite format 3\x00"
 _READERS = 4  # more would only queue on two or four cores, and each has a page cache
 _WRITER_CACHE_KIB = 16_000
+_INCREMENTAL = (
+    2  # what `PRAGMA auto_vacuum` says of a file that can give pages back a few at a time
+)
 _READER_CACHE_KIB = 8_000
 _BUSY_MS = 10_000
 
@@ -193,13 +196,16 @@ def _fill(path: Path, key: bytes) -> None:
 def _migrate(db: Database) -> None:
     """Apply the steps that are pending. A step may build a table anew that others refer to, so references are checked after
     it, not during."""
-    db.execute("PRAGMA foreign_keys = OFF")
-    MIGRATIONS.apply(db)
-    assert not db.execute("PRAGMA foreign_key_check").fetchall(), "a migration lost references"
-    db.execute("PRAGMA foreign_keys = ON")
-    # In a vault made before, this is also what makes `shrink` work. The copy that it needs is made in memory.
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    db.execute("VACUUM")
+    if MIGRATIONS.pending(db):
+        db.execute("PRAGMA foreign_keys = OFF")
+        MIGRATIONS.apply(db)
+        assert not db.execute("PRAGMA foreign_key_check").fetchall(), "a migration lost references"
+        db.execute("PRAGMA foreign_keys = ON")
+    (mode,) = db.execute("PRAGMA auto_vacuum").fetchone()
+    if mode != _INCREMENTAL:
+        # Once for a vault, so that `shrink` works. The copy that it needs is made in memory.
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("VACUUM")
 
 
 def _make_private(path: Path) -> None:
@@ -227,8 +233,7 @@ def open_vault(path: Path, key: bytes) -> OpenVault:
                 raise CorruptError(
                     "A newer Sunaiva wrote this vault. Update with `pip install -U sunaiva`, then try again."
                 )
-            if MIGRATIONS.pending(db):
-                _migrate(db)
+            _migrate(db)
     except BaseException:
         vault.close()
         raise

@@ -341,7 +341,7 @@ def _blocks(db: "Database") -> None:  # allow long-function: one schema, read in
             SELECT records.row, id, kind, space.name AS space, occurred_ms, valid_from_ms, valid_to_ms,
                 speaker.name AS speaker, conversation.name AS conversation, position, trust.name AS trust,
                 client.name AS client, tool.name AS tool, key, importance, pinned, archived, superseded_by, version,
-                created_ms, updated_ms, digest, cues
+                created_ms, updated_ms, digest, chars, question, cues
             FROM records
             LEFT JOIN names AS space ON space.number = records.space
             LEFT JOIN names AS speaker ON speaker.number = records.speaker

@@ -48,18 +48,6 @@ def of(db: "Database", rows: Iterable[int]) -> set[int]:
     return {number for numbers in found for number in numbers if number is not None}
 
 
-def spelt(db: "Database", numbers: Iterable[int | None]) -> dict[int | None, str | None]:
-    """These numbers' names, and None for None."""
-    asked = json.dumps([number for number in set(numbers) if number is not None])
-    found: dict[int | None, str | None] = dict(
-        db.execute(
-            "SELECT number, name FROM names WHERE number IN (SELECT value FROM json_each(?))",
-            [asked],
-        ).fetchall()
-    )
-    return found | {None: None}
-
-
 def erase_unused(db: "Database", numbers: set[int]) -> None:
     """Erase those of these names that no memory bears. Looks through all memories for each that is not a conversation's."""
     db.execute(

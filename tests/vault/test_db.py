@@ -80,6 +80,7 @@ def test_a_vault_that_is_there_is_never_made_anew(path: Path) -> None:
 
 def test_what_an_interrupted_creation_left_is_in_nobodys_way(path: Path) -> None:
     path.with_name(DATABASE_NAME + ".new").write_bytes(b"half")
+    create_vault(path, KEY)
     with vault_at(path) as vault:
         store_one(vault, "whole")
         assert texts(vault) == ["whole"]
