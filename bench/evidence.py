@@ -23,7 +23,7 @@ from mcp_server import recall, search
 from mcp_server.device import Device, database_key, open_device
 from mcp_server.index.embedder import OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import Models
+from mcp_server.index.models import Models
 from mcp_server.memory import remember
 from mcp_server.model import DRAFTS_PER_CALL_MAX, Draft, Source
 from mcp_server.vault.db import DATABASE_NAME, create_vault
