@@ -23,6 +23,7 @@ from shared.errors import SunaivaError
 
 BENCHES = {
     "recall": "evidence found in the files of conversations and questions given, through MCP",
+    "regression": "whether a part of the files given is found as well as when it was recorded, in seconds",
     "context": "what `context` brings up without a question, on the files given, through MCP",
     "startup": "first tool answer through stdio, agent up, agent cold and in process; memory; schema",
     "latency": "store and recall through MCP at 1,000 to 100,000 memories; memory; bytes on disk",
