@@ -20,7 +20,7 @@ def test_recall_finds_in_a_made_memory_what_it_found_before() -> None:
     measured = regression.figures(made, Progress(SECONDS))
 
     lost = [
-        f"{bar.name} is {100 * bar.value:.1f}, at least {100 * bar.bar:.1f} is wanted"
+        f"{bar.name} is {100 * bar.value:.2f}, at least {100 * bar.bar:.2f} is wanted"
         for bar in regression.bars_of("made", before, measured)
         if not bar.holds
     ]
