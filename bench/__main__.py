@@ -25,6 +25,7 @@ BENCHES = {
     "recall": "evidence found in the files of conversations and questions given, through MCP",
     "ablation": "what each piece of evidence of the ranking is worth, on the files given, from inside",
     "fit": "the weights of the ranking, fitted on the files given with whole conversations held out",
+    "regression": "whether a part of the files given is found as well as when it was recorded, in seconds",
     "context": "what `context` brings up without a question, on the files given, through MCP",
     "startup": "first tool answer through stdio, agent up, agent cold and in process; memory; schema",
     "latency": "store and recall through MCP at 1,000 to 100,000 memories; memory; bytes on disk",

@@ -20,8 +20,9 @@ from bench.progress import Progress
 from mcp_server.device import Device as Opened
 from mcp_server.device import open_device
 from mcp_server.index.embedder import OnnxEmbedder
+from mcp_server.index.entries import memory_text
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import Models, memory_text
+from mcp_server.index.models import Models
 from mcp_server.memory import capture_drafts, remember
 from mcp_server.model import Draft, Source, Trust
 from mcp_server.settings import load

@@ -4,34 +4,20 @@ Runs in this process, because no answer says what each piece of evidence weighed
 are promised come from `recall`, which asks from outside.
 """
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from threading import Event
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from bench import metrics
 from bench.dataset import ADVERSARIAL, Dataset, Query, Scope
+from bench.inside import filled
 from bench.progress import Progress
 from mcp_server import recall, search
-from mcp_server.device import Device, database_key, open_device
-from mcp_server.index.embedder import OnnxEmbedder
-from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import Models
-from mcp_server.memory import remember
-from mcp_server.model import DRAFTS_PER_CALL_MAX, Draft, Source
-from mcp_server.vault.db import DATABASE_NAME, create_vault
-from shared.clock import system_clock
+from mcp_server.device import Device
 from shared.errors import UnavailableError
 
-_ROOT = bytes(32)  # the vault lives as long as the measurement
-_POLL_SECONDS = 0.2
 _RANKED_MAX = 200  # some 15,000 tokens; no figure looks further
 BUDGET_TOKENS = 2_000
 
@@ -59,10 +45,10 @@ def cases(dataset: Dataset, progress: Progress) -> list[Case]:
     Raises:
         UnavailableError: time was up.
     """
-    with _device() as device:
-        rows = _fill(device, dataset, progress)
+    with filled(dataset, progress) as vault:
+        rows = {place: row for row, place in enumerate(vault.places.values(), 1)}
         found = [
-            _case(device, scope, query, rows)
+            _case(vault.device, scope, query, rows)
             for scope in progress.over(dataset.scopes, f"{dataset.name}: ask")
             for query in scope.queries
             if query.evidence and query.cat != ADVERSARIAL
@@ -117,61 +103,6 @@ def _tokens(chars: Sequence[int]) -> list[float]:
         metrics.tokens_of(min(each, search.excerpt_chars(place)))
         for place, each in enumerate(chars)
     ]
-
-
-@contextmanager
-def _device() -> Iterator[Device]:
-    models = user_cache_path("sunaiva") / "models"
-    with tempfile.TemporaryDirectory(prefix="sunaiva-bench-") as folder:
-        home = Path(folder)
-        embedder = OnnxEmbedder(export_in_child(bundled_model_folder(), models))
-        create_vault(home / DATABASE_NAME, database_key(_ROOT))
-        device = open_device(
-            home,
-            _ROOT,
-            clock=system_clock,
-            models=Models(lambda _: embedder.model_id, lambda _: embedder),
-        )
-        try:
-            yield device
-        finally:
-            device.close()
-
-
-def _fill(device: Device, dataset: Dataset, progress: Progress) -> dict[tuple[str, str], int]:
-    """Store every turn; the row of each (scope, doc)."""
-    rows: dict[tuple[str, str], int] = {}
-    for scope in progress.over(dataset.scopes, f"{dataset.name}: store"):
-        for session, docs in scope.sessions.items():
-            drafts = [
-                Draft(
-                    text=doc.text,
-                    source=Source(
-                        trust="said_by_assistant" if doc.role == "assistant" else "said_by_user"
-                    ),
-                    kind="turn",
-                    space=scope.id,
-                    speaker=doc.who,
-                    conversation=f"{scope.id}/{session}",
-                    position=place,
-                    occurred_at=datetime.fromisoformat(doc.ts).replace(tzinfo=UTC),
-                )
-                for place, doc in enumerate(docs)
-            ]
-            for start in range(0, len(drafts), DRAFTS_PER_CALL_MAX):
-                remember(device, drafts[start : start + DRAFTS_PER_CALL_MAX], client="bench")
-            for doc in docs:
-                rows[scope.id, doc.id] = len(rows) + 1
-    _wait(device, progress)
-    return rows
-
-
-def _wait(device: Device, progress: Progress) -> None:
-    tick = Event()
-    while not (device.index.state().meaning and device.index.state().waiting == 0):
-        if progress.time_is_up():
-            raise UnavailableError("The index was not complete in time. Give more --seconds.")
-        tick.wait(_POLL_SECONDS)
 
 
 def _case(device: Device, scope: Scope, query: Query, rows: dict[tuple[str, str], int]) -> Case:

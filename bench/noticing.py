@@ -16,8 +16,8 @@ from bench.dataset import load
 from bench.progress import Progress
 from bench.report import Bar, at_least
 from mcp_server.index.embedder import Embedder, OnnxEmbedder
+from mcp_server.index.entries import memory_text
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import memory_text
 from mcp_server.noticing import Relation, relation
 from mcp_server.settings import load as settings
 

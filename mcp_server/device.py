@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from mcp_server.echoes import Shown
 from mcp_server.index.chroma import ChromaIndex
-from mcp_server.index.live import LiveIndex, Models
+from mcp_server.index.live import LiveIndex
+from mcp_server.index.models import Models
 from mcp_server.index.neighbours import GRAPH_FROM, GraphOnDisk
 from mcp_server.sensitive import Policy
 from mcp_server.settings import VectorStore

@@ -9,7 +9,7 @@ from msgspec import Struct
 from mcp_server import consolidate
 from mcp_server.device import Device
 from mcp_server.index.lexical import terms_of
-from mcp_server.index.live import Reindexing
+from mcp_server.index.models import Reindexing
 from mcp_server.vault import audit, store, texts, vector_store
 from shared.errors import CorruptError, UnavailableError
 

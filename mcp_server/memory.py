@@ -18,7 +18,8 @@ from mcp_server.checks import bounded, checked
 from mcp_server.device import Change, Device
 from mcp_server.findings import Added, Similar
 from mcp_server.index.embedder import Embedder
-from mcp_server.index.live import EMBED_AT_ONCE_MAX, memory_text
+from mcp_server.index.entries import memory_text
+from mcp_server.index.live import EMBED_AT_ONCE_MAX
 from mcp_server.model import Draft, Kind, Link, Memory, Source
 from mcp_server.sensitive import Policy, Screened, refused, screen
 from mcp_server.vault import audit, names, store

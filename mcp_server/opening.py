@@ -15,7 +15,7 @@ from mcp_server.device import Device, database_key, keys_from, open_device
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child, exported
-from mcp_server.index.live import Models
+from mcp_server.index.models import Models
 from mcp_server.settings import Settings
 from mcp_server.vault import audit, keys, lasting
 from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault

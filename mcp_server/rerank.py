@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mcp_server.device import Device
 from mcp_server.index import late
-from mcp_server.index.live import memory_text
+from mcp_server.index.entries import memory_text
 from mcp_server.recall import Ranked
 from mcp_server.vault import store
 

@@ -16,7 +16,7 @@ from mcp_server.device import Device, database_key, open_device
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.lexical import LexicalIndex
-from mcp_server.index.live import Models
+from mcp_server.index.models import Models
 from mcp_server.memory import Stored, remember
 from mcp_server.model import Draft, Memory, Source
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault

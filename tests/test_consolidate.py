@@ -18,7 +18,7 @@ from mcp_server.consolidate import Outcome, WhenIdle
 from mcp_server.device import Device
 from mcp_server.memory import Changes, revise
 from mcp_server.model import Draft, Memory, Source
-from mcp_server.vault import blocks, names, pages, store, texts
+from mcp_server.vault import blocks, listing, names, pages, store, texts
 from mcp_server.vault.db import DATABASE_NAME, open_vault
 from mcp_server.vault.migrations import MIGRATIONS
 from shared.ids import MemoryId
@@ -436,7 +436,7 @@ def test_a_published_vault_is_taken_over_whole(tmp_path: Path) -> None:
             coming = store.happening(
                 db, ("house",), since=NOON, until=NOON + timedelta(days=1), limit=5
             )
-            scanned = store.scan(db, after_row=0, limit=10)
+            scanned = listing.after(db, 0, limit=10)
             assert db.execute("SELECT * FROM pragma_foreign_key_check").fetchall() == []
         assert keyed is not None
         assert keyed.memory == found[4]

@@ -13,8 +13,8 @@ from mcp_server import backup, forgetting, health
 from mcp_server.device import Device
 from mcp_server.index.codes import unpack4
 from mcp_server.index.embedder import Embedder, OnnxEmbedder
+from mcp_server.index.entries import memory_text
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import memory_text
 from mcp_server.memory import Changes, capture_drafts, remember, revise
 from mcp_server.vault import audit, pages, store
 from mcp_server.vault.db import DATABASE_NAME

@@ -22,7 +22,7 @@ from mcp_server.cli.session import (
 )
 from mcp_server.health import Health
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from mcp_server.index.live import Reindexing
+from mcp_server.index.models import Reindexing
 from mcp_server.launch import agent_command
 from mcp_server.permissions import EVERY_SPACE, Access
 from mcp_server.settings import Settings, load

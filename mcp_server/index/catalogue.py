@@ -47,7 +47,7 @@ _COLUMNS: dict[str, tuple[Any, int]] = {
 
 
 class Entry(Struct, frozen=True):
-    """One memory's line of the catalogue; the fields of `vault.store.scan`, in its order."""
+    """One memory's line of the catalogue; the fields of `vault.listing`, in its order."""
 
     row: int
     space: str
@@ -107,7 +107,7 @@ class Catalogue:
         self._in_force: _InForce | None = None
 
     def load(self, entries: Sequence[Sequence[Any]]) -> None:
-        """Take in memories of `vault.store.scan` that are not here yet, many at once. `join` when all are in."""
+        """Take in memories of `vault.listing` that are not here yet, many at once. `join` when all are in."""
         if not entries:
             return
         fields = dict(zip(Entry.__struct_fields__, zip(*entries, strict=True), strict=True))

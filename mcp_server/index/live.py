@@ -17,18 +17,18 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from mcp_server import cues
-from mcp_server.index import codes, late
-from mcp_server.index.catalogue import Catalogue, Entry
+from mcp_server.index import codes, late, loading
+from mcp_server.index.catalogue import Catalogue
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
+from mcp_server.index.entries import entry_of, memory_text
 from mcp_server.index.lexical import LexicalIndex, terms_of
+from mcp_server.index.models import Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.model import Memory
-from mcp_server.vault import store, vector_store
+from mcp_server.vault import listing, store, vector_store
 from mcp_server.vault.db import OpenVault
-from shared.clock import to_ms
 from shared.errors import CorruptError, SunaivaError, UnavailableError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 
 # One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
 _EMBED_BATCH = 32
-_LOAD_BATCH = 20_000
 _CUES_BATCH = 500  # some 50 ms, for the same reason
 # Vectors of another model go on serving if at least so many memories have one; or else there is little to lose.
 _WORTH_KEEPING = 0.5
@@ -46,26 +45,6 @@ _WORTH_KEEPING = 0.5
 _RETRY_SECONDS = 60.0
 # Up to so many memories are embedded before they are stored, so that they are found by meaning at once.
 EMBED_AT_ONCE_MAX = 4
-
-
-class Models(Struct, frozen=True):
-    """Where models come from."""
-
-    prepare: Callable[[Path | None], str]
-    """Makes the model of a folder (None: of the settings) ready, which may take minutes the first time; its id."""
-    open: Callable[[str], Embedder]
-    """The model of this id. It was made ready before, or an `UnavailableError` says that it was not."""
-    cross: Callable[[], CrossEncoder] | None = None
-    """The person's cross-encoder, if recall shall use one."""
-
-
-class Reindexing(Struct, frozen=True):
-    """Another model is on its way."""
-
-    model: str | None
-    """None while it is being made ready."""
-    done: int
-    total: int
 
 
 class IndexState(Struct, frozen=True):
@@ -317,28 +296,13 @@ class LiveIndex:
 
     def _list(self) -> None:
         """Load the catalogue, some at a time: nobody who stores a memory waits for all of it."""
-        last, whole = 0, True
-        while whole and not self._stop.is_set():
-            with self._vault.reading() as db:
-                batch = store.scan(db, after_row=last, limit=_LOAD_BATCH)
-            self.catalogue.load(batch)
-            last = batch[-1][0] if batch else last
-            whole = len(batch) == _LOAD_BATCH
+        last = loading.list_all(self._vault, self.catalogue, stop=self._stop)
         with self._changing, self._vault.reading() as db:
-            self.catalogue.load(store.scan(db, after_row=last, limit=_LOAD_BATCH))
+            self.catalogue.load(listing.after(db, last, limit=loading.BATCH))
             self.catalogue.join()
-            self._list_again(db)
+            loading.list_again(db, self.catalogue, self._touched)
+            self._touched.clear()
             self._listed = True
-
-    def _list_again(self, db: "Database") -> None:
-        """What was changed or forgotten after the catalogue had read it."""
-        there = {fields[0]: Entry(*fields) for fields in store.scan_rows(db, self._touched)}
-        for row in self._touched:
-            if row in there:
-                self.catalogue.put(there[row])
-            else:
-                self.catalogue.remove(row)
-        self._touched.clear()
 
     def _load_vectors(self) -> None:
         """First what the vault has vectors of, so that it is searched at once; then whatever model is wanted."""
@@ -415,12 +379,13 @@ class LiveIndex:
             self._loading, this_round = True, self._rounds
             self._touched.clear()
         vectors = self._neighbours(embedder.dim)
-        last = self._load_some(vectors, number, after=0)
+        last = loading.take_in(self._vault, vectors, number, after=0, stop=self._stop)
         with self._changing:
             if self._rounds != this_round:  # what was read until now is no longer in the vault
                 vectors, last = self._neighbours(embedder.dim), 0
-            last = self._load_some(vectors, number, after=last)
-            self._load_again(vectors, number)
+            last = loading.take_in(self._vault, vectors, number, after=last, stop=self._stop)
+            loading.take_in_again(self._vault, vectors, number, self._touched)
+            self._touched.clear()
             live = np.flatnonzero(self.catalogue.columns["live"])
             waiting = live[~vectors.has(live)]
             self._waiting = len(waiting)
@@ -429,29 +394,6 @@ class LiveIndex:
             self._tokens = _Filling("token_codes", embedder, number) if self.keeps_tokens else None
             self._serving = (embedder, vectors)
             self._loading = False
-
-    def _load_some(self, vectors: Neighbours, number: int, *, after: int) -> int:
-        """Take in all vectors of a model after a row, some at a time; the last row."""
-        while not self._stop.is_set():
-            with self._vault.reading() as db:
-                rows, code = vector_store.load(db, number, after=after, limit=_LOAD_BATCH)
-            vectors.add(rows, code)
-            after = int(rows[-1]) if len(rows) else after
-            if len(rows) < _LOAD_BATCH:
-                break
-        return after
-
-    def _load_again(self, vectors: Neighbours, number: int) -> None:
-        """Those that were written or forgotten after they had been read."""
-        changed = np.array(sorted(self._touched), np.int64)
-        with self._vault.reading() as db:
-            rows, code = vector_store.load_rows(db, number, changed.tolist())
-        gone = np.setdiff1d(changed, rows)
-        gone = gone[vectors.has(gone)]
-        if len(gone):
-            vectors.remove(gone)
-        vectors.add(rows, code)
-        self._touched.clear()
 
     def _read_cues(self) -> bool:
         """Read the cues of one batch of memories from before there were any; whether there was one."""
@@ -545,31 +487,3 @@ class LiveIndex:
             self._serve(coming.embedder)
             self._coming = None
         return True
-
-
-def memory_text(text: str, speaker: str | None) -> str:
-    """What is embedded of a memory: its speaker and its head. A window around it would measure worse."""
-    head = text[:HEAD_CHARS]
-    return f"{speaker}: {head}" if speaker else head
-
-
-def entry_of(row: int, memory: Memory) -> Entry:
-    when = memory.occurred_at or memory.created_at
-    return Entry(
-        row=row,
-        space=memory.space,
-        kind=memory.kind,
-        trust=memory.source.trust,
-        speaker=memory.speaker,
-        conversation=memory.conversation,
-        position=memory.position,
-        when_ms=to_ms(when),
-        valid_from_ms=to_ms(memory.valid_from or when),
-        valid_to_ms=None if memory.valid_to is None else to_ms(memory.valid_to),
-        hidden=memory.archived or memory.superseded_by is not None,
-        chars=len(memory.text),
-        question="?" in memory.text,
-        pinned=memory.pinned,
-        importance=memory.importance,
-        flags=cues.flags(memory.text, memory.speaker, memory.source.trust),
-    )

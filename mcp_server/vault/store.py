@@ -384,29 +384,6 @@ def space_names(db: "Database") -> list[str]:
     return [space for (space,) in found]
 
 
-def scan(db: "Database", *, after_row: int, limit: int) -> list[tuple[Any, ...]]:
-    """What the in-memory catalogue keeps of each memory, in row order; the fields of `catalogue.Entry`. It reads no text."""
-    return _scanned(db, "row > ? ORDER BY row LIMIT ?", [after_row, limit])
-
-
-def scan_rows(db: "Database", rows: Iterable[int]) -> list[tuple[Any, ...]]:
-    """The same of certain rows, of those that are there."""
-    return _scanned(db, _ROWS, [json.dumps(list(rows))])
-
-
-def _scanned(db: "Database", which: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    # Some 2 µs a memory; to look each name up once, in Python, is no faster than the view's joins.
-    found: list[tuple[Any, ...]] = db.execute(
-        f"""SELECT row, space, kind, trust, speaker, conversation, position, coalesce(occurred_ms, created_ms),
-                coalesce(valid_from_ms, occurred_ms, created_ms), valid_to_ms,
-                archived = 1 OR superseded_by IS NOT NULL, chars, question, pinned, importance,
-                coalesce(cues, 0)
-            FROM memories WHERE {which}""",
-        values,
-    ).fetchall()
-    return found
-
-
 def _where(selection: Selection) -> tuple[list[str], list[Any]]:
     where: list[str] = []
     values: list[Any] = []

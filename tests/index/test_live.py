@@ -15,17 +15,16 @@ from mcp_server.device import Device
 from mcp_server.forgetting import chosen, erase
 from mcp_server.index.chroma import ChromaIndex, CodesOf
 from mcp_server.index.embedder import Embedder
+from mcp_server.index.entries import entry_of, memory_text
 from mcp_server.index.live import (
     EMBED_AT_ONCE_MAX,
     IndexState,
     LiveIndex,
-    entry_of,
-    memory_text,
 )
 from mcp_server.index.neighbours import GraphOnDisk
 from mcp_server.memory import Changes, capture_drafts, revise
 from mcp_server.search import Asked
-from mcp_server.vault import store
+from mcp_server.vault import listing, store
 from shared.errors import UnavailableError
 from tests.builders import (
     Gate,
@@ -317,7 +316,7 @@ def test_an_entry_says_what_a_scan_says(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, draft("does it?", speaker="Ann", kind="turn", conversation="c", position=3))
         with device.vault.reading() as db:
-            (scanned,) = store.scan(db, after_row=0, limit=10)
+            (scanned,) = listing.after(db, 0, limit=10)
             there = store.by_rows(db, [1])[1]
         assert tuple(scanned) == msgspec.structs.astuple(entry_of(1, there))
     superseded = memory("old", superseded_by=new_id())

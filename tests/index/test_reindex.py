@@ -12,7 +12,7 @@ from mcp_server import health, search
 from mcp_server.device import Device, open_device
 from mcp_server.forgetting import chosen, erase
 from mcp_server.index.embedder import Embedder
-from mcp_server.index.live import Models
+from mcp_server.index.models import Models
 from mcp_server.search import Asked
 from shared.errors import UnavailableError
 from tests.builders import ROOT, SetClock, embedded, make_home, tell, until
