@@ -48,8 +48,8 @@ _SHORT_EXCERPT_CHARS = 300
 _READ_AT_LENGTH = 3
 # That part is looked for in the first so many characters: a megabyte of log would take longer than the search itself.
 _LOOKED_THROUGH_CHARS = 100_000
-# Of a question that nothing here seems to be about, the nearest are shown, in case that is wrong; the others are one page away.
-_NEAREST_SHOWN = 10
+# Of a question that nothing here seems to be about, fewer are shown, in case that is wrong; the others are one page away.
+_NEAREST_TOKENS = 800
 ASSISTANT = TRUSTS.index("said_by_assistant")
 _WEIGHTS = recall.Weights()
 
@@ -103,7 +103,9 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
         else:
             ranked = _by_keyword(device, db, asked)
         if irrelevant:
-            asked = msgspec.structs.replace(asked, limit=min(asked.limit, _NEAREST_SHOWN))
+            asked = msgspec.structs.replace(
+                asked, max_tokens=min(asked.max_tokens, _NEAREST_TOKENS)
+            )
         memories = store.by_rows(db, ranked.rows[offset : offset + asked.limit].tolist())
     # Between ranking and reading, a memory may have moved to another space or been superseded.
     wanted, now = _filter(asked), device.clock()

@@ -155,6 +155,14 @@ def test_cues_are_found_before_the_catalogue_is_there(tmp_path: Path) -> None:
         assert sorted(gather(device)["Preferences"]) == ["I prefer trains.", "likes tea"]
 
 
+def test_cues_are_known_after_a_restart(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        tell(device, "I prefer trains.")
+        before = device.index.catalogue.columns["flags"].max()
+    with opened(tmp_path) as device:
+        assert device.index.catalogue.columns["flags"].max() == before > 0
+
+
 def test_memories_from_before_there_were_cues_are_read_in_the_background(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, "I prefer trains.")

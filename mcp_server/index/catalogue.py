@@ -114,7 +114,7 @@ class Catalogue:
         rows = np.array(fields["row"], np.int64)
         self._make_room(int(rows.max()) + 1)
         columns = self.columns
-        for name in ("when_ms", "valid_from_ms", "chars", "importance"):
+        for name in ("when_ms", "valid_from_ms", "chars", "importance", "flags"):
             columns[name][rows] = fields[name]
         for name in ("hidden", "question", "pinned"):
             columns[name][rows] = np.array(fields[name], np.bool_)
