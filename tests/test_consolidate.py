@@ -326,7 +326,7 @@ acts = st.sampled_from(
 
 
 @given(acts=st.lists(st.tuples(acts, st.integers(0, 1_000)), max_size=12))
-@settings(max_examples=10)
+@settings(max_examples=20)
 def test_no_memory_becomes_unreadable_whatever_is_done_in_whatever_order(
     acts: list[tuple[Callable[[Person, int], None], int]],
 ) -> None:

@@ -12,7 +12,7 @@ from mcp_server.device import Device
 from mcp_server.model import DRAFTS_PER_CALL_MAX
 from mcp_server.vault import audit
 from shared.ids import short_id
-from tests.builders import SetClock, draft, tell
+from tests.builders import SetClock, draft, embedded, tell
 from tests.mcp.conftest import Connect, done, refused, said
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +161,7 @@ async def test_filters_narrow_down(connect: Connect, mine: Device, clock: SetClo
 
 async def test_an_answer_fits_into_the_tokens_asked_for(connect: Connect, mine: Device) -> None:
     tell(mine, *(f"Tea note {number}: {'leaf ' * 40}" for number in range(30)))
+    embedded(mine)  # a vector that came between two pages would change their order
     async with connect() as client:
         answer = await client.call_tool("recall", {"query": "tea", "max_tokens": 300})
         assert answer.structured_content is not None
