@@ -28,7 +28,8 @@ from mcp_server.sensitive import (
 ALL = Policy(secrets="redact", personal="redact")
 WORDS = Mnemonic("english").to_mnemonic(bytes(range(16)))
 HOSTILE_CHARS = 1_000_000
-HOSTILE_SECONDS = 0.1
+# What grows with the square of a text takes minutes for a megabyte; how fast the others are, `bench sensitive` says.
+HOSTILE_SECONDS = 2.0
 # The rest of the suite may be running beside it: the best of a few, of this process's own time.
 ATTEMPTS = 5
 
@@ -175,7 +176,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("detector", [*DETECTORS, *PERSONAL_DETECTORS], ids=lambda each: each.__name__)  # fmt: skip
-def test_a_megabyte_of_anything_takes_a_detector_no_longer_than_a_tenth_of_a_second(
+def test_a_megabyte_of_anything_takes_no_detector_more_than_its_length(
     detector: Callable[[str], Iterator[Span]], piece: str
 ) -> None:
     text = (piece * (HOSTILE_CHARS // len(piece) + 1))[:HOSTILE_CHARS]
