@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mcp_server.index import segments, words
 from mcp_server.index.postings import (
@@ -43,8 +42,6 @@ _MERGED_AT_ONCE = 8
 # Of a vault whose index has yet to be made, so many times as many of the newest memories are found at once.
 _READ_AT_START = 2
 _CHUNKS_READ = 64
-# BM25 without length normalisation, which finds turns better; a word said twice says little more than said once.
-_SATURATION = 0.3
 
 _Changing = AbstractContextManager[object]
 
@@ -226,21 +223,6 @@ def terms_of(memory: Memory) -> list[str]:
     return words.indexed_terms(
         memory.text, speaker=memory.speaker, when=memory.occurred_at or memory.created_at
     )
-
-
-def scores(
-    postings: Sequence[Postings], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """BM25 of every memory that says any of the terms, in row order; never negative."""
-    last = max((int(each.rows[-1]) for each in postings if len(each.rows)), default=-1)
-    total = np.zeros(last + 1, np.float32)
-    often = np.arange(REPEATS_MAX + 1, dtype=np.float32)
-    worth = often / (often + np.float32(_SATURATION))
-    for each in postings:
-        rarity = np.log1p((count - len(each.rows) + 0.5) / (len(each.rows) + 0.5))
-        total[each.rows] += (np.float32(rarity) * worth)[each.counts]
-    rows = np.flatnonzero(total)
-    return rows, total[rows]
 
 
 _NONE = np.zeros(0, np.int64)

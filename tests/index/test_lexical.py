@@ -15,8 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mcp_server import search
 from mcp_server.device import Device
 from mcp_server.forgetting import chosen, erase
-from mcp_server.index import words
-from mcp_server.index.lexical import LexicalIndex, scores, terms_of
+from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.search import Asked
 from mcp_server.vault import pages, store
 from mcp_server.vault.db import DATABASE_NAME, OpenVault
@@ -314,22 +313,21 @@ def test_a_memory_without_words_is_counted_and_in_nobodys_way(vault: OpenVault, 
     assert len(kept.index) == SEAL_ROWS - 1
 
 
-def ranked(kept: Kept, question: str) -> list[int]:
-    with kept.vault.reading() as db:
-        rows, found = scores(
-            kept.index.postings(db, words.question_terms(question)), len(kept.index)
-        )
-    assert (found > 0).all()
-    return [row for _, row in sorted(zip(-found, rows.tolist(), strict=True))]
+def by_words(device: Device, question: str) -> list[int]:
+    """The rows that say anything of it, by their keyword scores."""
+    with device.vault.reading() as db:
+        found = search.candidates(device, db, Asked(query=question))
+    scored = zip(found.words.tolist(), found.rows.tolist(), strict=True)
+    return [row for score, row in sorted(scored, reverse=True) if score > 0]
 
 
-def test_the_rarer_word_the_more_words_and_the_more_often_score_higher(vault: OpenVault) -> None:
-    kept = Kept(vault)
-    for text in (*["common"] * 20, "common rare", "rare", "common common"):
-        kept.put(text)
-    assert ranked(kept, "common rare")[:3] == [21, 22, 23]
-    assert ranked(kept, "zebra") == []
-    assert ranked(kept, "?") == []
+def test_the_rarer_word_the_more_words_and_the_more_often_score_higher(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        often = [f"common {number}" for number in range(20)]
+        tell(device, *often, "common rare", "rare", "common common")
+        assert by_words(device, "common rare")[:3] == [21, 22, 23]
+        assert by_words(device, "zebra") == []
+        assert by_words(device, "?") == []
 
 
 def test_a_question_of_operators_is_a_question(tmp_path: Path) -> None:
