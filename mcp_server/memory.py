@@ -115,9 +115,7 @@ def remember(
             stored.append(Stored(row.memory.id, "stored", similar, screened[number].redacted))
         _store_vectors(device, change, added)
         device.note(db, action, [item.id for item in stored], client=client)
-        change.then(
-            lambda: _publish(device, [row for row, _ in added], embedded=vectors is not None)
-        )
+        _publish(device, change, [row for row, _ in added], embedded=vectors is not None)
     return stored
 
 
@@ -151,7 +149,7 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
                 added.append(Row(store.insert(db, kept, _digest(device, kept.text)), kept))
             stored.append(Stored(memory.id, "known" if there else "stored"))
         device.note(db, "import", [item.id for item in stored], client=client)
-        change.then(lambda: _publish(device, added, embedded=False))
+        _publish(device, change, added, embedded=False)
     return stored
 
 
@@ -244,7 +242,7 @@ def revise(
             _store_vectors(device, change, added)
             embedded = vectors is not None
         device.note(db, "revise", [item.memory.id for item in changed], client=client)
-        change.then(lambda: _publish(device, changed, embedded=embedded))
+        _publish(device, change, changed, embedded=embedded)
     return changed[-1].memory
 
 
@@ -281,7 +279,7 @@ def resolve(
             [decision, to_ms(device.clock()), number],
         )
         device.note(db, "resolve", [first.memory.id, second.memory.id], client=client)
-        change.then(lambda: _publish(device, changed, embedded=True))
+        _publish(device, change, changed, embedded=True)
 
 
 def _ended(dropped: Memory, kept: Memory, now: datetime) -> datetime:
@@ -382,11 +380,13 @@ def _store_vectors(device: Device, change: Change, added: Sequence[Added]) -> No
         change.then(device.index.store_vectors(change.db, rows, vectors))
 
 
-def _publish(device: Device, added: Sequence[Row], *, embedded: bool) -> None:
-    for item in added:
-        device.index.put(item.row, item.memory)
-    if added and not embedded:
-        device.index.has_more_to_embed(len(added))
+def _publish(device: Device, change: Change, stored: Sequence[Row], *, embedded: bool) -> None:
+    """Have the indexes follow what this change wrote."""
+    if not stored:
+        return
+    change.then(device.index.put(change.db, stored))
+    if not embedded:
+        change.then(lambda: device.index.has_more_to_embed(len(stored)))
 
 
 def present(db: "Database", said: str) -> Row:

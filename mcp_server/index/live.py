@@ -18,15 +18,14 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from mcp_server.index import codes, late, loading
-from mcp_server.index.catalogue import Catalogue
+from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
-from mcp_server.index.entries import entry_of, memory_text
+from mcp_server.index.entries import memory_text
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.words import HEAD_CHARS
-from mcp_server.model import Memory
 from mcp_server.vault import listing, store, vector_store
 from mcp_server.vault.db import OpenVault
 from shared.errors import CorruptError, SunaivaError, UnavailableError
@@ -181,13 +180,22 @@ class LiveIndex:
         """Hold this around a vault transaction and the calls below that follow it, so the two never part."""
         return self._changing
 
-    def put(self, row: int, memory: Memory) -> None:
-        self.lexical.put(row, terms_of(memory))
-        self._touch([row])
-        if self._listed:
-            self.catalogue.put(entry_of(row, memory))
-        if self._tokens is not None or self.lexical.due:
-            self._wake.set()
+    def put(self, db: "Database", stored: Sequence[store.Row]) -> Callable[[], None]:
+        """Read what the caller's transaction wrote about these memories, inside of `changing`; what it returns is to be called
+        once that is committed, and takes them into the indexes."""
+        rows = [each.row for each in stored]
+        entries = [Entry(*line) for line in listing.of(db, rows)] if self._listed else []
+
+        def follow() -> None:
+            for each in stored:
+                self.lexical.put(each.row, terms_of(each.memory))
+            self._touch(rows)
+            for entry in entries:
+                self.catalogue.put(entry)
+            if self._tokens is not None or self.lexical.due:
+                self._wake.set()
+
+        return follow
 
     def remove(self, rows: Sequence[int]) -> None:
         """Forget these rows; their vectors are overwritten."""
