@@ -12,7 +12,17 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from mcp_server import backup, consolidate, context, forgetting, health, memory, permissions, search
+from mcp_server import (
+    backup,
+    consolidate,
+    context,
+    findings,
+    forgetting,
+    health,
+    memory,
+    permissions,
+    search,
+)
 from mcp_server.device import Device
 from mcp_server.model import Draft, Kind, Memory
 from mcp_server.sensitive import Policy
@@ -266,7 +276,7 @@ def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
 def _findings(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:
     yield from ()
     with device.vault.writing() as db:
-        found = store.open_findings(db, limit=args.limit, about=args.about)
+        found = findings.open_findings(db, limit=args.limit, about=args.about)
         quoted = [each.id for finding in found for each in (finding.first, finding.second)]
         if quoted:
             device.note(db, "read", quoted, client=ctx.client)

@@ -29,6 +29,13 @@ Added = tuple[Row, NDArray[np.float32] | None]
 """A memory just stored, and its vector if it has one already."""
 
 
+class Finding(Struct, frozen=True):
+    number: int
+    relation: Relation
+    first: Memory
+    second: Memory
+
+
 class Similar(Struct, frozen=True):
     id: MemoryId
     text: str
@@ -61,11 +68,26 @@ def notice(
     return tuple(found)
 
 
+def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) -> list[Finding]:
+    """Likenesses, contradictions and updates that nobody has decided, the newest first; of one memory, or all."""
+    key = None if about is None else store.as_bytes(about)
+    found = db.execute(
+        """SELECT number, relation, (SELECT row FROM records WHERE id = first), (SELECT row FROM records WHERE id = second)
+           FROM findings WHERE decision IS NULL AND (? IS NULL OR first = ? OR second = ?) ORDER BY number DESC LIMIT ?""",
+        [key, key, key, limit],
+    ).fetchall()
+    memories = store.by_rows(db, {row for _, _, *pair in found for row in pair})
+    return [
+        Finding(number, relation, memories[first], memories[second])
+        for number, relation, first, second in found
+    ]
+
+
 def about(db: "Database", memory_id: MemoryId) -> tuple[Similar, ...]:
     """What is noticed about a memory and not decided."""
     return tuple(
         Similar(other.id, other.text, finding.relation)
-        for finding in store.open_findings(db, limit=_COMPARED, about=memory_id)
+        for finding in open_findings(db, limit=_COMPARED, about=memory_id)
         for other in (finding.first, finding.second)
         if other.id != memory_id
     )

@@ -441,7 +441,7 @@ def _resolve(open_device: OpenDevice) -> Tool:
             spaces = permissions.readable(db, client, None)
             listed = [
                 finding
-                for finding in store.open_findings(db, limit=search.RESULTS_MAX)
+                for finding in findings.open_findings(db, limit=search.RESULTS_MAX)
                 if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
         quoted = [each.id for finding in listed for each in (finding.first, finding.second)]

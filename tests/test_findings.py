@@ -13,6 +13,7 @@ from mcp_server.model import Source
 from mcp_server.search import Asked, find
 from mcp_server.vault import store
 from mcp_server.vault.db import DATABASE_NAME
+from shared.clock import to_ms
 from tests.builders import (
     NOON,
     SetClock,
@@ -38,7 +39,7 @@ def mine(tmp_path: Path, clock: SetClock) -> Iterator[Device]:
 
 def _open(device: Device) -> list[tuple[str, str, str]]:
     with device.vault.reading() as db:
-        found = store.open_findings(db, limit=10)
+        found = findings.open_findings(db, limit=10)
     return [(each.relation, each.first.text, each.second.text) for each in found]
 
 
@@ -57,12 +58,39 @@ def test_an_update_is_proposed_and_once_accepted_the_old_is_reached_by_its_time(
     assert [each.relation for each in new.similar] == ["may_supersede"]
     assert _recalled(mine) != ["I live in Rome"]
     with mine.vault.reading() as db:
-        (finding,) = store.open_findings(db, limit=10)
+        (finding,) = findings.open_findings(db, limit=10)
 
     resolve(mine, finding.number, "keep_second", client="test")
 
     assert _recalled(mine) == ["I live in Oslo now, no longer in Rome"]
     assert _recalled(mine, as_of=NOON + timedelta(days=5)) == ["I live in Rome"]
+    assert _open(mine) == []
+
+
+def test_open_findings_are_told_newest_first_and_decided_ones_not(mine: Device) -> None:
+    one, two, three = (each.id for each in tell(mine, "one", "two", "three"))
+    with mine.vault.writing() as db:
+        for relation, first, second in (
+            ("near_duplicate", one, two),
+            ("may_contradict", one, three),
+            ("may_contradict", two, three),
+        ):
+            db.execute(
+                "INSERT INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",
+                [relation, store.as_bytes(first), store.as_bytes(second), to_ms(NOON)],
+            )
+        decided = findings.open_findings(db, limit=10)[1]
+    resolve(mine, decided.number, "keep_both", client="test")
+
+    assert _open(mine) == [("may_contradict", "two", "three"), ("near_duplicate", "one", "two")]
+    with mine.vault.reading() as db:
+        assert len(findings.open_findings(db, limit=1)) == 1
+        assert [each.relation for each in findings.open_findings(db, limit=9, about=one)] == [
+            "near_duplicate"
+        ]
+
+
+def test_where_nothing_was_noticed_nothing_is_open(mine: Device) -> None:
     assert _open(mine) == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mcp_server import findings
 from mcp_server.device import Device
 from mcp_server.findings import Similar
 from mcp_server.memory import (
@@ -354,7 +355,7 @@ def test_what_is_not_kept_leaves_recall(mine: Device, decision: Any, left: list[
     tell(mine, "Ann's favourite tea is oolong")
     tell(mine, "Ann's favourite tea is sencha")
     with mine.vault.reading() as db:
-        (finding,) = store.open_findings(db, limit=10)
+        (finding,) = findings.open_findings(db, limit=10)
     resolve(mine, finding.number, decision, client=CLIENT)
     assert sorted(_recalled(mine, "favourite tea")) == left
     assert len(_all(mine)) == 2
@@ -401,7 +402,7 @@ def test_every_action_leaves_one_line_without_a_word_of_the_memory(mine: Device)
     _recalled(mine, "tea")
     take_in(mine, [memory("taken")], client=CLIENT)
     with mine.vault.reading() as db:
-        (finding,) = store.open_findings(db, limit=1)
+        (finding,) = findings.open_findings(db, limit=1)
     resolve(mine, finding.number, "keep_both", client=CLIENT)
     assert _actions(mine) == [
         ("remember", 1),

@@ -9,9 +9,8 @@ from rich.text import Text
 from mcp_server.cli import screen
 from mcp_server.cli.screen import Json
 from mcp_server.cli.session import agent
-from mcp_server.findings import Similar
+from mcp_server.findings import Finding, Similar
 from mcp_server.memory import Decision
-from mcp_server.vault.store import Finding
 from shared.errors import InvalidError
 from shared.ids import short_id
 

@@ -20,12 +20,11 @@ from mcp_server.cli.findings import show_similar
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import TERMINAL, agent, confirmed
 from mcp_server.client import AgentConnection
-from mcp_server.findings import Similar
+from mcp_server.findings import Finding, Similar
 from mcp_server.forgetting import Evidence
 from mcp_server.memory import Stored
 from mcp_server.model import DEFAULT_SPACE, TEXT_BYTES_MAX, Draft, Kind, Memory, Source
 from mcp_server.sensitive import marks
-from mcp_server.vault.store import Finding
 from mcp_server.when import parse_moment
 from shared.errors import ForbiddenError, InvalidError
 from shared.ids import short_id

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from mcp_server import cues
 from mcp_server.model import Kind, Link, Memory, Source
-from mcp_server.noticing import Relation
 from mcp_server.vault import names, texts
 from shared.clock import from_ms, to_ms
 from shared.ids import MemoryId
@@ -326,28 +325,6 @@ def rows_with_cues(
         [among, *values, flags, kind],
     )
     return [row for (row,) in found]
-
-
-class Finding(Struct, frozen=True):
-    number: int
-    relation: Relation
-    first: Memory
-    second: Memory
-
-
-def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) -> list[Finding]:
-    """Likenesses, contradictions and updates that nobody has decided, the newest first; of one memory, or all."""
-    key = None if about is None else as_bytes(about)
-    found = db.execute(
-        """SELECT number, relation, (SELECT row FROM records WHERE id = first), (SELECT row FROM records WHERE id = second)
-           FROM findings WHERE decision IS NULL AND (? IS NULL OR first = ? OR second = ?) ORDER BY number DESC LIMIT ?""",
-        [key, key, key, limit],
-    ).fetchall()
-    memories = by_rows(db, {row for _, _, *pair in found for row in pair})
-    return [
-        Finding(number, relation, memories[first], memories[second])
-        for number, relation, first, second in found
-    ]
 
 
 def count(db: "Database", selection: Selection | None = None) -> int:

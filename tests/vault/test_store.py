@@ -16,8 +16,8 @@ from sqlite_utils import Database
 from mcp_server.model import Kind, Link, Memory, Source, Trust
 from mcp_server.vault import store
 from mcp_server.vault.db import DATABASE_NAME
-from mcp_server.vault.store import Finding, Row, Selection, SpaceCount
-from shared.clock import to_ms, whole_milliseconds
+from mcp_server.vault.store import Row, Selection, SpaceCount
+from shared.clock import whole_milliseconds
 from shared.ids import short_id
 from tests.builders import NOON, memory, new_id, vault_at
 
@@ -343,28 +343,3 @@ def test_tags_pins_and_spaces_are_what_the_memories_say(
             )
             for space in sorted({each.space for each in stored})
         ]
-
-
-def test_open_findings_are_told_newest_first_and_decided_ones_not(db: Database) -> None:
-    one, two, three = memory("one"), memory("two"), memory("three")
-    put(db, one, two, three)
-    for relation, first, second in (
-        ("near_duplicate", one, two),
-        ("may_contradict", one, three),
-        ("may_contradict", two, three),
-    ):
-        db.execute(
-            "INSERT INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",
-            [relation, store.as_bytes(first.id), store.as_bytes(second.id), to_ms(NOON)],
-        )
-    numbers = [number for (number,) in db.execute("SELECT number FROM findings ORDER BY number")]
-    db.execute("UPDATE findings SET decision = 'keep_both' WHERE number = ?", [numbers[1]])
-    assert store.open_findings(db, limit=10) == [
-        Finding(numbers[2], "may_contradict", two, three),
-        Finding(numbers[0], "near_duplicate", one, two),
-    ]
-    assert len(store.open_findings(db, limit=1)) == 1
-
-
-def test_no_open_findings_is_an_empty_list(db: Database) -> None:
-    assert store.open_findings(db, limit=10) == []
