@@ -1,81 +1,30 @@
-"""Ranking: each piece of evidence alone, and what holds for all of them together."""
+"""Ranking: each piece of evidence alone, the places that are reserved, and when nothing is relevant."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mcp_server.phrases import PREFERENCE, STANDING, TIMED
 from mcp_server.recall import (
     NEARNESS,
-    RESERVED,
     STEPS,
     Candidates,
     Question,
-    Ranked,
     Weights,
     evidence,
     lasting,
     rarity,
-    reason,
     relevance,
     score,
-    understand,
     with_reserved,
     word_score,
 )
 from mcp_server.when import Span
 from shared.clock import to_ms
-
-ASSISTANT = 1
-WEIGHTS = Weights()
-DAY = datetime(2023, 5, 8, tzinfo=UTC)
-DAY_MS = 86_400_000
-ASKED = Question(
-    text="", dates=(), speaker=None, of_assistant=False, asks_when=False, names_somebody=False
-)
-
-COLUMNS: dict[str, tuple[Any, Any]] = {
-    "question": (np.bool_, False),
-    "conversation": (np.int32, -1),
-    "speaker": (np.int32, -1),
-    "when_ms": (np.int64, 0),
-    "flags": (np.uint8, 0),
-    "importance": (np.float32, 0.5),
-    "pinned": (np.bool_, False),
-    "trust": (np.int8, 0),
-}
-
-
-def candidates(
-    *memories: dict[str, Any],
-    beside: dict[int, list[int]] | None = None,
-    rarities: tuple[float, ...] = (1.0, 1.0),
-) -> Candidates:
-    """One dict for each memory; what it does not name is as usual. `says` numbers the words of the question that it says."""
-
-    def column(name: str, dtype: Any, usual: Any) -> Any:
-        return np.array([each.get(name, usual) for each in memories], dtype)
-
-    nobody = [-1] * len(memories)
-    return Candidates(
-        rows=np.arange(10, 10 + len(memories), dtype=np.int64),
-        words=column("words", np.float32, 0),
-        said=np.array(
-            [[word in each.get("says", ()) for each in memories] for word in range(len(rarities))],
-            np.bool_,
-        ).reshape(len(rarities), len(memories)),
-        rarity=np.array(rarities, np.float32),
-        meaning=column("meaning", np.float32, 0),
-        eligible=column("eligible", np.bool_, True),
-        columns={name: column(name, dtype, usual) for name, (dtype, usual) in COLUMNS.items()},
-        beside={step: np.array((beside or {}).get(step, nobody), np.int64) for step in STEPS},
-    )
+from tests.pools import ASKED, ASSISTANT, DAY, WEIGHTS, candidates, reasons
 
 
 def told(found: Candidates, question: Question = ASKED) -> dict[str, list[float]]:
@@ -188,10 +137,6 @@ def test_the_meaning_of_the_next_neighbours_lifts(step: int) -> None:
     assert order(found) == [2, 1, 0]
 
 
-def reasons(ranked: Ranked) -> list[str]:
-    return [reason(ranked, place) for place in range(len(ranked.rows))]
-
-
 def test_a_neighbour_that_may_not_be_returned_lends_evidence_and_stays_away() -> None:
     found = candidates({}, {}, {"says": [0], "eligible": False}, beside={1: [-1, 2, -1]})
     assert order(found) == [1, 0]
@@ -285,47 +230,6 @@ def test_nothing_found_is_an_empty_ranking(eligible: list[bool]) -> None:
     assert (ranked.rows.tolist(), ranked.scores.tolist(), reasons(ranked)) == ([], [], [])
 
 
-def named(words: Iterable[str]) -> set[int]:
-    """As the catalogue answers: "user" and "assistant" are nobody in particular."""
-    return {code for word, code in {"ann": 1, "bob": 2, "miller": 2}.items() if word in words}
-
-
-UNDERSTOOD: dict[str, tuple[int | None, bool, bool]] = {
-    "What did Ann say about Rome?": (1, False, False),
-    "Ann's harbour": (1, False, False),
-    "ann": (1, False, False),
-    "Where does Bob Miller live": (2, False, False),
-    "the miller's tale": (2, False, False),
-    "Ann and Bob": (None, False, False),
-    "Annabel": (None, False, False),
-    "What did you recommend for dinner?": (None, True, False),
-    "the restaurant Claude has suggested": (None, True, False),
-    "what the assistant gave me": (None, True, False),
-    "What did you and Ann eat": (1, False, False),
-    "When did we move?": (None, False, True),
-    "How long has Ann lived here": (1, False, True),
-    "In which year was it": (None, False, True),
-    "How many weeks ago did you say so?": (None, True, True),
-    "How many boats are there": (None, False, False),
-    "Tell me when it rains": (None, False, False),
-    "": (None, False, False),
-}
-
-
-@pytest.mark.parametrize(("text", "expected"), UNDERSTOOD.items(), ids=UNDERSTOOD)
-def test_a_question_is_understood_as_far_as_words_allow(
-    text: str, expected: tuple[int | None, bool, bool]
-) -> None:
-    understood = understand(text, named)
-    assert (understood.speaker, understood.of_assistant, understood.asks_when) == expected
-    assert understood.text == text
-
-
-def test_a_question_knows_the_dates_it_names() -> None:
-    understood = understand("What did I do on 8 May 2023?", named)
-    assert understood.dates == (Span(DAY, datetime(2023, 5, 9, tzinfo=UTC)),)
-
-
 def test_a_word_tells_the_more_the_fewer_say_it() -> None:
     assert rarity(0, 100) > rarity(1, 100) > rarity(99, 100) > rarity(100, 100) > 0
 
@@ -385,153 +289,3 @@ def test_what_lasts_and_came_higher_by_itself_stays_there() -> None:
 def test_a_ranking_is_taken_with_its_reserved_places() -> None:
     better = [{"words": 20 - place} for place in range(20)]
     assert order(candidates(*better, {"flags": STANDING}))[9:12] == [9, 20, 10]
-
-
-described = st.fixed_dictionaries(
-    {
-        "words": st.floats(0, 20, width=32),
-        "meaning": st.floats(-1, 1, width=32),
-        "eligible": st.booleans(),
-        "question": st.booleans(),
-        "conversation": st.integers(-1, 2),
-        "speaker": st.integers(-1, 2),
-        "when_ms": st.integers(-DAY_MS, DAY_MS * 20_000),
-        "flags": st.sampled_from([0, STANDING, PREFERENCE, TIMED, STANDING | PREFERENCE]),
-        "says": st.sets(st.integers(0, 1)),
-        "importance": st.floats(0, 1, width=32),
-        "pinned": st.booleans(),
-        "trust": st.integers(0, 3),
-    }
-)
-questions = st.builds(
-    Question,
-    text=st.just(""),
-    dates=st.lists(st.just(Span(DAY, datetime(2023, 5, 9, tzinfo=UTC))), max_size=1).map(tuple),
-    speaker=st.none() | st.integers(0, 2),
-    of_assistant=st.booleans(),
-    asks_when=st.booleans(),
-    names_somebody=st.booleans(),
-)
-
-
-@st.composite
-def pools(draw: st.DrawFn, *, size_min: int = 0) -> Candidates:
-    memories = draw(st.lists(described, min_size=size_min, max_size=16))
-    places = st.integers(-1, len(memories) - 1)
-    beside = {
-        step: draw(st.lists(places, min_size=len(memories), max_size=len(memories)))
-        for step in STEPS
-    }
-    rarities = draw(st.tuples(st.floats(0, 20, width=32), st.floats(0, 20, width=32)))
-    return candidates(*memories, beside=beside, rarities=rarities)
-
-
-def scores_of(ranked: Ranked) -> dict[int, float]:
-    return dict(zip(ranked.rows.tolist(), ranked.scores.tolist(), strict=True))
-
-
-@given(pools(), questions)
-def test_everything_eligible_is_ranked_once_by_a_finite_score(
-    found: Candidates, question: Question
-) -> None:
-    ranked = score(question, found, ASSISTANT, WEIGHTS)
-    assert sorted(ranked.rows.tolist()) == found.rows[found.eligible].tolist()
-    assert np.isfinite(ranked.scores).all()
-    assert ranked.scores.tolist() == sorted(ranked.scores.tolist(), reverse=True)
-    assert len(reasons(ranked)) == len(ranked.rows)
-
-
-@given(pools(), questions)
-def test_all_evidence_lies_between_nothing_and_one(found: Candidates, question: Question) -> None:
-    told = evidence(question, found, ASSISTANT)
-    assert set(told) == set(Weights.__struct_fields__)
-    for name, values in told.items():
-        assert len(values) == len(found.rows), name
-        assert ((values >= 0) & (values <= 1 + 1e-6)).all(), name
-
-
-@given(pools(), st.floats(0, 1, width=32))
-def test_a_memory_nearer_in_meaning_never_makes_a_question_less_relevant(
-    found: Candidates, nearness: float
-) -> None:
-    nearer = msgspec.structs.replace(found, meaning=np.maximum(found.meaning, np.float32(nearness)))
-    assert relevance(nearer) >= relevance(found)
-
-
-@given(pools(), questions, st.data())
-def test_the_order_of_the_candidates_does_not_matter(
-    found: Candidates, question: Question, data: st.DataObject
-) -> None:
-    """Nothing may depend on where a candidate stands among the others, only on what stands beside it."""
-    new = np.array(data.draw(st.permutations(range(len(found.rows)))), np.int64)
-    place = np.argsort(new)  # where each candidate went; the last is for nobody
-    went = np.append(place, -1)
-    mixed = Candidates(
-        rows=found.rows[new],
-        words=found.words[new],
-        said=found.said[:, new],
-        rarity=found.rarity,
-        meaning=found.meaning[new],
-        eligible=found.eligible[new],
-        columns={name: column[new] for name, column in found.columns.items()},
-        beside={step: went[beside[new]] for step, beside in found.beside.items()},
-    )
-    one, two = evidence(question, found, ASSISTANT), evidence(question, mixed, ASSISTANT)
-    for name in one:
-        assert two[name][place] == pytest.approx(one[name]), name
-    assert scores_of(score(question, mixed, ASSISTANT, WEIGHTS)) == pytest.approx(
-        scores_of(score(question, found, ASSISTANT, WEIGHTS)), abs=1e-5
-    )
-
-
-@given(st.lists(st.sampled_from([0, STANDING, PREFERENCE, STANDING | PREFERENCE]), max_size=40))
-def test_reserved_places_lose_nobody_and_leave_the_others_in_order(cues: list[int]) -> None:
-    places = with_reserved(np.array(cues, np.uint8), STANDING | PREFERENCE).tolist()
-    assert sorted(places) == list(range(len(cues)))
-    assert places[: min(RESERVED)] == list(range(len(cues)))[: min(RESERVED)]
-    for place, cue in RESERVED.items():
-        # Nobody of that kind waits below a place that another took.
-        assert place >= len(places) or cues[places[place]] & cue or not any(
-            cues[other] & cue for other in places[place:]
-        )  # fmt: skip
-    others = [place for place in places if not cues[place]]
-    assert others == sorted(others)
-
-
-@given(pools(size_min=1), questions, st.data())
-def test_more_words_of_the_question_never_rank_a_memory_lower(
-    found: Candidates, question: Question, data: st.DataObject
-) -> None:
-    place = data.draw(st.integers(0, len(found.rows) - 1))
-    words = found.words.copy()
-    words[place] += np.float32(data.draw(st.floats(0.125, 10, width=32)))
-    row = int(found.rows[place])
-    before = scores_of(score(question, found, ASSISTANT, WEIGHTS))
-    after = scores_of(
-        score(question, msgspec.structs.replace(found, words=words), ASSISTANT, WEIGHTS)
-    )
-    for other in before.keys() & after.keys():
-        if row in before and before[row] > before[other]:
-            assert after[row] >= after[other] - 1e-4
-
-
-@given(pools(), questions)
-def test_a_question_without_keywords_is_ranked_by_meaning_alone(
-    found: Candidates, question: Question
-) -> None:
-    silent = msgspec.structs.replace(
-        found, words=np.zeros_like(found.words), said=np.zeros_like(found.said)
-    )
-    ranked = score(question, silent, ASSISTANT, WEIGHTS)
-    assert np.isfinite(ranked.scores).all()
-    assert not any("words" in reason for reason in reasons(ranked))
-
-
-@given(pools(), questions, st.floats(0.01, 100))
-def test_the_scale_of_the_keyword_index_does_not_matter(
-    found: Candidates, question: Question, factor: float
-) -> None:
-    scaled = msgspec.structs.replace(found, words=(found.words * factor).astype(np.float32))
-    one = scores_of(score(question, found, ASSISTANT, WEIGHTS))
-    two = scores_of(score(question, scaled, ASSISTANT, WEIGHTS))
-    assert one == pytest.approx(two, abs=1e-3)
