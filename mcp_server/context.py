@@ -68,8 +68,9 @@ def gather(
     on_topic: list[Told] = []
     if topic is not None:
         asked = search.Asked(query=topic, spaces=spaces, max_tokens=max_tokens, limit=_SECTION_MAX)
-        found = search.find(device, asked, client=client).found
-        on_topic = [Told(each.memory, each.text) for each in found]
+        answer = search.find(device, asked, client=client)
+        if not answer.irrelevant:  # unasked, the nearest would pass for something worth knowing
+            on_topic = [Told(each.memory, each.text) for each in answer.found]
     with device.vault.reading() as db:
         candidates = _candidates(device, db, spaces, client=client, with_latest=topic is None)
     candidates[TOPIC] = on_topic

@@ -83,6 +83,8 @@ class Answer(Struct, frozen=True):
     cursor: str | None
     searched: Literal["full", "keywords"]
     note: str | None
+    irrelevant: bool = False
+    """Nothing seems to be about the question; what was found is only the nearest."""
 
 
 def find(device: Device, asked: Asked, *, client: str) -> Answer:
@@ -119,6 +121,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
         cursor=_cursor(asked, following) if following < len(ranked.rows) else None,
         searched="full" if state.meaning and not state.waiting else "keywords",
         note=_note(state, irrelevant=irrelevant),
+        irrelevant=irrelevant,
     )
 
 

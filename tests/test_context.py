@@ -11,7 +11,8 @@ from mcp_server.device import Device
 from mcp_server.memory import Changes, revise
 from mcp_server.vault import audit, store
 from shared.errors import InvalidError
-from tests.builders import NOON, SetClock, draft, opened, tell, until
+from tests.builders import NOON, SetClock, draft, embedded, opened, tell, until
+from tests.fakes import JudgedEmbedder
 
 
 def gather(device: Device, **wanted: Any) -> dict[str, list[str]]:
@@ -61,6 +62,17 @@ def test_a_topic_takes_the_place_of_the_latest(tmp_path: Path) -> None:
         }
         with pytest.raises(InvalidError, match="empty"):
             gather(device, topic=" ")
+
+
+def test_a_topic_that_nothing_is_about_has_no_section(tmp_path: Path) -> None:
+    with opened(tmp_path, model=JudgedEmbedder) as device:
+        tell(device, draft("likes tea", kind="preference"))
+        tell(device, *(f"harbour {number} at dusk and at dawn" for number in range(9)))
+        embedded(device)
+        assert gather(device, topic="Which violin did grandmother play?") == {
+            "Preferences": ["likes tea"]
+        }
+        assert "On this topic" in gather(device, topic="harbour 3 at dusk")
 
 
 def test_a_space_sees_only_its_own_however_many_others_are_newer(tmp_path: Path) -> None:

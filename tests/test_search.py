@@ -18,14 +18,13 @@ from mcp_server.device import Device
 from mcp_server.forgetting import chosen, erase
 from mcp_server.memory import Changes, revise, take_in
 from mcp_server.model import Draft, Kind, Memory
-from mcp_server.recall import RELEVANT_BY
 from mcp_server.search import Answer, Asked, line, tokens
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
 from mcp_server.when import Span, parse_span
 from shared.errors import InvalidError
 from tests.builders import NOON, Gate, SetClock, draft, embedded, memory, new_id, opened, tell
-from tests.fakes import HashEmbedder
+from tests.fakes import HashEmbedder, JudgedEmbedder
 
 
 def ask(device: Device, query: str, **wanted: Any) -> Answer:
@@ -66,17 +65,11 @@ def test_meaning_finds_what_no_keyword_does(tmp_path: Path) -> None:
         assert texts(ask(device, "car"))[0] == "the automobile broke"
 
 
-class Judged(HashEmbedder):
-    """Passes for the model that was looked at when "nothing is about it" was defined."""
-
-    model_id = f"{RELEVANT_BY}made-for-tests"
-
-
 @pytest.mark.parametrize("limit", [3, 50])
 def test_a_question_that_nothing_is_about_says_so_and_shows_the_nearest(
     tmp_path: Path, limit: int
 ) -> None:
-    with opened(tmp_path, model=Judged) as device:
+    with opened(tmp_path, model=JudgedEmbedder) as device:
         tell(device, *(f"harbour {number} at dusk and at dawn" for number in range(80)))
         embedded(device)
         answer = ask(device, "Which violin did grandmother play?", limit=limit)
