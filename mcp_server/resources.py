@@ -75,7 +75,7 @@ def _add_contents(server: MCPServer, open_device: OpenDevice) -> None:
             device, client = open_device(), caller.name()
             with device.vault.reading() as db:
                 found = memory.present(db, id).memory
-                permissions.readable(db, client, found.space)
+                permissions.readable(device, db, client, found.space)
             _note_read(device, client, [found])
             return search.line(found, found.text)
 
@@ -100,7 +100,7 @@ def _add_contents(server: MCPServer, open_device: OpenDevice) -> None:
 
 def _readable(device: Device, client: str) -> tuple[str, ...] | None:
     with device.vault.reading() as db:
-        return permissions.readable(db, client, None)
+        return permissions.readable(device, db, client, None)
 
 
 def _note_read(device: Device, client: str, memories: list[Memory]) -> None:

@@ -138,7 +138,7 @@ def _recall(open_device: OpenDevice) -> Tool:
     ) -> Annotated[CallToolResult, answers.RecallOut]:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
-            spaces = permissions.readable(db, client, space)
+            spaces = permissions.readable(device, db, client, space)
         asked = search.Asked(
             query=query,
             max_tokens=max_tokens,
@@ -178,7 +178,7 @@ def _context(open_device: OpenDevice) -> Tool:
     ) -> Annotated[CallToolResult, answers.ContextOut]:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
-            spaces = permissions.readable(db, client, space)
+            spaces = permissions.readable(device, db, client, space)
         sections = context.gather(
             device, topic=topic, spaces=spaces, max_tokens=max_tokens, client=client
         )
@@ -285,7 +285,7 @@ def _revise(open_device: OpenDevice) -> Tool:
         supersedes = old.id if new.id != old.id else None
         with device.vault.reading() as db:
             similar = findings.about(db, new.id) if supersedes else ()
-            spaces = permissions.readable(db, client, None)
+            spaces = permissions.readable(device, db, client, None)
         if spaces is not None and new.space not in spaces:
             similar = ()
         note_read(device, [near.id for near in similar])
@@ -401,7 +401,7 @@ def _browse(open_device: OpenDevice) -> Tool:
     ) -> Annotated[CallToolResult, answers.BrowseOut]:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
-            spaces = permissions.readable(db, client, space)
+            spaces = permissions.readable(device, db, client, space)
         span = None if when is None else parse_span(when, now=device.clock())
         selection = Selection(
             spaces=spaces,
@@ -438,7 +438,7 @@ def _resolve(open_device: OpenDevice) -> Tool:
                     permissions.check_write(db, client, row.memory.space)
             memory.resolve(device, id, decision, client=client)
         with device.vault.reading() as db:
-            spaces = permissions.readable(db, client, None)
+            spaces = permissions.readable(device, db, client, None)
             listed = [
                 finding
                 for finding in findings.open_findings(db, limit=search.RESULTS_MAX)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mcp_server import permissions
 from mcp_server.device import Device
+from mcp_server.memory import Changes, revise
 from mcp_server.permissions import Access
 from mcp_server.vault import audit
 from shared.errors import ForbiddenError, NotFoundError
@@ -20,8 +21,8 @@ SPACES = ("home", "secret", "work")
 
 def readable(device: Device, client: str, asked: str | None = None) -> Any:
     with device.vault.reading() as db:
-        found = permissions.readable(db, client, asked)
-    return None if found is None else sorted(found)
+        found = permissions.readable(device, db, client, asked)
+    return None if found is None else list(found)
 
 
 def may_write(device: Device, client: str, space: str) -> bool:
@@ -77,6 +78,19 @@ def test_a_rule_for_every_space_holds_where_there_is_no_other(tmp_path: Path) ->
         assert readable(device, "cursor") == ["work"]
         assert not may_write(device, "cursor", "new")
         assert may_write(device, "cursor", "work")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "while it loads"])
+def test_a_space_is_there_as_long_as_a_memory_is_in_it(tmp_path: Path, listed: bool) -> None:
+    with opened(tmp_path) as device:
+        permissions.permit(device, "cursor", "secret", "none", by="terminal")
+        _, note = tell(device, draft("a plan", space="work"), draft("a note", space="home"))
+        device.index._listed = listed
+        assert readable(device, "cursor") == ["home", "work"]
+        revise(device, note.id, 1, Changes(space="garden"), client="test")
+        assert readable(device, "cursor") == ["garden", "work"]
+        revise(device, note.id, 2, Changes(space="secret"), client="test")
+        assert readable(device, "cursor") == ["work"]
 
 
 def test_in_an_empty_vault_there_is_nothing_to_be_kept_from(tmp_path: Path) -> None:

@@ -211,6 +211,11 @@ class Catalogue:
             named |= self._speakers_by_word.get(word, set())
         return named
 
+    def spaces(self) -> list[str]:
+        """Those that a memory is in."""
+        used = set(np.flatnonzero(np.bincount(self.columns["space"] - NOBODY)) + NOBODY)
+        return [name for name, code in self._spaces.copy().items() if code in used]
+
     def neighbour(self, rows: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
         """The rows that stand `steps` after (before, if negative) in the same conversation; NOBODY past its ends."""
         column = self.columns["following" if steps > 0 else "previous"]

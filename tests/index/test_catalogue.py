@@ -140,6 +140,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         rows = np.array(sorted(self.there), np.int64)
         expected = neighbours(self.there)
         assert len(self.catalogue) == len(rows)
+        assert set(self.catalogue.spaces()) == {entry.space for entry in self.there.values()}
         for step, side in ((-1, 0), (1, 1)):
             found = self.catalogue.neighbour(rows, step).tolist()
             assert found == [expected[row][side] for row in rows.tolist()]
@@ -182,6 +183,7 @@ def test_an_empty_catalogue_answers() -> None:
     catalogue.load([])
     catalogue.join()
     assert len(catalogue) == 0
+    assert catalogue.spaces() == []
     assert catalogue.visible(Filter(spaces=("home",)), now_ms=0).tolist() == []
     assert catalogue.neighbour(np.zeros(0, np.int64), 1).tolist() == []
     catalogue.remove(3)
