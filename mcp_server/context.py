@@ -70,7 +70,7 @@ def gather(
         asked = search.Asked(query=topic, spaces=spaces, max_tokens=max_tokens, limit=_SECTION_MAX)
         found = search.find(device, asked, client=client).found
         on_topic = [Told(each.memory, each.text) for each in found]
-    with device.vault.reading() as db:
+    with device.index.precedence.answering(), device.vault.reading() as db:
         candidates = _candidates(device, db, spaces, client=client, with_latest=topic is None)
     candidates[TOPIC] = on_topic
     kept = briefing.fitted(
