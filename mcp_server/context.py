@@ -71,7 +71,7 @@ def gather(
         answer = search.find(device, asked, client=client)
         if not answer.irrelevant:  # unasked, the nearest would pass for something worth knowing
             on_topic = [Told(each.memory, each.text) for each in answer.found]
-    with device.vault.reading() as db:
+    with device.index.precedence.answering(), device.vault.reading() as db:
         candidates = _candidates(device, db, spaces, client=client, with_latest=topic is None)
     candidates[TOPIC] = on_topic
     kept = briefing.fitted(

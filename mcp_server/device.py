@@ -117,7 +117,7 @@ class Change:
 
 @contextmanager
 def _changing(device: Device) -> "Iterator[Change]":
-    with device.index.changing():
+    with device.index.precedence.answering(), device.index.changing():
         with device.vault.writing() as db:
             change = Change(db)
             yield change

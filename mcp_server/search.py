@@ -21,7 +21,7 @@ from mcp_server.device import Device
 from mcp_server.index import words
 from mcp_server.index.catalogue import TRUSTS, Filter
 from mcp_server.index.live import IndexState
-from mcp_server.index.postings import Postings
+from mcp_server.index.postings import REPEATS_MAX, Postings
 from mcp_server.model import Kind, Memory
 from mcp_server.rerank import rerank
 from mcp_server.vault import store
@@ -41,6 +41,7 @@ RESULTS_MAX = 200
 _POOL = 400  # of each index; the ranking looks no deeper
 _LOOKED_AROUND = 100  # of each, further away than their next neighbours
 _KEYWORDS_LIMIT = 2_000
+_NEXT_TO_NOTHING = 1e-3
 # A long message is shown by the part that answers; the rest is one call away (`memory://{id}`). The first few are worth
 # reading, the others are worth knowing of.
 EXCERPT_CHARS = 700
@@ -97,7 +98,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     offset = _offset(asked)
     state = device.index.state()
     irrelevant = False
-    with device.vault.reading() as db:
+    with device.index.precedence.answering(), device.vault.reading() as db:
         if state.listed:
             pool = candidates(device, db, asked)
             ranked = _rank(device, db, asked, pool)
@@ -258,9 +259,10 @@ def _keyword_scores(
 ) -> NDArray[np.float32]:
     """By row number."""
     scores = np.zeros(size, np.float32)
+    often = np.arange(REPEATS_MAX + 1, dtype=np.uint8)
     for each, telling in zip(said, rarity.tolist(), strict=True):
         inside = slice(0, np.searchsorted(each.rows, size))
-        scores[each.rows[inside]] += recall.word_score(telling, each.counts[inside])
+        scores[each.rows[inside]] += recall.word_score(telling, often)[each.counts[inside]]
     return scores
 
 
@@ -276,10 +278,12 @@ def _which(said: Sequence[Postings], rows: NDArray[np.int64], size: int) -> NDAr
 
 def _best(scores: NDArray[np.float32], number: int) -> NDArray[np.int64]:
     """The rows of the highest scores above zero, best first."""
-    rows = np.flatnonzero(scores)
-    if len(rows) > number:
-        rows = rows[np.argpartition(-scores[rows], number)[:number]]
-    return rows[np.argsort(-scores[rows], kind="stable")]
+    # Common words are said everywhere: what is far below the best is left out before anything is sorted.
+    least = float(scores.max(initial=0)) / 2
+    while least > _NEXT_TO_NOTHING and np.count_nonzero(scores > least) < number:
+        least /= 2
+    rows = np.flatnonzero(scores > (least if least > _NEXT_TO_NOTHING else 0))
+    return rows[np.argsort(-scores[rows], kind="stable")[:number]]
 
 
 def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:

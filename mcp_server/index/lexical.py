@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from mcp_server.index import segments, words
 from mcp_server.index.postings import (
@@ -26,6 +27,7 @@ from mcp_server.index.postings import (
     pack,
     unpack,
 )
+from mcp_server.index.precedence import Precedence
 from mcp_server.index.segments import Segment
 from mcp_server.model import Memory
 from mcp_server.vault import store
@@ -46,11 +48,22 @@ _CHUNKS_READ = 64
 _Changing = AbstractContextManager[object]
 
 
+class _Merge(Struct, frozen=True):
+    """A segment that is being made of others."""
+
+    old: Sequence[Segment]
+    number: int
+    made: Iterator[Chunk]
+    removals: int
+    """How often something had been forgotten when it was begun."""
+
+
 class LexicalIndex:
     """Owns the unsealed memories and what is known of the sealed ones."""
 
-    def __init__(self, *, seal_rows: int = SEAL_ROWS) -> None:
+    def __init__(self, *, seal_rows: int = SEAL_ROWS, precedence: Precedence | None = None) -> None:
         self._seal_rows = seal_rows
+        self._precedence = precedence or Precedence()
         self._lock = threading.Lock()  # of everything below, but for the vault
         self._tidying = threading.Lock()
         self._said: dict[str, dict[int, int]] = {}
@@ -60,6 +73,7 @@ class LexicalIndex:
         self._from = 1  # rows from here on are unsealed in memory, or sealed
         self._sealed_memories = 0
         self._removals = 0
+        self._merge: _Merge | None = None
 
     def __len__(self) -> int:
         """The memories that are found by their words."""
@@ -146,18 +160,22 @@ class LexicalIndex:
             with vault.reading() as db:
                 there = segments.live(db)
                 unused = segments.has_unused(db)
-            if unused:
-                with changing, vault.writing() as db:
-                    segments.delete_some(db)
-                return True
             sealed = there[-1].last_row if there else 0
             if self._newest - sealed >= self._seal_rows:
                 self._seal(vault, changing, sealed + 1)
                 return True
+            if self._merge is None and unused:
+                with changing, vault.writing() as db:
+                    segments.delete_some(db)
+                return True
             mergeable = _mergeable(there)
-            if mergeable:
-                self._merge(vault, changing, mergeable)
-            return bool(mergeable)
+            if self._merge is None and mergeable:
+                self._merge = self._begin_merge(vault, changing, mergeable)
+            if self._merge is None:
+                return False
+            if not self._go_on(self._merge, vault, changing):
+                self._merge = None
+            return True
 
     def _seal(self, vault: OpenVault, changing: _Changing, first: int) -> None:
         """Write the oldest unsealed memories into a segment of their own."""
@@ -169,12 +187,15 @@ class LexicalIndex:
         if not in_memory:  # an older vault
             with vault.reading() as db:
                 texts = store.in_span(db, first, last)
-            counts = {row.row: Counter(terms_of(row.memory)) for row in texts}
+            counts = {
+                row.row: Counter(terms_of(row.memory)) for row in self._precedence.in_between(texts)
+            }
         said: dict[str, list[int]] = {}
         for row, counted_terms in counts.items():
             for term, count in counted_terms.items():
                 said.setdefault(term, []).extend([row - first] * min(count, REPEATS_MAX))
-        made = list(chunks((term, pack(np.array(said[term], np.int64))) for term in sorted(said)))
+        packed = ((term, pack(np.array(said[term], np.int64))) for term in sorted(said))
+        made = list(self._precedence.in_between(chunks(packed)))
         with changing:
             if self._removals != removals:
                 return  # something was forgotten that may be in `made`; once more, without it
@@ -190,25 +211,29 @@ class LexicalIndex:
                 self._sealed_memories += len(counts)
                 self._from = max(self._from, last + 1)
 
-    def _merge(self, vault: OpenVault, changing: _Changing, old: Sequence[Segment]) -> None:
-        """Make one segment of several that follow each other."""
+    def _begin_merge(
+        self, vault: OpenVault, changing: _Changing, old: Sequence[Segment]
+    ) -> "_Merge":
+        """Begin to make one segment of several that follow each other."""
         removals = self._removals
         first, last = old[0].first_row, old[-1].last_row
         with changing, vault.writing() as db:
             number = segments.begin(db, first_row=first, last_row=last, tier=old[0].tier + 1)
         made = chunks(_merged([_walk(vault, segment) for segment in old], first))
-        while batch := list(itertools.islice(made, segments.CHUNKS_AT_ONCE)):
-            with changing:
-                if self._removals != removals:
-                    return  # with what was forgotten, all that was made so far was deleted
-                with vault.writing() as db:
-                    segments.append(db, number, batch)
+        return _Merge(old, number, self._precedence.in_between(made), removals)
+
+    def _go_on(self, merge: "_Merge", vault: OpenVault, changing: _Changing) -> bool:
+        """Write the next piece; whether there is more to write."""
+        batch = list(itertools.islice(merge.made, segments.CHUNKS_AT_ONCE))
         with changing:
-            if self._removals != removals:
-                return
+            if self._removals != merge.removals:
+                return False  # with what was forgotten, all that was made so far was deleted
             with vault.writing() as db:
-                memories = sum(segment.memories for segment in old)
-                segments.finish(db, number, memories=memories, instead_of=old)
+                segments.append(db, merge.number, batch)
+                if not batch:
+                    memories = sum(segment.memories for segment in merge.old)
+                    segments.finish(db, merge.number, memories=memories, instead_of=merge.old)
+        return bool(batch)
 
     def _let_go(self, row: int) -> None:
         for term in self._counts.pop(row, ()):

@@ -25,6 +25,7 @@ from mcp_server.index.entries import memory_text
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
+from mcp_server.index.precedence import Precedence
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.vault import listing, store, vector_store
 from mcp_server.vault.db import OpenVault
@@ -86,7 +87,8 @@ class LiveIndex:
         graph_from: int | None,
         keep_tokens: bool = False,
     ) -> None:
-        self.lexical = LexicalIndex()
+        self.precedence = Precedence()
+        self.lexical = LexicalIndex(precedence=self.precedence)
         self.catalogue = Catalogue()
         self.keeps_tokens = keep_tokens
         self.cross: CrossEncoder | None = None
@@ -259,12 +261,13 @@ class LiveIndex:
         self._load()
         while not self._stop.is_set():
             patience = None
+            self.precedence.give_way()
             try:
                 if self._asked_for:
                     self._consider()
-                if self.tidy_words() or self._read_cues():
-                    continue
-                if self._serving is not None and self._work():
+                # In turn: a merge may take a minute, and what is new shall be found by meaning before that.
+                tidied = self.tidy_words() or self._read_cues()
+                if (self._serving is not None and self._work()) or tidied:
                     continue
             except SunaivaError as error:
                 # Nothing is lost: the texts are there, and what has no vector yet is found by its words.

@@ -18,8 +18,8 @@ from mcp_server.index.postings import Chunk, chunk, entries, look_up, pack, unpa
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-# So many chunks are some two megabytes: written or deleted in a few dozen milliseconds.
-CHUNKS_AT_ONCE = 2_000
+# So many chunks are some two hundred kilobytes, written or deleted in a few milliseconds: whoever stores a memory waits no longer.
+CHUNKS_AT_ONCE = 200
 
 
 class Segment(Struct, frozen=True):
