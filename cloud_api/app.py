@@ -1,5 +1,8 @@
 """The API: one Litestar application, made from its parts, with what every answer shares wrapped around it."""
 
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import Litestar
@@ -17,7 +20,10 @@ from cloud_api.http.idempotency import Idempotency
 from cloud_api.http.problems import problem_handlers
 from cloud_api.http.rate_limits import RateLimits
 from cloud_api.http.reference import reference
+from cloud_api.http.request_ids import request_id
 from cloud_api.settings import load
+from cloud_api.telemetry.logs import configure_logs
+from cloud_api.telemetry.requests import ObservedRequests
 
 # A sealed batch of changes is the largest thing anybody sends; a route that takes less says so.
 BODY_BYTES_MAX = 1024 * 1024
@@ -28,20 +34,28 @@ def serving() -> ASGIApp:
     """What Granian calls in each of its processes."""
     settings = load()
     assert settings.database_url is not None, "`sunaiva-cloud serve` names the database"
-    return create_app(wiring.build(settings, settings.database_url.reveal))
+    deps = wiring.build(settings, settings.database_url.reveal)
+    configure_logs(sys.stderr, clock=deps.clock, account_key=wiring.account_key(deps))
+    return create_app(deps, beside=[wiring.figures])
 
 
-def create_app(deps: Deps) -> ASGIApp:
-    """The whole API. Its lifespan opens and closes what `deps` hold."""
+Beside = Callable[[Deps], AbstractAsyncContextManager[None]]
+
+
+def create_app(deps: Deps, beside: Sequence[Beside] = ()) -> ASGIApp:
+    """The whole API. Its lifespan opens and closes what `deps` hold, and what else shall be there `beside` it."""
+    observed: Any = ObservedRequests(
+        litestar(deps, beside), metrics=deps.metrics, tracing=deps.tracing, request_id=request_id
+    )
     return edge(
-        litestar(deps),
+        observed,
         new_id=deps.new_id,
         proxies=deps.settings.proxies,
         is_https=deps.settings.public_url.startswith("https://"),
     )
 
 
-def litestar(deps: Deps) -> Litestar:
+def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
     """The application without its edge: for what asks it for its routes and its OpenAPI document."""
     return Litestar(
         route_handlers=[health_router, reference, *deps.routes],
@@ -61,10 +75,14 @@ def litestar(deps: Deps) -> Litestar:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=BODY_BYTES_MAX,
-        lifespan=[lambda _app: wiring.opened(deps)],
+        lifespan=[lambda _app: wiring.opened(deps), *(_opening(each, deps) for each in beside)],
         logging_config=None,
         debug=False,
     )
+
+
+def _opening(each: Beside, deps: Deps) -> Any:
+    return lambda _app: each(deps)
 
 
 def _provided(deps: Deps) -> dict[str, Provide]:

@@ -12,11 +12,13 @@ import psycopg
 from cyclopts import App, Parameter
 
 import shared
-from cloud_api import catalogue, jobs, migrating, serving, telemetry, worker
+from cloud_api import catalogue, jobs, migrating, serving, worker
 from cloud_api import deps as wiring
 from cloud_api.db import Database
 from cloud_api.embedded import attached
 from cloud_api.settings import Settings, load
+from cloud_api.telemetry.logs import configure_logs
+from shared.clock import system_clock
 from shared.errors import SunaivaError, UnavailableError
 
 app = App(name="sunaiva-cloud", help="The cloud of Sunaiva.", version_flags=[])
@@ -29,7 +31,7 @@ app.command(admin)
 def main() -> None:
     """Run what the command line says and exit with its code."""
     _refuse_strangers()
-    telemetry.configure()
+    configure_logs(sys.stderr, clock=system_clock)
     try:
         app(sys.argv[1:])
     except SunaivaError as error:

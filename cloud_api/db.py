@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from cloud_api.telemetry.tracing import Tracing
 from shared.errors import UnavailableError
 
 AccountId = NewType("AccountId", UUID)
@@ -68,7 +69,9 @@ class Database:
         replica_url: str | None = None,
         connections_max: int = 10,
         patience: Patience = Patience(),  # noqa: B008 (frozen)
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or Tracing()
         self._patience = patience
         self._primary = _pool(url, connections_max, patience)
         self._replica = _pool(replica_url, connections_max, patience) if replica_url else None
@@ -101,8 +104,10 @@ class Database:
             DatabaseUnavailableError: nothing was written.
             OutcomeUnknownError: the connection broke while committing.
         """
-        async with _transaction(self._primary, _begin("sunaiva_app", account)) as connection:
-            yield connection
+        begin = _begin("sunaiva_app", account)
+        with self._tracing.span("transaction", "transaction"):
+            async with _transaction(self._primary, begin) as connection:
+                yield connection
 
     @asynccontextmanager
     async def reading(self, account: AccountId | None = None) -> AsyncIterator[Connection]:
@@ -114,8 +119,9 @@ class Database:
         """
         pool = self._replica or self._primary
         begin = _begin("sunaiva_read", account)
-        async with _transaction(pool, begin, otherwise=self._primary) as connection:
-            yield connection
+        with self._tracing.span("transaction", "reading"):
+            async with _transaction(pool, begin, otherwise=self._primary) as connection:
+                yield connection
 
     @property
     def _pools(self) -> list[AsyncConnectionPool[Connection]]:

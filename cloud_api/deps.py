@@ -22,12 +22,18 @@ from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
 from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
 from cloud_api.http.languages import Messages, load_messages
-from cloud_api.jobs import Job, Task, Tick
+from cloud_api.jobs import Job, Task, Tick, counted
 from cloud_api.settings import Settings
+from cloud_api.telemetry.exposition import metrics_shown
+from cloud_api.telemetry.metrics import Metrics
+from cloud_api.telemetry.tracing import Tracing, otlp
 from shared import crypto
 from shared.clock import Clock, system_clock
-from shared.errors import CorruptError
+from shared.errors import CorruptError, UnavailableError
 from shared.ids import IdFactory
+
+# Beside the processes that answer, so many workers on the same machine find a port for their figures.
+_WORKERS_SHOWN = 16
 
 SWEEP = Task("http.sweep", Tick)
 
@@ -41,6 +47,8 @@ class Deps(Struct, frozen=True, kw_only=True):
     new_id: Callable[[], UUID]
     key: bytes
     """The installation's own; never used itself, `shared.crypto.derive` makes one for each purpose from it."""
+    metrics: Metrics
+    tracing: Tracing
     counters: Counters
     cursors: Cursors
     messages: Messages
@@ -56,10 +64,12 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
     """The parts of one process. `database_url` is apart because an embedded database says its own."""
     ids = IdFactory(clock)
     key = installation_key(settings)
+    tracing = Tracing(otlp(settings.collector_url) if settings.collector_url else None)
     db = Database(
         database_url,
         replica_url=settings.replica_url.reveal if settings.replica_url else None,
         connections_max=settings.pool,
+        tracing=tracing,
     )
     subscriptions: list[Subscription[Any]] = []
     return Deps(
@@ -68,6 +78,8 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         clock=clock,
         new_id=ids.uuid,
         key=key,
+        metrics=Metrics(),
+        tracing=tracing,
         counters=RedisCounters(settings.redis_url.reveal)
         if settings.redis_url
         else MemoryCounters(),
@@ -84,6 +96,37 @@ async def opened(deps: Deps) -> AsyncIterator[None]:
             yield
         finally:
             await deps.counters.close()
+            deps.tracing.close()
+
+
+def account_key(deps: Deps) -> bytes:
+    """What accounts are called by in the log comes from it."""
+    return crypto.derive(deps.key, "cloud/accounts in the log")
+
+
+@asynccontextmanager
+async def figures(deps: Deps) -> AsyncIterator[None]:
+    """Shows this process's figures on the admin port, or the next that is free."""
+
+    async def refresh() -> None:
+        deps.metrics.observe_pool(deps.db.pool.get_stats())
+        try:
+            async with deps.db.reading() as connection:
+                deps.metrics.observe_jobs(await counted(connection))
+        except UnavailableError:
+            deps.metrics.observe_database(is_there=False)
+        else:
+            deps.metrics.observe_database(is_there=True)
+
+    settings = deps.settings
+    async with metrics_shown(
+        deps.metrics,
+        host=settings.host,
+        first_port=settings.admin_port,
+        ports=settings.processes + _WORKERS_SHOWN,
+        refresh=refresh,
+    ):
+        yield
 
 
 def installation_key(settings: Settings) -> bytes:

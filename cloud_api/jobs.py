@@ -140,6 +140,14 @@ async def jobs_of(connection: Connection, *, status: str | None = None) -> list[
         return await cursor.fetchall()
 
 
+async def counted(connection: Connection) -> dict[str, int]:
+    """How many jobs there are of each status. Those that succeeded are not kept."""
+    cursor = await connection.execute(
+        "SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY status"
+    )
+    return dict(await cursor.fetchall())
+
+
 async def replay(connection: Connection, job_id: int) -> None:
     """Give a dead letter all its attempts again.
 

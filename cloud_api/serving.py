@@ -6,6 +6,7 @@ have begun, then the worker finishes its jobs, and the database is stopped last,
 
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -27,6 +28,9 @@ REQUESTS_GRACE_SECONDS = 15
 RESPAWN_SECONDS = 5.0
 # Waiting connections, all processes together; what comes on top is told by the kernel to try again.
 BACKLOG = 4096
+# Open connections of one process, most of them idle; Granian calls it backpressure and would take the backlog's size,
+# after which it no longer accepts anybody until somebody leaves.
+CONNECTIONS_MAX = 16_384
 
 logger = structlog.get_logger(__name__)
 
@@ -57,6 +61,7 @@ def _database(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _answer(settings: Settings) -> None:
+    _allow_open_files()
     # Forked children would share our threads' locks; `spawn` starts them clean.
     multiprocessing.set_start_method("spawn", force=True)
     server = Server(
@@ -67,6 +72,7 @@ def _answer(settings: Settings) -> None:
         interface=Interfaces.ASGI,
         workers=settings.processes,
         backlog=BACKLOG,
+        backpressure=CONNECTIONS_MAX,
         workers_kill_timeout=REQUESTS_GRACE_SECONDS,
         respawn_failed_workers=True,
         respawn_interval=RESPAWN_SECONDS,
@@ -75,6 +81,12 @@ def _answer(settings: Settings) -> None:
     )
     logger.info("serving", url=settings.public_url, processes=settings.processes)
     server.serve()
+
+
+def _allow_open_files() -> None:
+    """As many as the machine allows: each connection is one, and what a shell allows by default is often 1,024."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager

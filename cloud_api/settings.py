@@ -73,6 +73,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How many proxies of ours stand in front: so many entries at the end of X-Forwarded-For are believed."""
     origins: tuple[str, ...]
     """Web pages elsewhere that may call the API from a browser."""
+    collector_url: str | None
+    """Where spans go, by OTLP over gRPC. None: nowhere."""
     smtp_url: Secret | None
     mail_from: str
 
@@ -116,6 +118,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             for each in env.get("SUNAIVA_CLOUD_ORIGINS", "").split(",")
             if each.strip()
         ),
+        collector_url=_collector(env),
         smtp_url=_url(env, "SMTP_URL", ("smtp", "smtps")),
         mail_from=env.get("MAIL_FROM", "Sunaiva <sunaiva@localhost>"),
     )
@@ -181,6 +184,11 @@ def _url(env: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> Secret 
         # The address itself is not shown: it may hold a password.
         raise InvalidError(f"{name} has to start with {schemes[0]}://.")
     return Secret(given) if given else None
+
+
+def _collector(env: Mapping[str, str]) -> str | None:
+    given = env.get("OTEL_EXPORTER_OTLP_ENDPOINT")  # the name that every collector's manual uses
+    return _origin(given) if given else None
 
 
 def _origin(given: str) -> str:

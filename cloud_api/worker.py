@@ -5,13 +5,17 @@ Any number of them may run. One that is killed leaves its jobs to the others, wh
 
 import asyncio
 import signal
+import sys
 
 import structlog
+from msgspec import structs
 
 from cloud_api import deps as wiring
 from cloud_api import jobs
 from cloud_api.deps import Deps
 from cloud_api.jobs import LEASE_SECONDS
+from cloud_api.telemetry.logs import configure_logs
+from cloud_api.telemetry.work import observed
 
 # Jobs wait for databases and other machines, not for the processor.
 CONCURRENCY = 5
@@ -28,13 +32,24 @@ async def run(deps: Deps) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await work(deps, stopping)
+    configure_logs(sys.stderr, clock=deps.clock, account_key=wiring.account_key(deps))
+    async with wiring.figures(deps):
+        await work(deps, stopping)
 
 
 async def work(deps: Deps, stopping: asyncio.Event) -> None:
     """Until `stopping` is set."""
     async with wiring.opened(deps):
-        app = jobs.application(deps.db, deps.jobs, deps.clock)
+        watched = [
+            structs.replace(
+                job,
+                run=observed(
+                    job.task.name, job.run, tracing=deps.tracing, new_id=lambda: str(deps.new_id())
+                ),
+            )
+            for job in deps.jobs
+        ]
+        app = jobs.application(deps.db, watched, deps.clock)
         async with app.open_async(deps.db.pool):
             working = asyncio.create_task(
                 app.run_worker_async(

@@ -337,6 +337,8 @@ def _cpu_seconds() -> float:
 
 
 def main() -> None:
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is an open file
     generator = Generator(json.loads(sys.stdin.readline()))
     gc.disable()  # nothing here makes cycles, and a pause would look like the server's
     for line in sys.stdin:

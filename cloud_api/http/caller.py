@@ -5,6 +5,7 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 
 from cloud_api.db import AccountId
+from cloud_api.telemetry.trail import name_account
 
 Tier = Literal["anonymous", "person", "staff"]
 
@@ -29,6 +30,7 @@ def take_caller(scope: Any, *, forwarded_for: str | None, proxies: int) -> None:
 def identify(scope: Any, account: AccountId, tier: Tier = "person") -> None:
     """Authentication calls this once it knows. Everything after counts by the account."""
     scope[_KEY] = structs.replace(caller(scope), account=account, tier=tier)
+    name_account(str(account))
 
 
 def _address(scope: Any, forwarded_for: str | None, proxies: int) -> str:

@@ -4,7 +4,6 @@ The one place that turns errors into HTTP. An error nobody foresaw becomes a 500
 what it said stays out of the answer and out of the log, because it may quote a person.
 """
 
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -106,9 +105,7 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
     def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
         status, code, detail, fields = _read(error)
         if status >= 500 and not isinstance(error, UnavailableError):
-            logger.error(
-                "unexpected_error", request_id=request_id(request.scope), place=place(error)
-            )
+            logger.error("unexpected_error", exc_info=error)
         language = preferred(request.headers.get("accept-language", ""))
         body = Problem(
             type=TYPE + code,
@@ -126,12 +123,6 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
         return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
     return {SunaivaError: refuse, HTTPException: refuse, Exception: refuse}
-
-
-def place(error: BaseException) -> list[str]:
-    """Where it happened, never what it said."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.name}:{frame.lineno}" for frame in frames][-20:] + [type(error).__name__]
 
 
 def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:

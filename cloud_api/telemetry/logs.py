@@ -23,7 +23,7 @@ _encoder = msgspec.json.Encoder()
 class JsonHandler(logging.Handler):
     """Brings the libraries' lines into our form. Owned by `configure_logs`, which takes the place of every other handler."""
 
-    def __init__(self, stream: TextIO, clock: Clock, account_key: bytes) -> None:
+    def __init__(self, stream: TextIO, clock: Clock, account_key: bytes | None) -> None:
         super().__init__()
         self._stream = stream
         self._clock = clock
@@ -48,11 +48,12 @@ class JsonHandler(logging.Handler):
 
 
 def configure_logs(
-    stream: TextIO, *, clock: Clock, account_key: bytes, level: int = logging.INFO
+    stream: TextIO, *, clock: Clock, account_key: bytes | None = None, level: int = logging.INFO
 ) -> None:
     """For a whole process, once, by whoever starts it: both structlog's lines and those of `logging` go to `stream`.
 
-    `account_key` is derived for this alone; the same one gives an account the same pseudonym in every process.
+    `account_key` is derived for this alone; the same one gives an account the same pseudonym in every process, and without
+    one no account is named.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -78,20 +79,20 @@ def configure_logs(
 _Fields = MutableMapping[str, Any]
 
 
-def _trail_adder(account_key: bytes) -> structlog.types.Processor:
+def _trail_adder(account_key: bytes | None) -> structlog.types.Processor:
     def add_trail(_logger: object, _method: str, fields: _Fields) -> _Fields:
         return _with_trail(fields, account_key)
 
     return add_trail
 
 
-def _with_trail(fields: _Fields, account_key: bytes) -> _Fields:
+def _with_trail(fields: _Fields, account_key: bytes | None) -> _Fields:
     present = trail.present()
     for name in ("request", "job", "trace", "span"):
         value = getattr(present, name)
         if value is not None:
             fields.setdefault(name, value)
-    if present.account is not None:
+    if present.account is not None and account_key is not None:
         fields.setdefault("account", trail.pseudonym(account_key, present.account))
     return fields
 

@@ -57,6 +57,11 @@ class Metrics:
             ["state"],
             registry=self._registry,
         )
+        self._database = Gauge(
+            "sunaiva_database_up",
+            "Whether the database answered this scrape.",
+            registry=self._registry,
+        )
         self._jobs = Gauge(
             "sunaiva_jobs", "Jobs in the database, by state.", ["state"], registry=self._registry
         )
@@ -78,6 +83,9 @@ class Metrics:
         """As psycopg_pool's `get_stats` says them."""
         for state, name in _POOL_STATISTICS.items():
             self._pool.labels(state).set(statistics.get(name, 0))
+
+    def observe_database(self, *, is_there: bool) -> None:
+        self._database.set(is_there)
 
     def observe_jobs(self, by_state: Mapping[str, int]) -> None:
         for state in get_args(JobState):

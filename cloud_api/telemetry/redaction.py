@@ -20,6 +20,7 @@ _EVENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+){0,7}")
 _NAME = re.compile(r"[A-Za-z_/*{<][A-Za-z0-9_.:/*{}<>-]{0,119}")
 _HEX = re.compile(r"[0-9a-f]{16}([0-9a-f]{16})?")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,255}")
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _RUN = re.compile(r"[A-Za-z0-9_-]{20,}")  # shorter ones are codes at most, and no field takes those
 _NUMBER_MAX = 10**15
@@ -90,7 +91,8 @@ FIELDS: Mapping[str, Shape] = {
     "route": _name,
     "status": _number,
     "ms": _number,
-    "code": _name,
+    "code": lambda value: _name(value) or _number(value),
+    "kind": _name,
     "error": _name,
     "causes": _names,
     "frames": _names,
@@ -105,11 +107,15 @@ FIELDS: Mapping[str, Shape] = {
     "action": _name,
     "name": _name,
     "environment": _name,
+    "url": _matching(_ORIGIN),
+    "revision": _matching(_ID),
     "host": _name,
     "port": _number,
     "attempt": _number,
     "attempts": _number,
     "count": _number,
+    "processes": _number,
+    "jobs": _number,
     "rows": _number,
     "seconds": _number,
     "bytes": _number,

@@ -24,7 +24,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -34,7 +33,7 @@ class ObservedRequests:
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: Any,
         *,
         metrics: Metrics,
         tracing: Tracing,
