@@ -78,6 +78,7 @@ def _answer(settings: Settings) -> None:
         respawn_interval=RESPAWN_SECONDS,
         websockets=False,
         log_access=False,
+        log_dictconfig={"loggers": {"_granian": {"propagate": True}}},  # to our own handler
     )
     logger.info("serving", url=settings.public_url, processes=settings.processes)
     server.serve()

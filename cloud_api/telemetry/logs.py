@@ -29,6 +29,10 @@ class JsonHandler(logging.Handler):
         self._clock = clock
         self._account_key = account_key
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        # What a library does all day is not worth a line; when the server starts and stops is.
+        return record.levelno >= logging.WARNING or record.name == "_granian"
+
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {
             "event": "library_said",
