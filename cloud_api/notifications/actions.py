@@ -15,10 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from cloud_api.db import AccountId, Connection, Database
+from cloud_api.http.languages import preferred
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications import store
 from cloud_api.notifications.letters import (
-    LANGUAGES,
     OPTIONAL_KINDS,
     Mail,
     MailId,
@@ -86,7 +86,7 @@ async def send(connection: Connection, mail: Mail, *, key: MailKey) -> None:
         mail_id,
         account=mail.account,
         kind=kind_of(mail.letter),
-        language=mail.language if mail.language in LANGUAGES else "en",
+        language=preferred(mail.language),
         once=mail.once,
         sealed=sealed,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from cloud_api.notifications.mailer import MailDelayedError
+from cloud_api.notifications.rules import octets
 from shared.errors import ForbiddenError, NotFoundError
 
 # Somebody who runs a load test against the development server should not find a full disk.
@@ -76,7 +77,7 @@ class FolderMailer:
             part = self._folder / f".{name}"
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(message.as_bytes())
+                file.write(octets(message))
             part.replace(self._folder / name)
             for path in self._paths()[KEPT_MAX:]:
                 path.unlink(missing_ok=True)

@@ -16,8 +16,6 @@ from cloud_api.db import AccountId
 
 MailId = NewType("MailId", UUID)
 
-LANGUAGES = ("en", "fr", "de", "es", "zh")
-
 
 class VerifyAddress(Struct, frozen=True, tag="verify_address", tag_field="kind"):
     link: str
@@ -115,6 +113,7 @@ class Mail(Struct, frozen=True, kw_only=True):
 
     to: str
     language: str
+    """As the person's settings or an Accept-Language header have it; what we have no words in becomes English."""
     letter: Letter
     account: AccountId | None
     once: str | None = None

@@ -150,6 +150,21 @@ def compose(letter: Letter, words: Words, layout: Layout, envelope: Envelope) ->
     return message
 
 
+def octets(message: EmailMessage) -> bytes:
+    """The message as it crosses the wire; headers in UTF-8 only where the address cannot be written otherwise (RFC 6531)."""
+    return message.as_bytes(policy=MAIL_POLICY.clone(utf8=needs_utf8(message)))
+
+
+def needs_utf8(message: EmailMessage) -> bool:
+    return not addressee(message).isascii()
+
+
+def addressee(message: EmailMessage) -> str:
+    spec = message["To"].addresses[0].addr_spec
+    assert isinstance(spec, str)
+    return spec
+
+
 def is_stale(letter: Letter, *, written_at: datetime, now: datetime) -> bool:
     """Whether its link has run out: such a mail would only puzzle whoever gets it."""
     match letter:

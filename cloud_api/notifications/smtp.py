@@ -15,6 +15,7 @@ import aiosmtplib
 from msgspec import Struct
 
 from cloud_api.notifications.mailer import MailDelayedError, MailRefusedError
+from cloud_api.notifications.rules import addressee, needs_utf8, octets
 from shared.errors import InvalidError
 
 CONNECTIONS_MAX = 4  # most providers take ten from one customer, and there may be several workers
@@ -119,7 +120,13 @@ class SmtpMailer:
             tls_context=self._tls,
         )
         async with client:
-            await client.send_message(message)
+            # Not `send_message`, which would write the headers anew in a policy of its own.
+            await client.sendmail(
+                message["From"].addresses[0].addr_spec,
+                addressee(message),
+                octets(message),
+                mail_options=["SMTPUTF8"] if needs_utf8(message) else [],
+            )
 
 
 def _answered(

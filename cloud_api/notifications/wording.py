@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
-from cloud_api.notifications.letters import LANGUAGES
+from cloud_api.http.languages import LANGUAGES
 from cloud_api.notifications.rules import Layout, Words, words
 
 _HERE = Path(__file__).parent
@@ -17,8 +17,7 @@ class Wording(Struct, frozen=True):
     layout: Layout
 
     def in_language(self, language: str) -> Words:
-        """A language that nobody wrote yet is English: a mail in another language beats none."""
-        return self.languages.get(language, self.languages["en"])
+        return self.languages[language]
 
 
 def read_wording() -> Wording:
