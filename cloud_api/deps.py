@@ -16,6 +16,12 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
+from cloud_api.accounts.authentication import Authentication
+from cloud_api.accounts.jobs import account_jobs
+from cloud_api.accounts.keys.keyring import Keyring
+from cloud_api.accounts.means import Means, Site
+from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
+from cloud_api.accounts.routes import ROUTES as ACCOUNT_ROUTES
 from cloud_api.db import Database
 from cloud_api.events import Subscription, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
@@ -23,6 +29,7 @@ from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
 from cloud_api.http.languages import Messages, load_messages
 from cloud_api.jobs import Job, Task, Tick
+from cloud_api.notifications.actions import mail_key
 from cloud_api.settings import Settings
 from shared import crypto
 from shared.clock import Clock, system_clock
@@ -44,6 +51,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     counters: Counters
     cursors: Cursors
     messages: Messages
+    accounts: Means
     routes: Sequence[ControllerRouterHandler] = ()
     authentication: Sequence[ASGIMiddleware] = ()
     """Runs before limits and idempotency, which count by the caller it identifies."""
@@ -61,6 +69,15 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         replica_url=settings.replica_url.reveal if settings.replica_url else None,
         connections_max=settings.pool,
     )
+    accounts = Means(
+        db=db,
+        clock=clock,
+        hasher=PasswordHasher(HASHING_THREADS),
+        keys=Keyring(db, clock, key),
+        key=key,
+        mail_key=mail_key(key),
+        site=Site(settings.public_url),
+    )
     subscriptions: list[Subscription[Any]] = []
     return Deps(
         settings=settings,
@@ -73,7 +90,11 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         else MemoryCounters(),
         cursors=Cursors(key),
         messages=load_messages(),
-        jobs=[*telling(db, subscriptions), _sweeping(db)],
+        accounts=accounts,
+        routes=[*ACCOUNT_ROUTES],
+        authentication=[Authentication(accounts)],
+        injected={"accounts": accounts},
+        jobs=[*telling(db, subscriptions), _sweeping(db), *account_jobs(accounts)],
     )
 
 
@@ -84,6 +105,7 @@ async def opened(deps: Deps) -> AsyncIterator[None]:
             yield
         finally:
             await deps.counters.close()
+            deps.accounts.hasher.close()
 
 
 def installation_key(settings: Settings) -> bytes:

@@ -27,7 +27,9 @@ SessionId = NewType("SessionId", UUID)
 ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 (RFC 9068 §2.1: keeps any other JWT of ours from passing as an access token)
 
-TOKEN_BYTES = 32  # 256 bits: a plain SHA-256 of it is as good as a slow hash, there is nothing to guess
+TOKEN_BYTES = (
+    32  # 256 bits: a plain SHA-256 of it is as good as a slow hash, there is nothing to guess
+)
 TOKEN_CHARS_MAX = 100
 ACCESS_TOKEN_CHARS_MAX = 2048
 
@@ -122,7 +124,11 @@ def key_id_of(token: str) -> str:
     except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise NotLoggedInError from None
     kid = header.get("kid")
-    if header.get("alg") != ALGORITHM or header.get("typ") != TOKEN_TYPE or not isinstance(kid, str):
+    if (
+        header.get("alg") != ALGORITHM
+        or header.get("typ") != TOKEN_TYPE
+        or not isinstance(kid, str)
+    ):
         raise NotLoggedInError
     return kid
 

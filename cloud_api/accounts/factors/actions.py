@@ -62,9 +62,7 @@ async def propose_totp(means: Means, bearer: Bearer) -> Proposal:
     sealed = crypto.seal(_key(means), secret.encode(), bound_to=bearer.account.bytes)
     async with means.db.transaction(bearer.account) as connection:
         person = await own(connection, bearer)
-        if not await store.propose_totp(
-            connection, bearer.account, sealed, now=means.clock()
-        ):
+        if not await store.propose_totp(connection, bearer.account, sealed, now=means.clock()):
             raise TotpThereError
     return Proposal(secret, totp_uri(secret, person.mail))
 
@@ -153,9 +151,7 @@ async def _counted(means: Means, account: AccountId) -> bytes:
     return key
 
 
-async def _take_code(
-    connection: Connection, means: Means, account: AccountId, code: str
-) -> Method:
+async def _take_code(connection: Connection, means: Means, account: AccountId, code: str) -> Method:
     if len(code) > CODE_CHARS_MAX:
         raise WrongCodeError
     if code.replace(" ", "").isdigit():
@@ -170,9 +166,7 @@ async def _take_code(
     return "recovery_code"
 
 
-async def _take_totp(
-    connection: Connection, means: Means, account: AccountId, code: str
-) -> None:
+async def _take_totp(connection: Connection, means: Means, account: AccountId, code: str) -> None:
     row = await store.lock_totp(connection, account)
     if row is None:
         raise WrongCodeError

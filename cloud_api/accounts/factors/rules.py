@@ -22,7 +22,9 @@ TOTP_DIGITS = 6
 STEPS_AROUND = 1
 
 RECOVERY_CODES = 10
-RECOVERY_CODE_BYTES = 10  # 80 bits: beyond guessing, so that a plain hash is enough; 16 characters to write down
+RECOVERY_CODE_BYTES = (
+    10  # 80 bits: beyond guessing, so that a plain hash is enough; 16 characters to write down
+)
 CODE_CHARS_MAX = 40
 
 

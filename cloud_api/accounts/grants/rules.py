@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from shared.errors import ForbiddenError, NotFoundError
+from shared.errors import InvalidError, NotFoundError
 
 # RFC 8628 §6.1: consonants only, so that no word comes out; 20⁸ values, some 34 bits, beside the throttle on typing.
 USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -52,14 +52,14 @@ class Approved(Struct, frozen=True):
 Answer = Pending | SlowDown | Denied | Expired | Approved
 
 
-class AuthorizationPendingError(ForbiddenError):
+class AuthorizationPendingError(InvalidError):
     code = "authorization_pending"
 
     def __init__(self) -> None:
         super().__init__("Nobody has approved the code yet. Ask again after the interval.")
 
 
-class PollSlowerError(ForbiddenError):
+class PollSlowerError(InvalidError):
     code = "slow_down"
 
     def __init__(self, interval: timedelta) -> None:
@@ -68,14 +68,14 @@ class PollSlowerError(ForbiddenError):
         self.interval = interval
 
 
-class AccessDeniedError(ForbiddenError):
+class AccessDeniedError(InvalidError):
     code = "access_denied"
 
     def __init__(self) -> None:
         super().__init__("The person did not approve this. Start again if that was a mistake.")
 
 
-class GrantOverError(ForbiddenError):
+class GrantOverError(InvalidError):
     code = "expired_token"
 
     def __init__(self) -> None:
@@ -86,7 +86,9 @@ class UserCodeUnknownError(NotFoundError):
     code = "no_such_user_code"
 
     def __init__(self) -> None:
-        super().__init__("There is no such code, or it has run out. Compare it with what the terminal shows.")
+        super().__init__(
+            "There is no such code, or it has run out. Compare it with what the terminal shows."
+        )
 
 
 def on_poll(grant: Grant, now: datetime) -> Answer:
@@ -100,7 +102,9 @@ def on_poll(grant: Grant, now: datetime) -> Answer:
 
 
 def new_user_code(random_below: Callable[[int], int] = secrets.randbelow) -> str:
-    letters = [USER_CODE_LETTERS[random_below(len(USER_CODE_LETTERS))] for _ in range(USER_CODE_CHARS)]
+    letters = [
+        USER_CODE_LETTERS[random_below(len(USER_CODE_LETTERS))] for _ in range(USER_CODE_CHARS)
+    ]
     half = USER_CODE_CHARS // 2
     return "".join(letters[:half]) + "-" + "".join(letters[half:])
 

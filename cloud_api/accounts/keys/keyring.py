@@ -39,7 +39,9 @@ class Keyring:
         rows = await self._current()
         kid = signing_kid([row.times for row in rows], self._clock())
         if kid is None:
-            raise UnavailableError("There is no key to sign with. `sunaiva-cloud admin keys rotate` makes one.")
+            raise UnavailableError(
+                "There is no key to sign with. `sunaiva-cloud admin keys rotate` makes one."
+            )
         if kid not in self._opened:
             row = next(row for row in rows if row.kid == kid)
             self._opened[kid] = _opened(row, self._sealing)

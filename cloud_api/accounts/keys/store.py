@@ -36,7 +36,9 @@ async def newest(connection: Connection) -> list[KeyRow]:
 
 async def one_at_a_time(connection: Connection) -> None:
     """Two processes that start together make one first key, not two."""
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('sunaiva signing keys', 0))")
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('sunaiva signing keys', 0))"
+    )
 
 
 async def add(connection: Connection, key: KeyRow, *, now: datetime) -> None:

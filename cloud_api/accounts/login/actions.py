@@ -39,14 +39,18 @@ class WrongCredentialsError(NotAuthenticatedError):
     code = "wrong_credentials"
 
     def __init__(self) -> None:
-        super().__init__("Mail address and password do not fit together. A password can be reset by mail.")
+        super().__init__(
+            "Mail address and password do not fit together. A password can be reset by mail."
+        )
 
 
 class SecondFactorNeededError(ForbiddenError):
     code = "second_factor_needed"
 
     def __init__(self) -> None:
-        super().__init__("This needs your second factor. Confirm with a code or a passkey, then ask again.")
+        super().__init__(
+            "This needs your second factor. Confirm with a code or a passkey, then ask again."
+        )
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -130,9 +134,7 @@ async def second_factor(means: Means, challenge: str, code: str) -> Tokens:
         raise SessionOverError
     async with means.db.transaction() as connection:
         account = await one_time.owner(connection, digest, "second_factor")
-        detail = await one_time.detail_of(
-            connection, digest, "second_factor", now=means.clock()
-        )
+        detail = await one_time.detail_of(connection, digest, "second_factor", now=means.clock())
         person = await people_store.person(connection, account)
     if account is None or detail is None or person is None:
         raise SessionOverError
@@ -142,9 +144,7 @@ async def second_factor(means: Means, challenge: str, code: str) -> Tokens:
         if await one_time.take(connection, digest, "second_factor", now=means.clock()) is None:
             raise SessionOverError
     step = msgspec.msgpack.decode(detail, type=_Step)
-    return await open_for(
-        means, person, Place(step.device, step.network), signer, with_factor=True
-    )
+    return await open_for(means, person, Place(step.device, step.network), signer, with_factor=True)
 
 
 async def open_for(
@@ -158,9 +158,7 @@ async def open_for(
         is_usual = await sessions_store.was_at(
             connection, person.id, network=place.network, since=since
         )
-        opening = Opening(
-            account=person.id, place=place, proved_at=now, with_factor=with_factor
-        )
+        opening = Opening(account=person.id, place=place, proved_at=now, with_factor=with_factor)
         tokens = await sessions.start(connection, means, opening, signer)
         if not (is_first or is_usual):
             letter = NewSignIn(
@@ -169,9 +167,7 @@ async def open_for(
                 network=place.network,
                 link=f"{means.site.public_url}/account/sessions",
             )
-            mail = Mail(
-                to=person.mail, language=person.language, letter=letter, account=person.id
-            )
+            mail = Mail(to=person.mail, language=person.language, letter=letter, account=person.id)
             await notifications.send(connection, mail, key=means.mail_key)
         return tokens
 

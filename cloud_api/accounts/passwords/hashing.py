@@ -12,6 +12,8 @@ from cloud_api.accounts.passwords.rules import normal
 from shared import crypto
 from shared.errors import UnavailableError
 
+# In each process, however many cores it has: two leave the others to everybody who is logged in already.
+HASHING_THREADS = 2
 # At 30 to 40 ms each, the last in the queue waits some two seconds; more would outlast what a person waits for.
 WAITING_MAX = 64
 
@@ -22,7 +24,9 @@ class TooManyLoginsError(UnavailableError):
     code = "too_many_logins"
 
     def __init__(self) -> None:
-        super().__init__("Very many people are logging in at this moment. Try again in some seconds.")
+        super().__init__(
+            "Very many people are logging in at this moment. Try again in some seconds."
+        )
 
 
 class PasswordHasher:

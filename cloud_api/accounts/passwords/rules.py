@@ -26,13 +26,11 @@ OWN_WORD_CHARS_MIN = 4
 
 Weakness = Literal["too_short", "too_long", "known", "own_words", "guessable", "not_text"]
 
-_KNOWN = frozenset(
-    {
-        Pattern.ThisIsATop10Password,
-        Pattern.ThisIsATop100Password,
-        Pattern.ThisIsACommonPassword,
-        Pattern.ThisIsSimilarToACommonlyUsedPassword,
-    }
+_KNOWN = (
+    Pattern.ThisIsATop10Password,
+    Pattern.ThisIsATop100Password,
+    Pattern.ThisIsACommonPassword,
+    Pattern.ThisIsSimilarToACommonlyUsedPassword,
 )
 
 _SENTENCES: dict[Weakness, str] = {

@@ -107,9 +107,7 @@ async def sign_up(means: Means, asked: Asked) -> None:
         letter: Letter = (
             AddressInUse(link=_page(means, "sign-in"))
             if is_known
-            else VerifyAddress(
-                link=_page(means, "verify", token.text), hours=_hours(SIGN_UP_LIFE)
-            )
+            else VerifyAddress(link=_page(means, "verify", token.text), hours=_hours(SIGN_UP_LIFE))
         )
         await _write(connection, means, address.shown, asked.language, letter)
 
@@ -159,9 +157,7 @@ async def answer_reset(means: Means, wish: Wish) -> None:
             return
         token = new_token("reset")
         await one_time.take_all(connection, account, "reset")
-        await one_time.give(
-            connection, token, "reset", account, now=means.clock(), life=RESET_LIFE
-        )
+        await one_time.give(connection, token, "reset", account, now=means.clock(), life=RESET_LIFE)
         minutes = int(RESET_LIFE.total_seconds()) // 60
         letter = ResetPassword(link=_page(means, "reset", token.text), minutes=minutes)
         await _write(connection, means, person.mail, person.language, letter, account)
@@ -237,7 +233,13 @@ async def ask_for_mail_change(means: Means, bearer: Bearer, mail: str) -> None:
         await one_time.take_all(connection, bearer.account, "mail_change")
         detail = msgspec.msgpack.encode(_MailChange(address.shown, address.key))
         await one_time.give(
-            connection, token, "mail_change", bearer.account, detail=detail, now=now, life=MAIL_CHANGE_LIFE
+            connection,
+            token,
+            "mail_change",
+            bearer.account,
+            detail=detail,
+            now=now,
+            life=MAIL_CHANGE_LIFE,
         )
         is_taken = await store.account_of_mail(connection, address) is not None
         letter: Letter = (

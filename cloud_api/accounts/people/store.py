@@ -31,9 +31,6 @@ class SignUp(Struct, frozen=True):
     password_hash: str
 
 
-_PERSON = "id, mail, name, language, password_hash, password_changed_at, created_at"
-
-
 async def account_of_mail(connection: Connection, address: MailAddress) -> AccountId | None:
     cursor = await connection.execute("SELECT account_of_mail(%s)", [address.key])
     row = await cursor.fetchone()
@@ -42,13 +39,21 @@ async def account_of_mail(connection: Connection, address: MailAddress) -> Accou
 
 async def person(connection: Connection, account: AccountId | None) -> Person | None:
     async with connection.cursor(row_factory=class_row(Person)) as cursor:
-        await cursor.execute(f"SELECT {_PERSON} FROM accounts WHERE id = %s", [account])
+        await cursor.execute(
+            "SELECT id, mail, name, language, password_hash, password_changed_at, created_at "
+            "FROM accounts WHERE id = %s",
+            [account],
+        )
         return await cursor.fetchone()
 
 
 async def lock_person(connection: Connection, account: AccountId) -> Person | None:
     async with connection.cursor(row_factory=class_row(Person)) as cursor:
-        await cursor.execute(f"SELECT {_PERSON} FROM accounts WHERE id = %s FOR UPDATE", [account])
+        await cursor.execute(
+            "SELECT id, mail, name, language, password_hash, password_changed_at, created_at "
+            "FROM accounts WHERE id = %s FOR UPDATE",
+            [account],
+        )
         return await cursor.fetchone()
 
 
@@ -58,7 +63,16 @@ async def add_sign_up(
     await connection.execute(
         "INSERT INTO sign_ups (digest, mail, mail_key, name, language, password_hash, created_at, expires_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        [digest, sign_up.mail, sign_up.mail_key, sign_up.name, sign_up.language, sign_up.password_hash, now, expires_at],
+        [
+            digest,
+            sign_up.mail,
+            sign_up.mail_key,
+            sign_up.name,
+            sign_up.language,
+            sign_up.password_hash,
+            now,
+            expires_at,
+        ],
     )
 
 
@@ -86,7 +100,16 @@ async def add_person(
     cursor = await connection.execute(
         "INSERT INTO accounts (id, mail, mail_key, name, language, password_hash, password_changed_at, created_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (mail_key) DO NOTHING",
-        [account, sign_up.mail, sign_up.mail_key, sign_up.name, sign_up.language, sign_up.password_hash, now, now],
+        [
+            account,
+            sign_up.mail,
+            sign_up.mail_key,
+            sign_up.name,
+            sign_up.language,
+            sign_up.password_hash,
+            now,
+            now,
+        ],
     )
     return cursor.rowcount == 1
 

@@ -1,6 +1,7 @@
 """Opening, refreshing and ending sessions."""
 
 from datetime import datetime
+from typing import assert_never
 
 from msgspec import Struct
 
@@ -45,7 +46,9 @@ class SessionUnknownError(NotFoundError):
     code = "session_unknown"
 
     def __init__(self) -> None:
-        super().__init__("You have no such session, or it is over already. The list shows those there are.")
+        super().__init__(
+            "You have no such session, or it is over already. The list shows those there are."
+        )
 
 
 class Place(Struct, frozen=True):
@@ -223,6 +226,8 @@ async def _refreshed(
             return None
         case Over():
             return None
+        case _:
+            assert_never(verdict)
     return Tokens(_access_token(means, bearer, signer), successor)
 
 

@@ -49,8 +49,16 @@ async def open_session(connection: Connection, session: NewSession) -> SessionId
     cursor = await connection.execute(
         "INSERT INTO sessions (account_id, device, network, started_at, used_at, expires_at, proved_at, factor_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
-        [session.account, session.device, session.network, session.now, session.now, session.expires_at,
-         session.proved_at, session.factor_at],
+        [
+            session.account,
+            session.device,
+            session.network,
+            session.now,
+            session.now,
+            session.expires_at,
+            session.proved_at,
+            session.factor_at,
+        ],
     )
     row = await cursor.fetchone()
     assert row is not None

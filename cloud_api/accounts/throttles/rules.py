@@ -67,8 +67,10 @@ def wait_after(policy: Policy, failures: int) -> timedelta:
     beyond = failures - policy.free
     if beyond <= 0:
         return timedelta(0)
-    doublings = min(beyond - 1, 20)  # 2²⁰ seconds are past every longest wait, and no timedelta overflows
-    return min(policy.first * 2**doublings, policy.longest)
+    doublings = min(
+        beyond - 1, 20
+    )  # 2²⁰ seconds are past every longest wait, and no timedelta overflows
+    return min(policy.first * (1 << doublings), policy.longest)
 
 
 def counted_network(address: str) -> str:

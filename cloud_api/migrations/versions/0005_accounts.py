@@ -8,7 +8,7 @@ transaction that holds its digest (`sunaiva.holding`) and by no other.
 from cloud_api.migrations.statements import run
 
 revision = "0005"
-down_revision = "0001"
+down_revision = "0002"
 PHASE = "before"
 
 _POSSESSION = """
