@@ -139,7 +139,6 @@ def compose(letter: Letter, words: Words, layout: Layout, envelope: Envelope) ->
     message["Subject"] = section.subject
     message["Date"] = envelope.written_at
     message["Message-ID"] = f"<{envelope.id}@{sender.domain}>"
-    message["Content-Language"] = words.language
     # RFC 3834: no vacation note and no ticket system shall answer a machine.
     message["Auto-Submitted"] = "auto-generated"
     if envelope.unsubscribe_link is not None:
@@ -147,6 +146,7 @@ def compose(letter: Letter, words: Words, layout: Layout, envelope: Envelope) ->
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(layout.text.render(about), cte="quoted-printable")
     message.add_alternative(layout.html.render(about), subtype="html", cte="quoted-printable")
+    message["Content-Language"] = words.language  # set_content removes what is about content
     return message
 
 
