@@ -1,0 +1,1 @@
+"""The cloud: accounts, sync, subscriptions and partners, over HTTP. Stateless processes above PostgreSQL."""

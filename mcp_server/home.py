@@ -19,12 +19,21 @@ KNOWN = (
     "SUNAIVA_CROSS_ENCODER",
 )
 
+_CLOUD = (
+    "SUNAIVA_CLOUD_",
+    "SUNAIVA_ENV",
+)  # `sunaiva-cloud` reads and checks these, from the same environment
+
 
 def refuse_unknown(environ: Mapping[str, str]) -> None:
     """Raises:
     InvalidError: an unknown `SUNAIVA_*` variable: a typing mistake is never a default.
     """
-    unknown = sorted(name for name in environ if name.startswith("SUNAIVA_") and name not in KNOWN)
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith("SUNAIVA_") and name not in KNOWN and not name.startswith(_CLOUD)
+    )
     if unknown:
         raise InvalidError(
             f"Unknown setting {', '.join(unknown)}. Known settings are: {', '.join(KNOWN)}."

@@ -23,7 +23,7 @@ _COUNTER_BITS = (
 
 
 class IdFactory:
-    """Makes UUIDv7 strings; safe to share between threads."""
+    """Makes UUIDv7; safe to share between threads."""
 
     def __init__(self, clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> None:
         self._clock = clock
@@ -32,6 +32,9 @@ class IdFactory:
         self._last = (0, 0)
 
     def memory_id(self) -> MemoryId:
+        return MemoryId(str(self.uuid()))
+
+    def uuid(self) -> uuid.UUID:
         with self._lock:
             last_ms, counter = self._last
             now_ms = to_ms(self._clock())
@@ -43,7 +46,7 @@ class IdFactory:
                 self._last = (last_ms + 1, 0)
             stamp_ms, counter = self._last
         value = stamp_ms << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | self._random_bits(62)
-        return MemoryId(str(uuid.UUID(int=value)))
+        return uuid.UUID(int=value)
 
 
 def parse_memory_id(text: str) -> MemoryId:

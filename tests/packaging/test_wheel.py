@@ -27,9 +27,9 @@ def test_the_wheel_holds_our_packages_whole_and_nothing_else(wheel: zipfile.Path
     names = {
         name for name in wheel.root.namelist() if not name.split("/")[0].endswith(".dist-info")
     }
-    assert {name.split("/")[0] for name in names} == {"mcp_server", "shared"}
+    assert {name.split("/")[0] for name in names} == {"cloud_api", "mcp_server", "shared"}
     assert {name for name in names if name.endswith(".py")} == (
-        _sources(ROOT / "mcp_server") | _sources(ROOT / "shared")
+        _sources(ROOT / "mcp_server") | _sources(ROOT / "cloud_api") | _sources(ROOT / "shared")
     )
 
 

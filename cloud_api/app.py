@@ -1,0 +1,113 @@
+"""The API: one Litestar application, made from its parts, with what every answer shares wrapped around it."""
+
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ASGIApp
+
+from cloud_api import deps as wiring
+from cloud_api.deps import Deps
+from cloud_api.http.edge import edge
+from cloud_api.http.health import health_router
+from cloud_api.http.idempotency import Idempotency
+from cloud_api.http.problems import problem_handlers
+from cloud_api.http.rate_limits import RateLimits
+from cloud_api.http.reference import reference
+from cloud_api.settings import load
+
+# A sealed batch of changes is the largest thing anybody sends; a route that takes less says so.
+BODY_BYTES_MAX = 1024 * 1024
+API_VERSION = "1"
+
+
+def serving() -> ASGIApp:
+    """What Granian calls in each of its processes."""
+    settings = load()
+    assert settings.database_url is not None, "`sunaiva-cloud serve` names the database"
+    return create_app(wiring.build(settings, settings.database_url.reveal))
+
+
+def create_app(deps: Deps) -> ASGIApp:
+    """The whole API. Its lifespan opens and closes what `deps` hold."""
+    return edge(
+        litestar(deps),
+        new_id=deps.new_id,
+        proxies=deps.settings.proxies,
+        is_https=deps.settings.public_url.startswith("https://"),
+    )
+
+
+def litestar(deps: Deps) -> Litestar:
+    """The application without its edge: for what asks it for its routes and its OpenAPI document."""
+    return Litestar(
+        route_handlers=[health_router, reference, *deps.routes],
+        dependencies=_provided(deps),
+        middleware=[
+            *deps.authentication,
+            RateLimits(deps.counters, deps.clock),
+            Idempotency(deps.db, deps.clock),
+        ],
+        exception_handlers=problem_handlers(deps.messages),
+        cors_config=_cors(deps),
+        openapi_config=OpenAPIConfig(
+            title="Sunaiva",
+            version=API_VERSION,
+            description="Accounts, sync, subscriptions and partners. Every refusal is a problem document (RFC 9457).",
+            path="/api/v1",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=BODY_BYTES_MAX,
+        lifespan=[lambda _app: wiring.opened(deps)],
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _provided(deps: Deps) -> dict[str, Provide]:
+    values: dict[str, Any] = {
+        "db": deps.db,
+        "clock": deps.clock,
+        "cursors": deps.cursors,
+        "counters": deps.counters,
+        "settings": deps.settings,
+        **deps.injected,
+    }
+    return {name: Provide(_giving(value), sync_to_thread=False) for name, value in values.items()}
+
+
+def _giving(value: Any) -> Any:
+    def give() -> Any:
+        return value
+
+    return give
+
+
+def _cors(deps: Deps) -> CORSConfig | None:
+    if not deps.settings.origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(deps.settings.origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-match",
+            "x-request-id",
+            "accept-language",
+        ],
+        expose_headers=[
+            "etag",
+            "location",
+            "ratelimit",
+            "ratelimit-policy",
+            "retry-after",
+            "x-request-id",
+            "idempotency-replayed",
+        ],
+        max_age=600,
+    )

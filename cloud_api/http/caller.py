@@ -1,0 +1,41 @@
+"""Who asks: an address, and an account once somebody has proved to be one. Limits and idempotency keys are counted by it."""
+
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+from cloud_api.db import AccountId
+
+Tier = Literal["anonymous", "person", "staff"]
+
+_KEY = "sunaiva.caller"
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    address: str
+    account: AccountId | None = None
+    tier: Tier = "anonymous"
+
+
+def caller(scope: Any) -> Caller:
+    found: Caller = scope[_KEY]
+    return found
+
+
+def take_caller(scope: Any, *, forwarded_for: str | None, proxies: int) -> None:
+    scope[_KEY] = Caller(address=_address(scope, forwarded_for, proxies))
+
+
+def identify(scope: Any, account: AccountId, tier: Tier = "person") -> None:
+    """Authentication calls this once it knows. Everything after counts by the account."""
+    scope[_KEY] = structs.replace(caller(scope), account=account, tier=tier)
+
+
+def _address(scope: Any, forwarded_for: str | None, proxies: int) -> str:
+    client = scope.get("client")
+    direct = client[0] if client else "unknown"
+    if not proxies or not forwarded_for:
+        return direct
+    # Each proxy of ours appended who spoke to it; what stands before those entries anybody can have written.
+    entries = [each.strip() for each in forwarded_for.split(",")]
+    return entries[-proxies] if len(entries) >= proxies else direct

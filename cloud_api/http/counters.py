@@ -1,0 +1,65 @@
+"""Counts hits in windows of time: in this process, or in Redis or Valkey for all processes together.
+
+Litestar's stores can read and write, but not add one in a single step, and whoever guesses passwords sends many requests at
+once: between reading and writing all of them would count as one. Counts are never truth: losing them costs one window.
+"""
+
+from typing import Protocol
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+# An address is some 100 bytes with its count; past this the oldest windows go first, and memory stays at 10 MB.
+KEYS_MAX = 100_000
+
+logger = structlog.get_logger(__name__)
+
+
+class Counters(Protocol):
+    async def hit(self, key: str, *, window: int, seconds: int) -> int:
+        """Count one more in this window (a number that grows with time); how many there are now."""
+
+    async def close(self) -> None: ...
+
+
+class MemoryCounters:
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, int], int] = {}
+
+    async def hit(self, key: str, *, window: int, seconds: int) -> int:
+        at = (key, window)
+        count = self._counts.pop(at, 0) + 1
+        self._counts[at] = count  # at the end: first out is who was not seen for longest
+        if len(self._counts) > KEYS_MAX:
+            del self._counts[next(iter(self._counts))]
+        return count
+
+    async def close(self) -> None:
+        self._counts.clear()
+
+
+class RedisCounters:
+    """Falls back to counting in this process while Redis is away: limits then are wider, and nobody is locked out."""
+
+    def __init__(self, url: str) -> None:
+        # Valkey speaks the same language; only the client does not know the name.
+        known = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+        self._redis: Redis = Redis.from_url(known, socket_timeout=0.5, socket_connect_timeout=0.5)
+        self._own = MemoryCounters()
+
+    async def hit(self, key: str, *, window: int, seconds: int) -> int:
+        name = f"sunaiva:rate:{key}:{window}"
+        try:
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.incr(name)
+                pipeline.expire(name, seconds * 2)
+                count, _ = await pipeline.execute()
+        except RedisError as error:
+            logger.warning("redis_unavailable", kind=type(error).__name__)
+            return await self._own.hit(key, window=window, seconds=seconds)
+        return int(count)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._own.close()

@@ -1,0 +1,56 @@
+"""The outermost layer: what holds for every answer, also for one that no route gives (404, 405, a broken header).
+
+It gives the request its id and caller, and the answer its security headers. It reads no body.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud_api.http.caller import take_caller
+from cloud_api.http.request_ids import take_request_id
+
+# The API answers JSON to programs: a browser that is made to show it must not run, frame or sniff anything.
+# The pages of ours that are for people bring a policy of their own.
+_CSP = b"default-src 'none'; frame-ancestors 'none'"
+_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"content-security-policy", _CSP),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"cache-control", b"no-store"),
+)
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+def edge(app: ASGIApp, *, new_id: Callable[[], UUID], proxies: int, is_https: bool) -> ASGIApp:
+    always = (*_HEADERS, _HSTS) if is_https else _HEADERS
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        given = dict(scope["headers"])
+        own_id = take_request_id(scope, _text(given.get(b"x-request-id")), new_id)
+        take_caller(scope, forwarded_for=_text(given.get(b"x-forwarded-for")), proxies=proxies)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: list[Any] = [*message["headers"], (b"x-request-id", own_id.encode())]
+                present = {name.lower() for name, _ in headers}
+                headers += [each for each in always if each[0] not in present]
+                message["headers"] = headers
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return answer
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("latin-1")

@@ -1,0 +1,196 @@
+"""What a refused request is told: a problem document (RFC 9457) with a stable `code`, a sentence, and the fields at fault.
+
+The one place that turns errors into HTTP. An error nobody foresaw becomes a 500 that says nothing but the request's id;
+what it said stays out of the answer and out of the log, because it may quote a person.
+"""
+
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+from msgspec import Struct
+
+from cloud_api.http.languages import Messages, preferred
+from cloud_api.http.refusals import (
+    InvalidFieldError,
+    KeyReusedError,
+    NotAuthenticatedError,
+    PreconditionFailedError,
+    PreconditionRequiredError,
+    RateLimitedError,
+)
+from cloud_api.http.request_ids import request_id
+from shared.errors import (
+    ConflictError,
+    CorruptError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    QuotaExceededError,
+    SunaivaError,
+    UnavailableError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE = "urn:sunaiva:problem:"
+"""Followed by the code. A name, not an address: what it means stands in the reference, which may move."""
+
+# A pool or a database recovers within seconds, and everybody who was refused comes back at that time.
+UNAVAILABLE_RETRY_SECONDS = 3
+FIELDS_MAX = 50
+
+logger = structlog.get_logger(__name__)
+
+# The most specific first.
+_STATUS: tuple[tuple[type[SunaivaError], int], ...] = (
+    (NotAuthenticatedError, 401),
+    (RateLimitedError, 429),
+    (PreconditionFailedError, 412),
+    (PreconditionRequiredError, 428),
+    (KeyReusedError, 422),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (InvalidError, 400),
+    (ForbiddenError, 403),
+    (QuotaExceededError, 403),
+    (UnavailableError, 503),
+    (CorruptError, 500),
+)
+_CODES = {
+    400: "invalid",
+    401: "not_authenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+    503: "unavailable",
+}
+
+
+class FieldProblem(Struct, frozen=True, omit_defaults=True):
+    """What is wrong with one field. `source` is body, query, path, header or cookie."""
+
+    field: str
+    message: str
+    source: str | None = None
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """The body of every answer from 400 on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    localized_detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] = []
+
+
+def status_of(error: SunaivaError) -> int:
+    return next(status for family, status in _STATUS if isinstance(error, family))
+
+
+def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
+    """For Litestar's `exception_handlers`."""
+
+    def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+        status, code, detail, fields = _read(error)
+        if status >= 500 and not isinstance(error, UnavailableError):
+            logger.error(
+                "unexpected_error", request_id=request_id(request.scope), place=place(error)
+            )
+        language = preferred(request.headers.get("accept-language", ""))
+        body = Problem(
+            type=TYPE + code,
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            localized_detail=detail
+            if language == "en"
+            else messages.get(code, {}).get(language, detail),
+            code=code,
+            request_id=request_id(request.scope),
+            errors=fields[:FIELDS_MAX],
+        )
+        headers = {"content-language": language, **_headers(error, status)}
+        return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+    return {SunaivaError: refuse, HTTPException: refuse, Exception: refuse}
+
+
+def place(error: BaseException) -> list[str]:
+    """Where it happened, never what it said."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.name}:{frame.lineno}" for frame in frames][-20:] + [type(error).__name__]
+
+
+def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
+    match error:
+        case InvalidFieldError(field=field):
+            return 400, error.code, str(error), [FieldProblem(field, str(error), "body")]
+        case SunaivaError():
+            return status_of(error), error.code, str(error), []
+        case ValidationException(extra=list(found)):
+            fields = [_field(each) for each in found if isinstance(each, dict)]
+            return 400, "invalid", _sentence(fields), fields
+        case HTTPException(status_code=status) if status < 500:
+            return status, _CODES.get(status, "invalid"), _plain(error, status), []
+        case RecursionError():
+            # Only decoding a body recurses by as much as somebody else says.
+            return 400, "nested_too_deep", "The body is nested too deeply. Send it flatter.", []
+        case _:
+            return (
+                500,
+                "unexpected",
+                "Something unexpected happened here. It was noted; try again later.",
+                [],
+            )
+
+
+def _field(found: Mapping[str, Any]) -> FieldProblem:
+    source = found.get("source")
+    return FieldProblem(
+        field=str(found.get("key", "")),
+        message=str(found.get("message", "")),
+        source=None if source is None else str(getattr(source, "value", source)),
+    )
+
+
+def _sentence(fields: list[FieldProblem]) -> str:
+    if not fields:
+        return "The request cannot be read. The reference says what it has to look like."
+    return "; ".join(f"{each.field}: {each.message}" for each in fields[:3])
+
+
+def _plain(error: HTTPException, status: int) -> str:
+    match status:
+        case 404:
+            return "There is nothing at this address."
+        case 405:
+            return "This address does not know that method."
+        case 413:
+            return "The body is too large."
+        case 400 if isinstance(error.__cause__, msgspec.MsgspecError):
+            return "The body is not valid JSON in UTF-8."
+        case _:
+            return error.detail
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    if isinstance(error, RateLimitedError):
+        return {"retry-after": str(error.retry_after_seconds)}
+    if status == 503:
+        return {"retry-after": str(UNAVAILABLE_RETRY_SECONDS)}
+    if status == 401:
+        return {"www-authenticate": 'Bearer realm="sunaiva"'}
+    return dict(error.headers or {}) if isinstance(error, HTTPException) else {}

@@ -1,0 +1,109 @@
+"""`sunaiva-cloud serve`: database, API and worker as one thing that starts and ends together.
+
+The parent owns the embedded database and outlives its children: on SIGTERM or SIGINT Granian's processes answer what they
+have begun, then the worker finishes its jobs, and the database is stopped last, so nothing is lost on the way.
+"""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from granian.constants import Interfaces
+from granian.server import Server
+
+from cloud_api.embedded import embedded
+from cloud_api.migrating import migrate
+from cloud_api.settings import Settings
+from cloud_api.worker import GRACE_SECONDS
+
+# Requests are cut off by their database timeouts long before.
+REQUESTS_GRACE_SECONDS = 15
+# A worker that dies at once, each time, must not keep the machine busy with dying.
+RESPAWN_SECONDS = 5.0
+# Waiting connections, all processes together; what comes on top is told by the kernel to try again.
+BACKLOG = 4096
+
+logger = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Until told to stop; the exit code.
+
+    Raises:
+        SunaivaError: the database cannot be had or migrated.
+    """
+    with _database(settings) as (url, migration_url):
+        logger.info("migrated", revision=migrate(migration_url))
+        # Children read their settings as we did; this is the one that they cannot know.
+        os.environ["DATABASE_URL"] = url  # noqa: TID251 (for the children)
+        with _worker():
+            _answer(settings)
+    return 0
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.database_url is not None:
+        given = settings.database_url.reveal
+        yield given, settings.migration_url.reveal if settings.migration_url else given
+        return
+    with embedded(settings.home) as server:
+        yield server.url(), server.url()
+
+
+def _answer(settings: Settings) -> None:
+    # Forked children would share our threads' locks; `spawn` starts them clean.
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Server(
+        "cloud_api.app:serving",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.processes,
+        backlog=BACKLOG,
+        workers_kill_timeout=REQUESTS_GRACE_SECONDS,
+        respawn_failed_workers=True,
+        respawn_interval=RESPAWN_SECONDS,
+        websockets=False,
+        log_access=False,
+    )
+    logger.info("serving", url=settings.public_url, processes=settings.processes)
+    server.serve()
+
+
+@contextmanager
+def _worker() -> Iterator[None]:
+    stopping = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(stopping,), name="worker-keeper")
+    keeper.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        keeper.join()
+
+
+def _keep(stopping: threading.Event) -> None:
+    """One worker process, started again when it dies, until we are told to stop."""
+    command = [sys.executable, "-P", "-c", "from cloud_api.cli import main; main()", "worker"]
+    while not stopping.is_set():
+        # In a session of its own: a Ctrl-C in the terminal is for the parent, who stops it after the API.
+        child = subprocess.Popen(command, start_new_session=True)
+        while child.poll() is None and not stopping.wait(0.2):
+            pass
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(GRACE_SECONDS + 5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        elif not stopping.is_set():
+            logger.error("worker_died", code=child.returncode)
+            stopping.wait(RESPAWN_SECONDS)

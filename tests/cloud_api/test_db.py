@@ -1,0 +1,127 @@
+"""What a transaction promises."""
+
+import asyncio
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from cloud_api.db import AccountId, Connection, Database, DatabaseUnavailableError, Patience
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def notes(database_url: str) -> None:
+    """A table with personal data."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET ROLE sunaiva_owner")
+        connection.execute("CREATE TABLE notes (account_id uuid NOT NULL, text text NOT NULL)")
+        connection.execute("SELECT protect('notes')")
+
+
+async def _write(connection: Connection, account: AccountId, text: str) -> None:
+    await connection.execute("INSERT INTO notes VALUES (%s, %s)", [account, text])
+
+
+async def _texts(connection: Connection) -> list[str]:
+    return [
+        text for (text,) in await (await connection.execute("SELECT text FROM notes")).fetchall()
+    ]
+
+
+@pytest.mark.usefixtures("notes")
+async def test_a_transaction_sees_rows_of_its_account_only(db: Database) -> None:
+    mine, yours = AccountId(uuid4()), AccountId(uuid4())
+    for account, text in ((mine, "mine"), (yours, "yours")):
+        async with db.transaction(account) as connection:
+            await _write(connection, account, text)
+    async with db.reading(mine) as connection:
+        assert await _texts(connection) == ["mine"]
+    async with db.reading() as connection:
+        assert await _texts(connection) == []
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with db.transaction(mine) as connection:
+            await _write(connection, yours, "forged")
+
+
+@pytest.mark.usefixtures("notes")
+async def test_what_raises_is_rolled_back_and_the_connection_serves_the_next(db: Database) -> None:
+    account = AccountId(uuid4())
+    for _ in range(20):
+        with pytest.raises(LookupError):
+            async with db.transaction(account) as connection:
+                await _write(connection, account, "gone")
+                raise LookupError
+    async with db.transaction(account) as connection:
+        assert await _texts(connection) == []
+
+
+async def test_reading_cannot_write(db: Database) -> None:
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        async with db.reading() as connection:
+            await connection.execute("INSERT INTO events (name, body) VALUES ('some.thing', '{}')")
+
+
+async def test_no_account_is_left_over_on_a_connection(database_url: str) -> None:
+    async with Database(database_url, connections_max=2) as db:
+        for _ in range(4):
+            async with db.transaction(AccountId(uuid4())):
+                pass
+        async with db.pool.connection() as connection:
+            cursor = await connection.execute("SELECT current_account(), current_user")
+            assert await cursor.fetchone() == (None, "sunaiva_app")
+
+
+async def test_an_exhausted_pool_is_unavailable_and_recovers(database_url: str) -> None:
+    patience = Patience(checkout_seconds=0.2)
+    async with Database(database_url, connections_max=2, patience=patience) as db:
+        async with db.transaction(), db.transaction():
+            with pytest.raises(DatabaseUnavailableError):
+                async with db.transaction():
+                    raise AssertionError("there was a third")
+        async with db.transaction() as connection:
+            await connection.execute("SELECT 1")
+
+
+async def test_a_slow_statement_is_cut_off(database_url: str) -> None:
+    async with Database(database_url, patience=Patience(statement_seconds=0.1)) as db:
+        with pytest.raises(DatabaseUnavailableError):
+            async with db.transaction() as connection:
+                await connection.execute("SELECT pg_sleep(5)")
+
+
+async def test_connections_that_the_server_ended_are_replaced_unnoticed(
+    db: Database, database_url: str
+) -> None:
+    async with db.transaction(), db.transaction(), db.transaction():
+        pass
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    async with db.transaction() as fresh:
+        cursor = await fresh.execute("SELECT 1")
+        assert await cursor.fetchone() == (1,)
+
+
+async def test_a_request_given_up_leaves_no_transaction_behind(db: Database) -> None:
+    begun = asyncio.Event()
+
+    async def slow() -> None:
+        async with db.transaction() as connection:
+            begun.set()
+            await connection.execute("SELECT pg_sleep(4)")
+
+    task = asyncio.create_task(slow())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with db.transaction() as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND state LIKE 'idle in transaction%'"
+        )
+        assert await cursor.fetchone() == (0,)
