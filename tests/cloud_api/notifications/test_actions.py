@@ -117,10 +117,10 @@ async def test_no_mail_is_left_of_a_transaction_that_failed(db: Database) -> Non
 
 
 async def test_neither_address_nor_link_can_be_read_while_a_mail_waits(
-    db: Database, url: str
+    db: Database, database_url: str
 ) -> None:
     await sent(db, mail())
-    async with await psycopg.AsyncConnection.connect(url) as connection:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("SET ROLE sunaiva_app; SET sunaiva.account = '" + str(ANN) + "'")
         cursor = await connection.execute(
             "SELECT (SELECT string_agg(m::text, '') FROM mails m) || "
