@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from cloud_api.audit import actions
@@ -31,10 +32,10 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
 @get("/api/v1/account/audit", operation_id="listOwnAuditEntries", tags=["account"])
 async def own_audit(
     request: Request[Any, Any, Any],
-    db: Database,
-    cursors: Cursors,
-    cursor: Annotated[str | None, Parameter(max_length=CURSOR_CHARS_MAX)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=PAGE_ITEMS_MAX)] = PAGE_ITEMS,
+    db: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    cursor: Annotated[str | None, QueryParameter(max_length=CURSOR_CHARS_MAX)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_ITEMS_MAX)] = PAGE_ITEMS,
 ) -> Page[AuditEntry]:
     """What happened to your account, the newest first."""
     account = known_account(request.scope)

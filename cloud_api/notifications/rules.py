@@ -67,12 +67,14 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Frame(Struct, frozen=True, forbid_unknown_fields=True):
-    """The words that stand in every mail."""
+    """The words that stand in every mail, and on the page where one unsubscribes."""
 
     fallback: str
     essential: str
     optional: str
     unsubscribe: str
+    question: str
+    done: str
 
 
 class Words(Struct, frozen=True):
@@ -87,6 +89,8 @@ class Words(Struct, frozen=True):
 class Layout(Struct, frozen=True):
     text: Template
     html: Template
+    page: Template
+    """Where a link to unsubscribe leads."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
