@@ -1,6 +1,8 @@
 """Two questions of whoever operates this: does the process live, and can it serve now?"""
 
+import psycopg
 from litestar import Response, Router, get
+from litestar.di import NamedDependency
 from msgspec import Struct
 
 from cloud_api.db import Database
@@ -18,11 +20,11 @@ async def live() -> Health:
 
 
 @get("/ready", opt={"unlimited": True}, summary="Whether it can serve requests now")
-async def ready(db: Database) -> Response[Health]:
+async def ready(db: NamedDependency[Database]) -> Response[Health]:
     try:
         async with db.reading() as connection:
             await connection.execute("SELECT version_num FROM schema_version")
-    except UnavailableError:
+    except (UnavailableError, psycopg.errors.UndefinedTable):
         # No problem document: a load balancer reads the status, and this is no request that failed.
         return Response(Health("unavailable"), status_code=503, headers={"retry-after": "3"})
     return Response(Health("ok"))

@@ -14,6 +14,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from cloud_api.audit.actions import note
+from cloud_api.audit.rules import Entry
 from cloud_api.db import AccountId, Connection, Database
 from cloud_api.http.languages import preferred
 from cloud_api.jobs import Task, enqueue
@@ -135,7 +137,10 @@ async def prefer(connection: Connection, account: AccountId, preference: Prefere
         raise KindNotOptionalError(
             f"Mails of this kind are always sent. Those that one can do without: {', '.join(sorted(OPTIONAL_KINDS))}."
         )
-    await store.prefer(connection, account, preference)
+    if await store.prefer(connection, account, preference):
+        wanted = "mail.wanted" if preference.is_wanted else "mail.unwanted"
+        detail = {"kind": preference.kind}
+        await note(connection, Entry(action=wanted, account=account, actor="person", detail=detail))
 
 
 class Unsubscribing(Struct, frozen=True, forbid_unknown_fields=True):

@@ -67,12 +67,14 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Frame(Struct, frozen=True, forbid_unknown_fields=True):
-    """The words that stand in every mail."""
+    """The words that stand in every mail, and on the page where one unsubscribes."""
 
     fallback: str
     essential: str
     optional: str
     unsubscribe: str
+    question: str
+    done: str
 
 
 class Words(Struct, frozen=True):
@@ -87,6 +89,8 @@ class Words(Struct, frozen=True):
 class Layout(Struct, frozen=True):
     text: Template
     html: Template
+    page: Template
+    """Where a link to unsubscribe leads."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -139,7 +143,6 @@ def compose(letter: Letter, words: Words, layout: Layout, envelope: Envelope) ->
     message["Subject"] = section.subject
     message["Date"] = envelope.written_at
     message["Message-ID"] = f"<{envelope.id}@{sender.domain}>"
-    message["Content-Language"] = words.language
     # RFC 3834: no vacation note and no ticket system shall answer a machine.
     message["Auto-Submitted"] = "auto-generated"
     if envelope.unsubscribe_link is not None:
@@ -147,6 +150,7 @@ def compose(letter: Letter, words: Words, layout: Layout, envelope: Envelope) ->
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(layout.text.render(about), cte="quoted-printable")
     message.add_alternative(layout.html.render(about), subtype="html", cte="quoted-printable")
+    message["Content-Language"] = words.language  # set_content removes what is about content
     return message
 
 

@@ -75,13 +75,15 @@ async def preferences(connection: Connection, account: AccountId) -> list[Prefer
         return await cursor.fetchall()
 
 
-async def prefer(connection: Connection, account: AccountId, preference: Preference) -> None:
-    await connection.execute(
+async def prefer(connection: Connection, account: AccountId, preference: Preference) -> bool:
+    """Whether that is new."""
+    cursor = await connection.execute(
         "INSERT INTO mail_preferences (account_id, kind, is_wanted) VALUES (%s, %s, %s) "
         "ON CONFLICT (account_id, kind) DO UPDATE SET is_wanted = excluded.is_wanted, changed_at = now() "
         "WHERE mail_preferences.is_wanted <> excluded.is_wanted",
         [account, preference.kind, preference.is_wanted],
     )
+    return cursor.rowcount == 1
 
 
 async def expire(connection: Connection, *, older_than: datetime, most: int) -> int:

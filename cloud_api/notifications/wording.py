@@ -9,7 +9,9 @@ from msgspec import Struct
 from cloud_api.http.languages import LANGUAGES
 from cloud_api.notifications.rules import Layout, Words, words
 
-_HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent / "templates"
+
+_WORDS = Path(__file__).parent / "words"
 
 
 class Wording(Struct, frozen=True):
@@ -27,11 +29,11 @@ def read_wording() -> Wording:
 
 
 def _document(language: str) -> dict[str, object]:
-    return tomllib.loads((_HERE / "words" / f"{language}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((_WORDS / f"{language}.toml").read_text(encoding="utf-8"))
 
 
 def _layout() -> Layout:
-    loader = FileSystemLoader(_HERE / "templates")
+    loader = FileSystemLoader(TEMPLATES)
     escaping = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -45,4 +47,5 @@ def _layout() -> Layout:
     return Layout(
         text=plain.get_template("layout.txt"),
         html=escaping.get_template("layout.html"),
+        page=escaping.get_template("unsubscribe.html"),
     )

@@ -83,7 +83,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
         before = await store.factors(connection, bearer.account)
         await _take_totp(connection, means, bearer.account, code)
         await throttles.succeeded(connection, key, "code")
-        await trail.note(connection, bearer.account, "totp_added", now=means.clock())
+        await trail.note(connection, bearer.account, "totp.added")
         return await first_recovery_codes(connection, means, bearer.account, before)
 
 
@@ -95,7 +95,7 @@ async def remove_totp(means: Means, bearer: Bearer) -> None:
     async with means.db.transaction(bearer.account) as connection:
         if not await store.remove_totp(connection, bearer.account):
             raise NoTotpError
-        await trail.note(connection, bearer.account, "totp_removed", now=means.clock())
+        await trail.note(connection, bearer.account, "totp.removed")
         await drop_idle_codes(connection, means, bearer.account)
 
 
@@ -108,7 +108,7 @@ async def renew_recovery_codes(means: Means, bearer: Bearer) -> list[str]:
     async with means.db.transaction(bearer.account) as connection:
         if not (await store.factors(connection, bearer.account)).any:
             raise NoFactorError
-        await trail.note(connection, bearer.account, "recovery_codes_renewed", now=means.clock())
+        await trail.note(connection, bearer.account, "recovery_codes.renewed")
         return await _new_codes(connection, means, bearer.account)
 
 
@@ -162,7 +162,7 @@ async def _take_code(connection: Connection, means: Means, account: AccountId, c
         return "totp"
     if not await store.take_recovery_code(connection, account, recovery_digest(code)):
         raise WrongCodeError
-    await trail.note(connection, account, "recovery_code_used", now=means.clock())
+    await trail.note(connection, account, "recovery_code.used")
     return "recovery_code"
 
 

@@ -30,7 +30,6 @@ from cloud_api.accounts.sessions.actions import Opening, Place, Tokens
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
 from cloud_api.accounts.tokens import Bearer, SigningKey, digest_of, new_token
-from cloud_api.accounts.trail import What
 from cloud_api.db import Connection
 from shared import crypto
 from shared.errors import UnavailableError
@@ -120,8 +119,8 @@ async def decide(means: Means, bearer: Bearer, user_code: str, *, approved: bool
         if not await store.decide(connection, kept, bearer.account, approved=approved, now=now):
             raise UserCodeUnknownError
         await throttles.succeeded(connection, _guesses(means, bearer), "code")
-        what: What = "device_approved" if approved else "device_denied"
-        await trail.note(connection, bearer.account, what, now=now)
+        what = "device.approved" if approved else "device.denied"
+        await trail.note(connection, bearer.account, what)
 
 
 async def _answered(

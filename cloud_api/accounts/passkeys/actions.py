@@ -118,7 +118,7 @@ async def add(
         )
         if row is None:
             raise PasskeyKnownError
-        await trail.note(connection, bearer.account, "passkey_added", now=means.clock())
+        await trail.note(connection, bearer.account, "passkey.added")
         codes = await factors.first_recovery_codes(connection, means, bearer.account, before)
         return Added(row, codes)
 
@@ -136,7 +136,7 @@ async def remove(means: Means, bearer: Bearer, passkey: UUID) -> None:
     async with means.db.transaction(bearer.account) as connection:
         if not await store.remove(connection, bearer.account, passkey):
             raise PasskeyUnknownError
-        await trail.note(connection, bearer.account, "passkey_removed", now=means.clock())
+        await trail.note(connection, bearer.account, "passkey.removed")
         await factors.drop_idle_codes(connection, means, bearer.account)
 
 

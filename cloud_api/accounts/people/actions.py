@@ -129,7 +129,7 @@ async def verify(means: Means, token: str) -> AccountId:
         await act_as(connection, account)
         if waiting is None or not await store.add_person(connection, account, waiting, now=now):
             raise LinkOverError
-        await trail.note(connection, account, "account_opened", now=now)
+        await trail.note(connection, account, "account.opened")
         return account
 
 
@@ -252,7 +252,7 @@ async def ask_for_mail_change(means: Means, bearer: Bearer, mail: str) -> None:
         await _write(connection, means, address.shown, person.language, letter)
         warning = AddressChanging(at=now, link=_page(means, "forgotten"))
         await _write(connection, means, person.mail, person.language, warning, bearer.account)
-        await trail.note(connection, bearer.account, "mail_change_asked", now=now)
+        await trail.note(connection, bearer.account, "mail.change_asked")
 
 
 async def confirm_mail(means: Means, token: str) -> None:
@@ -276,7 +276,7 @@ async def confirm_mail(means: Means, token: str) -> None:
             raise LinkOverError from None
         # A link to the old address opens nothing any more.
         await one_time.take_all(connection, account, "reset", "mail_change")
-        await trail.note(connection, account, "mail_changed", now=now)
+        await trail.note(connection, account, "mail.changed")
 
 
 async def own(connection: Connection, bearer: Bearer) -> Person:
@@ -314,7 +314,7 @@ async def _change(
     )
     letter = PasswordChanged(at=now, link=_page(means, "forgotten"))
     await _write(connection, means, person.mail, person.language, letter, person.id)
-    await trail.note(connection, person.id, "password_changed", now=now)
+    await trail.note(connection, person.id, "password.changed")
 
 
 async def _may_be_written_to(

@@ -101,7 +101,7 @@ async def start(
         now=now,
         expires_at=expires_at,
     )
-    await trail.note(connection, opening.account, "logged_in", now=now, session=session)
+    await trail.note(connection, opening.account, "session.opened", session=session)
     bearer = Bearer(account=opening.account, session=session)
     return Tokens(_access_token(means, bearer, signer), refresh.text)
 
@@ -134,9 +134,7 @@ async def log_out(means: Means, bearer: Bearer) -> None:
     async with means.db.transaction(bearer.account) as connection:
         now = means.clock()
         if await store.end(connection, bearer.account, bearer.session, why="logout", now=now):
-            await trail.note(
-                connection, bearer.account, "logged_out", now=now, session=bearer.session
-            )
+            await trail.note(connection, bearer.account, "session.ended", session=bearer.session)
 
 
 async def log_out_by_token(means: Means, token: str) -> None:
@@ -169,7 +167,7 @@ async def revoke(means: Means, bearer: Bearer, session: SessionId) -> None:
         now = means.clock()
         if not await store.end(connection, bearer.account, session, why="revoked", now=now):
             raise SessionUnknownError
-        await trail.note(connection, bearer.account, "session_revoked", now=now, session=session)
+        await trail.note(connection, bearer.account, "session.revoked", session=session)
 
 
 async def revoke_others(means: Means, bearer: Bearer) -> int:
@@ -178,7 +176,7 @@ async def revoke_others(means: Means, bearer: Bearer) -> int:
         ended = await store.end_all(
             connection, bearer.account, but=bearer.session, why="revoked", now=now
         )
-        await trail.note(connection, bearer.account, "sessions_revoked", now=now)
+        await trail.note(connection, bearer.account, "sessions.revoked")
         return ended
 
 
@@ -219,8 +217,7 @@ async def _refreshed(
                 await trail.note(
                     connection,
                     bearer.account,
-                    "refresh_token_reused",
-                    now=now,
+                    "session.token_reused",
                     session=bearer.session,
                 )
             return None

@@ -23,8 +23,8 @@ def deps(settings: Settings, database_url: str, clock: Hands) -> Deps:
 
 
 @pytest.fixture
-def mailbox(deps: Deps, database_url: str) -> Mailbox:
-    return Mailbox(database_url, deps.accounts.mail_key)
+def mailbox(deps: Deps) -> Mailbox:
+    return Mailbox(deps)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def signed_up(client: AsyncTestClient[ASGIApp], mailbox: Mailbox) -> SignedUp:
         person = Person(client, mail)
         asked = {"mail": mail, "password": PASSWORD}
         assert (await person.post("/auth/sign-up", asked)).status_code == 202
-        token = {"token": mailbox.token(mail)}
+        token = {"token": await mailbox.token(mail)}
         assert (await person.post("/auth/verify", token)).status_code == 204
         assert (await person.log_in()).status_code == 200
         return person

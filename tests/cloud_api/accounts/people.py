@@ -1,20 +1,21 @@
 """People of tests: what they do over HTTP, and the mails they get."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 from httpx import Response
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 from msgspec import Struct
 
-from cloud_api.notifications.actions import MailKey
-from cloud_api.notifications.letters import SealedPart, decode
-from shared.crypto import open_sealed
+from cloud_api.deps import Deps
+from cloud_api.jobs import application
+from cloud_api.notifications.folder import FolderMailer, KeptMail
 
 PASSWORD = "seven green lanterns above Oslo"
 OTHER_PASSWORD = "quiet harbour with nine wooden boats"
+_TOKEN = re.compile(r"#(sunaiva_[a-z_]+_[\w-]{43})")
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
@@ -32,32 +33,32 @@ class Hands:
 
 
 class Mailbox:
-    """The mails that wait to be sent, opened: what the worker would hand over."""
+    """The folder in which mails arrive, once the jobs that wait are done."""
 
-    def __init__(self, url: str, key: MailKey) -> None:
-        self._url = url
-        self._key = key
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
 
-    def all(self) -> list[SealedPart]:
-        with psycopg.connect(self._url) as connection:
-            rows = connection.execute(
-                "SELECT id, sealed FROM mails WHERE sealed IS NOT NULL ORDER BY id"
-            ).fetchall()
-        return [
-            decode(open_sealed(self._key, bytes(sealed), bound_to=mail_id.bytes))
-            for mail_id, sealed in rows
-        ]
+    async def to(self, address: str) -> list[KeptMail]:
+        """Oldest first."""
+        await drain(self._deps)
+        mails = FolderMailer(self._deps.settings.home / "mail", production=False).newest(100)
+        return [mail for mail in reversed(mails) if mail.to == address]
 
-    def to(self, address: str) -> list[SealedPart]:
-        return [mail for mail in self.all() if mail.to == address]
+    async def subjects(self, address: str) -> list[str]:
+        return [mail.subject for mail in await self.to(address)]
 
-    def kinds(self, address: str) -> list[str]:
-        return [type(mail.letter).__name__ for mail in self.to(address)]
-
-    def token(self, address: str) -> str:
+    async def token(self, address: str) -> str:
         """Of the last link that was written to this address."""
-        links = [getattr(mail.letter, "link", "") for mail in self.to(address)]
-        return [link.partition("#")[2] for link in links if "#" in link][-1]
+        found = [_TOKEN.findall(mail.text) for mail in await self.to(address)]
+        token: str = [tokens[0] for tokens in found if tokens][-1]
+        return token
+
+
+async def drain(deps: Deps) -> None:
+    """Does every job that waits, as the worker would."""
+    app = application(deps.db, deps.jobs, deps.clock)
+    async with app.open_async(deps.db.pool):
+        await app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
 
 
 class Person(Struct):

@@ -7,8 +7,8 @@ transaction that holds its digest (`sunaiva.holding`) and by no other.
 
 from cloud_api.migrations.statements import run
 
-revision = "0005"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 PHASE = "before"
 
 _POSSESSION = """
