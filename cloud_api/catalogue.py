@@ -13,6 +13,10 @@ NOT_PERSONAL: dict[str, str] = {
     "procrastinate_jobs": "ids; the worker reads it for all accounts",
     "procrastinate_events": "what happened to jobs, by number",
     "procrastinate_periodic_defers": "when periodic jobs were last due",
+    "roles": "names of roles",
+    "permissions": "names of permissions",
+    "role_permissions": "which role may do what",
+    "signing_keys": "the installation's own, sealed",
     "procrastinate_workers": "heartbeats of our own processes",
 }
 

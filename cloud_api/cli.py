@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 import shared
 from cloud_api import catalogue, jobs, migrating, serving, worker
 from cloud_api import deps as wiring
+from cloud_api.audit import commands as audit
 from cloud_api.db import Database
 from cloud_api.embedded import attached
 from cloud_api.settings import Settings, load
@@ -25,6 +26,8 @@ app = App(name="sunaiva-cloud", help="The cloud of Sunaiva.", version_flags=[])
 admin = App(name="admin", help="For staff: what happens inside.")
 jobs_app = App(name="jobs", help="Jobs that wait, run, or have failed for good.")
 admin.command(jobs_app)
+audit_app = App(name="audit", help="The log of security and staff actions.")
+admin.command(audit_app)
 app.command(admin)
 
 
@@ -104,6 +107,19 @@ def replay(job_id: int) -> None:
     """Give a dead job all its attempts again."""
     asyncio.run(_replay(job_id))
     print(f"Job {job_id} waits for a worker.")
+
+
+@audit_app.command
+def verify(*, known: str | None = None) -> None:
+    """Compute every seal of the audit log again, and name the first entry that is not what was sealed.
+
+    Parameters
+    ----------
+    known
+        A head that was printed earlier and noted elsewhere: also says if the log was cut off or written anew since.
+    """
+    with _database(load()) as url:
+        print(asyncio.run(audit.verify(url, known=known)))
 
 
 async def _print_jobs(status: str | None) -> None:

@@ -16,6 +16,14 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
+from cloud_api.accounts.authentication import Authentication
+from cloud_api.accounts.jobs import account_jobs
+from cloud_api.accounts.keys.keyring import Keyring
+from cloud_api.accounts.means import Means, Site
+from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
+from cloud_api.accounts.routes import ROUTES as ACCOUNT_ROUTES
+from cloud_api.audit.jobs import audit_jobs
+from cloud_api.audit.routes import own_audit
 from cloud_api.db import Database
 from cloud_api.events import Subscription, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
@@ -23,6 +31,13 @@ from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
 from cloud_api.http.languages import Messages, load_messages
 from cloud_api.jobs import Job, Task, Tick, counted
+from cloud_api.notifications.actions import Post, mail_key
+from cloud_api.notifications.folder import FolderMailer
+from cloud_api.notifications.jobs import mail_jobs
+from cloud_api.notifications.mailer import Mailer
+from cloud_api.notifications.routes import mail_routes
+from cloud_api.notifications.smtp import SmtpMailer, parse_smtp_url
+from cloud_api.notifications.wording import read_wording
 from cloud_api.settings import Settings
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
@@ -52,6 +67,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     counters: Counters
     cursors: Cursors
     messages: Messages
+    accounts: Means
     routes: Sequence[ControllerRouterHandler] = ()
     authentication: Sequence[ASGIMiddleware] = ()
     """Runs before limits and idempotency, which count by the caller it identifies."""
@@ -71,7 +87,25 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         connections_max=settings.pool,
         tracing=tracing,
     )
+    accounts = Means(
+        db=db,
+        clock=clock,
+        hasher=PasswordHasher(HASHING_THREADS),
+        keys=Keyring(db, clock, key),
+        key=key,
+        mail_key=mail_key(key),
+        site=Site(settings.public_url),
+    )
     subscriptions: list[Subscription[Any]] = []
+    post = Post(
+        db=db,
+        mailer=_mailer(settings),
+        wording=read_wording(),
+        key=mail_key(key),
+        sender=settings.mail_from,
+        public_url=settings.public_url,
+        clock=clock,
+    )
     return Deps(
         settings=settings,
         db=db,
@@ -85,7 +119,17 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         else MemoryCounters(),
         cursors=Cursors(key),
         messages=load_messages(),
-        jobs=[*telling(db, subscriptions), _sweeping(db)],
+        accounts=accounts,
+        routes=[*ACCOUNT_ROUTES, own_audit, *mail_routes(post)],
+        authentication=[Authentication(accounts)],
+        injected={"accounts": accounts, "letters": post},
+        jobs=[
+            *telling(db, subscriptions),
+            _sweeping(db),
+            *audit_jobs(db),
+            *mail_jobs(post),
+            *account_jobs(accounts),
+        ],
     )
 
 
@@ -96,6 +140,7 @@ async def opened(deps: Deps) -> AsyncIterator[None]:
             yield
         finally:
             await deps.counters.close()
+            deps.accounts.hasher.close()
             deps.tracing.close()
 
 
@@ -159,6 +204,13 @@ def _write_once(path: Path, content: bytes) -> None:
         pass
     finally:
         new.unlink()
+
+
+def _mailer(settings: Settings) -> Mailer:
+    if settings.smtp_url is not None:
+        return SmtpMailer(parse_smtp_url(settings.smtp_url.reveal))
+    is_production = settings.environment == "production"
+    return FolderMailer(settings.home / "mail", production=is_production)
 
 
 def _sweeping(db: Database) -> Job:

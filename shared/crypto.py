@@ -11,7 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidKey, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
@@ -58,6 +59,9 @@ PASSPHRASE_COST = Cost(memory_kib=64 * 1024, iterations=3, lanes=4)
 COST_FLOOR = Cost(memory_kib=64 * 1024, iterations=3, lanes=1)
 COST_CEILING = Cost(memory_kib=512 * 1024, iterations=8, lanes=16)
 
+# OWASP's first Argon2id profile for a server, which does this for many people at once (RFC 9106 §4 speaks of one).
+LOGIN_COST = Cost(memory_kib=19 * 1024, iterations=2, lanes=1)
+
 
 def random_key() -> bytes:
     return os.urandom(KEY_BYTES)
@@ -95,6 +99,40 @@ def stretch(passphrase: str, *, salt: bytes, cost: Cost) -> bytes:
         memory_cost=cost.memory_kib,
     )
     return argon2id.derive(typed)
+
+
+def login_hash(password: str) -> str:
+    """What a server keeps of a password: Argon2id under `LOGIN_COST` with a salt of its own, in the PHC string format."""
+    argon2id = Argon2id(
+        salt=random_salt(),
+        length=KEY_BYTES,
+        iterations=LOGIN_COST.iterations,
+        lanes=LOGIN_COST.lanes,
+        memory_cost=LOGIN_COST.memory_kib,
+    )
+    return argon2id.derive_phc_encoded(password.encode())
+
+
+def login_hash_fits(password: str, kept: str) -> bool:
+    """Whether this is the password, at whatever cost it was hashed."""
+    try:
+        Argon2id.verify_phc_encoded(password.encode(), kept)
+    except InvalidKey:
+        return False
+    return True
+
+
+def login_hash_is_current(kept: str) -> bool:
+    """Whether it was made under today's cost; one that was not is made anew when the password is next typed."""
+    cost = LOGIN_COST
+    return kept.startswith(
+        f"$argon2id$v=19$m={cost.memory_kib},t={cost.iterations},p={cost.lanes}$"
+    )
+
+
+def signing_public_key(seed: bytes) -> bytes:
+    """The public half of an Ed25519 key (RFC 8032), whose private half is `seed`: a `random_key`."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def mac(key: bytes, message: bytes) -> bytes:

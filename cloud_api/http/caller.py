@@ -5,6 +5,7 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 
 from cloud_api.db import AccountId
+from cloud_api.http.refusals import NotAuthenticatedError
 from cloud_api.telemetry.trail import name_account
 
 Tier = Literal["anonymous", "person", "staff"]
@@ -21,6 +22,18 @@ class Caller(Struct, frozen=True, kw_only=True):
 def caller(scope: Any) -> Caller:
     found: Caller = scope[_KEY]
     return found
+
+
+def known_account(scope: Any) -> AccountId:
+    """The account that this request is made for.
+
+    Raises:
+        NotAuthenticatedError: nobody has proved to be one.
+    """
+    account = caller(scope).account
+    if account is None:
+        raise NotAuthenticatedError("Log in first: this is about one person's own things.")
+    return account
 
 
 def take_caller(scope: Any, *, forwarded_for: str | None, proxies: int) -> None:

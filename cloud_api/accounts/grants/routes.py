@@ -1,0 +1,128 @@
+"""Device authorisation (RFC 8628) in JSON, with that document's field names and error codes."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import Meta, Struct
+
+from cloud_api.accounts.grants import actions
+from cloud_api.accounts.grants.rules import GRANT_LIFE, POLL_INTERVAL
+from cloud_api.accounts.means import Means
+from cloud_api.accounts.throttles.rules import shown_network
+from cloud_api.accounts.tokens import Bearer
+from cloud_api.accounts.wire import (
+    GUESSES,
+    DeviceText,
+    TokensAnswer,
+    TokenText,
+    place,
+    refusals,
+    tokens_answer,
+)
+from cloud_api.http.caller import caller
+
+UserCode = Annotated[str, Meta(min_length=8, max_length=20, description="As the terminal shows it")]
+
+
+class DeviceCode(Struct, frozen=True, forbid_unknown_fields=True):
+    device: DeviceText
+
+
+class DeviceCodeAnswer(Struct, frozen=True):
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
+
+
+class DeviceToken(Struct, frozen=True, forbid_unknown_fields=True):
+    device_code: TokenText
+
+
+class Look(Struct, frozen=True, forbid_unknown_fields=True):
+    user_code: UserCode
+
+
+class Decision(Struct, frozen=True, forbid_unknown_fields=True):
+    user_code: UserCode
+    approve: bool
+
+
+class LookAnswer(Struct, frozen=True):
+    device: str
+    network: str
+    asked_at: datetime
+    expires_at: datetime
+
+
+@post(
+    "/device/code",
+    status_code=200,
+    summary="A code for a terminal to show",
+    opt={"rate": GUESSES},
+    responses=refusals(),
+)
+async def begin(
+    data: JSONBody[DeviceCode], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
+) -> DeviceCodeAnswer:
+    begun = await actions.begin(accounts, place(request, data.device))
+    page = f"{accounts.site.public_url}/account/device"
+    return DeviceCodeAnswer(
+        device_code=begun.device_code,
+        user_code=begun.user_code,
+        verification_uri=page,
+        verification_uri_complete=f"{page}#{begun.user_code}",
+        expires_in=int(GRANT_LIFE.total_seconds()),
+        interval=int(POLL_INTERVAL.total_seconds()),
+    )
+
+
+@post(
+    "/device/token",
+    status_code=200,
+    summary="The terminal's session, once a person has approved",
+    description="Until then 400 with the code `authorization_pending` or `slow_down` (add five seconds to the interval); at the "
+    "end `access_denied` or `expired_token`.",
+    responses=refusals(),
+)
+async def poll(
+    data: JSONBody[DeviceToken], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
+) -> TokensAnswer:
+    network = shown_network(caller(request.scope).address)
+    return tokens_answer(await actions.poll(accounts, data.device_code, network))
+
+
+@post(
+    "/device/look",
+    status_code=200,
+    summary="Which device shows this code",
+    opt={"rate": GUESSES},
+    responses=refusals(401, 404),
+)
+async def look(
+    data: JSONBody[Look], bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
+) -> LookAnswer:
+    row = await actions.look(accounts, bearer, data.user_code)
+    return LookAnswer(row.device, row.network, row.created_at, row.expires_at)
+
+
+@post(
+    "/device/decide",
+    status_code=204,
+    summary="Approve or refuse the device that shows this code",
+    opt={"rate": GUESSES},
+    responses=refusals(401, 404),
+)
+async def decide(
+    data: JSONBody[Decision], bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
+) -> None:
+    await actions.decide(accounts, bearer, data.user_code, approved=data.approve)
+
+
+PUBLIC = [begin, poll]
+OWN = [look, decide]

@@ -1,0 +1,98 @@
+"""What stands before a route: logged in at all, a permission, or proof from just now.
+
+    @get("/ledger", guards=[requires("ledger.read")])
+
+`logged_in` reads the token alone, so that a session that was ended goes on for up to a quarter of an hour; the others ask the
+database whether it still lives.
+"""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Guard
+
+from cloud_api.accounts.authentication import bearer_of, means_of
+from cloud_api.accounts.roles import store
+from cloud_api.accounts.roles.rules import Lack, Standing, lack_of_permission, lack_of_proof
+from cloud_api.accounts.sessions.actions import SessionOverError
+from cloud_api.http.caller import identify
+from shared.errors import ForbiddenError
+
+Asked = ASGIConnection[Any, Any, Any, Any]
+
+
+class PermissionMissingError(ForbiddenError):
+    code = "permission_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Your account may not do this. Ask an administrator for the role that may."
+        )
+
+
+class SecondFactorMissingError(ForbiddenError):
+    code = "second_factor_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This needs a second factor: set up an authenticator app or a passkey, then log in with it."
+        )
+
+
+class StepUpError(ForbiddenError):
+    code = "step_up_needed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Confirm that it is you, at /api/v1/account/step-up, with the strongest means that your account has; "
+            "then ask again."
+        )
+
+
+def logged_in(connection: Asked, _: BaseRouteHandler) -> None:
+    bearer_of(connection.scope)
+
+
+def requires(permission: str) -> Guard:
+    async def guard(connection: Asked, _: BaseRouteHandler) -> None:
+        standing = await _standing(connection)
+        now = means_of(connection.scope).clock()
+        _refuse(lack_of_permission(standing, permission, now))
+        if permission in standing.staff_permissions - standing.permissions:
+            identify(connection.scope, bearer_of(connection.scope).account, "staff")
+
+    return guard
+
+
+async def step_up(connection: Asked, _: BaseRouteHandler) -> None:
+    """Proved within ten minutes: by the second factor where there is one, else by the password."""
+    standing = await _standing(connection)
+    _refuse(lack_of_proof(standing, means_of(connection.scope).clock()))
+
+
+async def step_up_with_factor(connection: Asked, _: BaseRouteHandler) -> None:
+    """The same, for what an account without a second factor may not do at all: changing where money goes."""
+    standing = await _standing(connection)
+    now = means_of(connection.scope).clock()
+    _refuse(lack_of_proof(standing, now, factor_needed=True))
+
+
+async def _standing(connection: Asked) -> Standing:
+    bearer, means = bearer_of(connection.scope), means_of(connection.scope)
+    async with means.db.transaction(bearer.account) as transaction:
+        return await store.standing(transaction, bearer, now=means.clock())
+
+
+def _refuse(lack: Lack | None) -> None:
+    match lack:
+        case "session":
+            raise SessionOverError
+        case "permission":
+            raise PermissionMissingError
+        case "factor":
+            raise SecondFactorMissingError
+        case "step_up":
+            raise StepUpError
+        case None:
+            pass

@@ -1,0 +1,204 @@
+"""Adding, using and removing passkeys."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from cloud_api.accounts import one_time, trail
+from cloud_api.accounts.factors import actions as factors
+from cloud_api.accounts.factors import store as factors_store
+from cloud_api.accounts.login.actions import open_for
+from cloud_api.accounts.means import Means
+from cloud_api.accounts.passkeys import ceremonies, store
+from cloud_api.accounts.passkeys.ceremonies import (
+    CHALLENGE_BYTES,
+    Credential,
+    PasskeyRefusedError,
+)
+from cloud_api.accounts.passkeys.store import PASSKEYS_MAX, PasskeyRow
+from cloud_api.accounts.people import store as people_store
+from cloud_api.accounts.people.actions import own
+from cloud_api.accounts.people.store import Person
+from cloud_api.accounts.sessions import store as sessions_store
+from cloud_api.accounts.sessions.actions import Place, Tokens
+from cloud_api.accounts.tokens import Bearer, digest_of, new_token
+from shared.errors import ConflictError, NotFoundError, QuotaExceededError
+
+CEREMONY_LIFE = timedelta(minutes=5)
+
+
+class PasskeyKnownError(ConflictError):
+    code = "passkey_known"
+
+    def __init__(self) -> None:
+        super().__init__("This passkey is registered already.")
+
+
+class TooManyPasskeysError(QuotaExceededError):
+    code = "too_many_passkeys"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"There are {PASSKEYS_MAX} passkeys already. Remove one that is not used any more."
+        )
+
+
+class PasskeyUnknownError(NotFoundError):
+    code = "passkey_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("You have no such passkey. The list shows those there are.")
+
+
+class Ceremony(Struct, frozen=True):
+    handle: str
+    """Comes back with what the authenticator says."""
+    options: dict[str, Any]
+
+
+class Added(Struct, frozen=True):
+    passkey: PasskeyRow
+    recovery_codes: list[str]
+
+
+async def begin_adding(means: Means, bearer: Bearer) -> Ceremony:
+    """
+    Raises:
+        TooManyPasskeysError
+    """
+    challenge, token = secrets.token_bytes(CHALLENGE_BYTES), new_token("passkey")
+    async with means.db.transaction(bearer.account) as connection:
+        person = await own(connection, bearer)
+        known = await store.credential_ids(connection, bearer.account)
+        if len(known) >= PASSKEYS_MAX:
+            raise TooManyPasskeysError
+        await one_time.give(
+            connection,
+            token,
+            "passkey",
+            bearer.account,
+            detail=challenge,
+            now=means.clock(),
+            life=CEREMONY_LIFE,
+        )
+    options = ceremonies.registration_options(
+        means.site, handle=bearer.account.bytes, name=person.mail, challenge=challenge, known=known
+    )
+    return Ceremony(token.text, options)
+
+
+async def add(
+    means: Means, bearer: Bearer, *, handle: str, credential: Credential, name: str
+) -> Added:
+    """
+    Raises:
+        PasskeyRefusedError, PasskeyKnownError
+    """
+    digest = digest_of("passkey", handle)
+    if digest is None:
+        raise PasskeyRefusedError
+    async with means.db.transaction(bearer.account) as connection:
+        challenge = await one_time.take(connection, digest, "passkey", now=means.clock())
+    if challenge is None:
+        raise PasskeyRefusedError
+    new = ceremonies.registered(means.site, credential, challenge)
+    async with means.db.transaction(bearer.account) as connection:
+        before = await factors_store.factors(connection, bearer.account)
+        row = await store.add(
+            connection,
+            bearer.account,
+            credential_id=new.id,
+            public_key=new.public_key,
+            sign_count=new.sign_count,
+            name=name,
+            now=means.clock(),
+        )
+        if row is None:
+            raise PasskeyKnownError
+        await trail.note(connection, bearer.account, "passkey.added")
+        codes = await factors.first_recovery_codes(connection, means, bearer.account, before)
+        return Added(row, codes)
+
+
+async def own_passkeys(means: Means, bearer: Bearer) -> list[PasskeyRow]:
+    async with means.db.transaction(bearer.account) as connection:
+        return await store.of(connection, bearer.account)
+
+
+async def remove(means: Means, bearer: Bearer, passkey: UUID) -> None:
+    """
+    Raises:
+        PasskeyUnknownError: it is not one of this person's.
+    """
+    async with means.db.transaction(bearer.account) as connection:
+        if not await store.remove(connection, bearer.account, passkey):
+            raise PasskeyUnknownError
+        await trail.note(connection, bearer.account, "passkey.removed")
+        await factors.drop_idle_codes(connection, means, bearer.account)
+
+
+async def begin_login(means: Means) -> Ceremony:
+    challenge, token = secrets.token_bytes(CHALLENGE_BYTES), new_token("passkey")
+    async with means.db.transaction() as connection:
+        await store.add_challenge(
+            connection, token.digest, challenge, expires_at=means.clock() + CEREMONY_LIFE
+        )
+    return Ceremony(token.text, ceremonies.login_options(means.site, challenge=challenge))
+
+
+async def log_in(means: Means, *, handle: str, credential: Credential, place: Place) -> Tokens:
+    """Both factors at once. No count of failures stands in its way: a signature is not guessed.
+
+    Raises:
+        PasskeyRefusedError
+    """
+    person = await _prove(means, handle, credential)
+    signer = await means.keys.signing()
+    return await open_for(means, person, place, signer, with_factor=True)
+
+
+async def confirm(means: Means, bearer: Bearer, *, handle: str, credential: Credential) -> None:
+    """Proves again that the person is there.
+
+    Raises:
+        PasskeyRefusedError: also when it is somebody else's.
+    """
+    person = await _prove(means, handle, credential)
+    if person.id != bearer.account:
+        raise PasskeyRefusedError
+    async with means.db.transaction(bearer.account) as connection:
+        await sessions_store.proved(
+            connection, bearer.account, bearer.session, with_factor=True, now=means.clock()
+        )
+
+
+async def _prove(means: Means, handle: str, credential: Credential) -> Person:
+    digest = digest_of("passkey", handle)
+    if digest is None:
+        raise PasskeyRefusedError
+    named = ceremonies.credential_id(credential)
+    async with means.db.transaction() as connection:
+        # Committed before it is looked at: a challenge is good for one attempt.
+        challenge = await store.take_challenge(connection, digest, now=means.clock())
+    if challenge is None:
+        raise PasskeyRefusedError
+    async with means.db.transaction() as connection:
+        account = await store.owner(connection, named)
+        known = account and await store.lock_credential(connection, account, named)
+        if account is None or not known:
+            raise PasskeyRefusedError
+        count = ceremonies.proved(
+            means.site,
+            credential,
+            challenge,
+            public_key=known.public_key,
+            sign_count=known.sign_count,
+        )
+        await store.used(connection, account, known.id, sign_count=count, now=means.clock())
+        person = await people_store.person(connection, account)
+    if person is None:
+        raise PasskeyRefusedError
+    return person

@@ -1,0 +1,218 @@
+"""Signing up, mail address and password, and the account itself."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import UNSET, Struct, UnsetType
+
+from cloud_api.accounts.guards import step_up
+from cloud_api.accounts.means import Means
+from cloud_api.accounts.people import actions, profile
+from cloud_api.accounts.people.actions import Asked
+from cloud_api.accounts.people.profile import Profile
+from cloud_api.accounts.tokens import Bearer
+from cloud_api.accounts.wire import (
+    GUESSES,
+    MAILS,
+    LanguageText,
+    MailText,
+    NameText,
+    PasswordText,
+    Said,
+    TokenText,
+    refusals,
+)
+from cloud_api.http.etags import etag, require_match
+from cloud_api.http.languages import preferred
+
+
+class SignUp(Struct, frozen=True, forbid_unknown_fields=True):
+    mail: MailText
+    password: PasswordText
+    name: NameText | None = None
+    language: LanguageText | None = None
+
+
+class Link(Struct, frozen=True, forbid_unknown_fields=True):
+    token: TokenText
+
+
+class Forgotten(Struct, frozen=True, forbid_unknown_fields=True):
+    mail: MailText
+
+
+class Reset(Struct, frozen=True, forbid_unknown_fields=True):
+    token: TokenText
+    password: PasswordText
+
+
+class NewPassword(Struct, frozen=True, forbid_unknown_fields=True):
+    present: PasswordText
+    password: PasswordText
+
+
+class NewMail(Struct, frozen=True, forbid_unknown_fields=True):
+    mail: MailText
+
+
+class Edit(Struct, frozen=True, forbid_unknown_fields=True):
+    name: NameText | UnsetType | None = UNSET
+    language: LanguageText | UnsetType = UNSET
+
+
+class AccountAnswer(Struct, frozen=True):
+    id: UUID
+    mail: str
+    name: str | None
+    language: str
+    created_at: datetime
+    password_changed_at: datetime
+    roles: list[str]
+
+
+# The same words whether there is an account or not; who owns the mailbox reads the rest there.
+_SENT = Said("If this address can be used, a mail is on its way to it.")
+
+
+@post(
+    "/sign-up",
+    status_code=202,
+    summary="Open an account: a mail with a link goes to the address",
+    opt={"idempotent": True, "rate": MAILS},
+    responses=refusals(409),
+)
+async def sign_up(
+    data: JSONBody[SignUp], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
+) -> Said:
+    language = data.language or _language(request)
+    asked = Asked(mail=data.mail, password=data.password, name=data.name, language=language)
+    await actions.sign_up(accounts, asked)
+    return _SENT
+
+
+@post(
+    "/verify",
+    status_code=204,
+    summary="Answer the mail of a sign-up: the account is made",
+    opt={"rate": GUESSES},
+    responses=refusals(403),
+)
+async def verify(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None:
+    await actions.verify(accounts, data.token)
+
+
+@post(
+    "/password/forgotten",
+    status_code=202,
+    summary="Ask for a mail to set a new password",
+    opt={"rate": MAILS},
+    responses=refusals(),
+)
+async def forgotten(
+    data: JSONBody[Forgotten], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
+) -> Said:
+    await actions.ask_for_reset(accounts, data.mail, _language(request))
+    return _SENT
+
+
+@post(
+    "/password/reset",
+    status_code=204,
+    summary="Set a new password by the link of a mail; all sessions end",
+    opt={"rate": GUESSES},
+    responses=refusals(403),
+)
+async def reset(data: JSONBody[Reset], accounts: NamedDependency[Means]) -> None:
+    await actions.reset_password(accounts, data.token, data.password)
+
+
+@post(
+    "/mail/confirm",
+    status_code=204,
+    summary="Answer the mail to a new address: it counts from now on",
+    opt={"rate": GUESSES},
+    responses=refusals(403),
+)
+async def confirm_mail(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None:
+    await actions.confirm_mail(accounts, data.token)
+
+
+@get("/", summary="Your account", responses=refusals(401, 404))
+async def me(
+    bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
+) -> Response[AccountAnswer]:
+    answer = _answer(await profile.read(accounts, bearer))
+    return Response(answer, headers={"etag": etag(answer)})
+
+
+@patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412))
+async def edit(
+    data: JSONBody[Edit],
+    bearer: NamedDependency[Bearer],
+    request: Request[Any, Any, Any],
+    accounts: NamedDependency[Means],
+) -> Response[AccountAnswer]:
+    present = await profile.read(accounts, bearer)
+    require_match(request, etag(_answer(present)))
+    changed = await profile.change(
+        accounts,
+        bearer,
+        name=present.person.name if data.name is UNSET else data.name,
+        language=present.person.language if data.language is UNSET else data.language,
+    )
+    answer = _answer(changed)
+    return Response(answer, headers={"etag": etag(answer)})
+
+
+@post(
+    "/password",
+    status_code=204,
+    summary="Change your password; other sessions end",
+    guards=[step_up],
+    opt={"rate": GUESSES},
+    responses=refusals(401, 403, 404),
+)
+async def change_password(
+    data: JSONBody[NewPassword], bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
+) -> None:
+    await actions.change_password(accounts, bearer, present=data.present, password=data.password)
+
+
+@post(
+    "/mail",
+    status_code=202,
+    summary="Change your mail address: the new one has to answer, the old one is told",
+    guards=[step_up],
+    opt={"rate": MAILS},
+    responses=refusals(401, 403, 404),
+)
+async def change_mail(
+    data: JSONBody[NewMail], bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
+) -> Said:
+    await actions.ask_for_mail_change(accounts, bearer, data.mail)
+    return _SENT
+
+
+def _answer(found: Profile) -> AccountAnswer:
+    person = found.person
+    return AccountAnswer(
+        id=person.id,
+        mail=person.mail,
+        name=person.name,
+        language=person.language,
+        created_at=person.created_at,
+        password_changed_at=person.password_changed_at,
+        roles=found.roles,
+    )
+
+
+def _language(request: Request[Any, Any, Any]) -> str:
+    return preferred(request.headers.get("accept-language", ""))
+
+
+PUBLIC = [sign_up, verify, forgotten, reset, confirm_mail]
+OWN = [me, edit, change_password, change_mail]

@@ -1,0 +1,82 @@
+"""Roles of accounts, and what a guard asks about a session."""
+
+from datetime import datetime
+
+from msgspec import Struct
+from psycopg.rows import class_row
+
+from cloud_api.accounts.roles.rules import Standing
+from cloud_api.accounts.tokens import Bearer
+from cloud_api.db import AccountId, Connection
+
+
+class _StandingRow(Struct, frozen=True):
+    is_live: bool
+    has_factor: bool
+    proved_at: datetime | None
+    factor_at: datetime | None
+    permissions: list[str]
+    staff_permissions: list[str]
+
+
+async def standing(connection: Connection, bearer: Bearer, *, now: datetime) -> Standing:
+    """One question for everything a guard wants to know. Everybody has the role `user` without a row."""
+    async with connection.cursor(row_factory=class_row(_StandingRow)) as cursor:
+        await cursor.execute(
+            "WITH held AS (SELECT p.permission, r.is_staff FROM role_permissions AS p "
+            "JOIN roles AS r ON r.name = p.role WHERE r.name = 'user' OR r.name IN "
+            "(SELECT role FROM account_roles WHERE account_id = %(account)s)) "
+            "SELECT (s.ended_at IS NULL AND s.expires_at > %(now)s) AS is_live, "
+            "EXISTS (SELECT FROM totp_secrets WHERE account_id = %(account)s AND confirmed_at IS NOT NULL) "
+            "OR EXISTS (SELECT FROM passkeys WHERE account_id = %(account)s) AS has_factor, "
+            "s.proved_at, s.factor_at, "
+            "ARRAY (SELECT permission FROM held WHERE NOT is_staff) AS permissions, "
+            "ARRAY (SELECT permission FROM held WHERE is_staff) AS staff_permissions "
+            "FROM sessions AS s WHERE s.account_id = %(account)s AND s.id = %(session)s",
+            {"account": bearer.account, "session": bearer.session, "now": now},
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return Standing(
+            is_live=False,
+            has_factor=False,
+            proved_at=None,
+            factor_at=None,
+            permissions=frozenset(),
+            staff_permissions=frozenset(),
+        )
+    return Standing(
+        is_live=row.is_live,
+        has_factor=row.has_factor,
+        proved_at=row.proved_at,
+        factor_at=row.factor_at,
+        permissions=frozenset(row.permissions),
+        staff_permissions=frozenset(row.staff_permissions),
+    )
+
+
+async def roles_of(connection: Connection, account: AccountId) -> list[str]:
+    cursor = await connection.execute(
+        "SELECT role FROM account_roles WHERE account_id = %s ORDER BY role", [account]
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def exists(connection: Connection, role: str) -> bool:
+    cursor = await connection.execute("SELECT FROM roles WHERE name = %s", [role])
+    return cursor.rowcount == 1
+
+
+async def grant(connection: Connection, account: AccountId, role: str, *, now: datetime) -> bool:
+    cursor = await connection.execute(
+        "INSERT INTO account_roles (account_id, role, granted_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        [account, role, now],
+    )
+    return cursor.rowcount == 1
+
+
+async def revoke(connection: Connection, account: AccountId, role: str) -> bool:
+    cursor = await connection.execute(
+        "DELETE FROM account_roles WHERE account_id = %s AND role = %s", [account, role]
+    )
+    return cursor.rowcount == 1

@@ -1,0 +1,39 @@
+"""All routes of accounts: what strangers may call, and what is of one's own account only."""
+
+from litestar import Router
+from litestar.di import Provide
+
+from cloud_api.accounts.factors import routes as factors
+from cloud_api.accounts.grants import routes as grants
+from cloud_api.accounts.guards import requires
+from cloud_api.accounts.keys.routes import jwks
+from cloud_api.accounts.login import routes as login
+from cloud_api.accounts.passkeys import routes as passkeys
+from cloud_api.accounts.people import routes as people
+from cloud_api.accounts.sessions import routes as sessions
+from cloud_api.accounts.wire import provide_bearer
+
+BODY_BYTES_MAX = 64 * 1024  # the largest is a passkey's registration, some kilobytes
+
+auth = Router(
+    "/api/v1/auth",
+    route_handlers=[*people.PUBLIC, *login.LOGIN, *grants.PUBLIC],
+    tags=["auth"],
+    request_max_body_size=BODY_BYTES_MAX,
+)
+account = Router(
+    "/api/v1/account",
+    route_handlers=[
+        *people.OWN,
+        *sessions.OWN,
+        *factors.OWN,
+        *passkeys.OWN,
+        *grants.OWN,
+        login.STEP_UP,
+    ],
+    guards=[requires("account.own")],
+    dependencies={"bearer": Provide(provide_bearer, sync_to_thread=False)},
+    tags=["account"],
+    request_max_body_size=BODY_BYTES_MAX,
+)
+ROUTES = (auth, account, jwks)

@@ -1,0 +1,89 @@
+"""What several routes of accounts take and give: bounded texts, tokens, and which refusals are documented."""
+
+from typing import Annotated, Any
+
+from litestar import Request
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta, Struct
+
+from cloud_api.accounts.authentication import bearer_of
+from cloud_api.accounts.keys.rules import ACCESS_TOKEN_LIFE
+from cloud_api.accounts.passwords.rules import PASSWORD_CHARS_MAX
+from cloud_api.accounts.sessions.actions import Place, Tokens
+from cloud_api.accounts.throttles.rules import shown_network
+from cloud_api.accounts.tokens import TOKEN_CHARS_MAX, Bearer
+from cloud_api.http.caller import caller
+from cloud_api.http.problems import MEDIA_TYPE, Problem
+from cloud_api.http.rate_limits import RateLimit
+
+# No control characters: PostgreSQL takes no NUL, and a terminal that shows a device's name obeys the others.
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+
+MailText = Annotated[str, Meta(min_length=3, max_length=254, description="A mail address")]
+PasswordText = Annotated[str, Meta(min_length=1, max_length=PASSWORD_CHARS_MAX)]
+TokenText = Annotated[str, Meta(min_length=1, max_length=TOKEN_CHARS_MAX)]
+CodeText = Annotated[
+    str,
+    Meta(min_length=1, max_length=40, description="Of an authenticator app, or a recovery code"),
+]
+NameText = Annotated[str, Meta(min_length=1, max_length=120, pattern=_PLAIN)]
+DeviceText = Annotated[
+    str,
+    Meta(min_length=1, max_length=200, pattern=_PLAIN, description="What the person knows it by"),
+]
+LanguageText = Annotated[
+    str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", description="Such as de or pt-BR")
+]
+
+# By address, beside the counts of failures: hashing a password costs us more than asking costs anybody.
+GUESSES = RateLimit(name="guesses", requests=30, seconds=60, by_address=True)
+MAILS = RateLimit(name="mails", requests=20, seconds=3600, by_address=True)
+
+_DESCRIPTIONS = {
+    400: "Something in the request cannot be used; nothing was changed.",
+    401: "Nobody known: a token, password or code is missing, wrong or over.",
+    403: "Known, and not allowed to do this now.",
+    404: "There is nothing of this name that is the caller's.",
+    409: "It collides with what there is already.",
+    412: "It was changed since it was read.",
+    415: "The body is of a kind that is not understood.",
+    428: "If-Match is missing.",
+    429: "Too many requests or attempts; Retry-After says when to go on.",
+    503: "Not now; Retry-After says when.",
+}
+
+
+class TokensAnswer(Struct, frozen=True, kw_only=True):
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105 (RFC 6749 §5.1)
+    expires_in: int = int(ACCESS_TOKEN_LIFE.total_seconds())
+    refresh_token: str
+
+
+class Said(Struct, frozen=True):
+    message: str
+
+
+def tokens_answer(tokens: Tokens) -> TokensAnswer:
+    return TokensAnswer(access_token=tokens.access_token, refresh_token=tokens.refresh_token)
+
+
+def refusals(*statuses: int) -> dict[int, ResponseSpec]:
+    """For `responses`: what a route may answer besides, on top of what every route may."""
+    return {
+        status: ResponseSpec(
+            data_container=Problem,
+            description=_DESCRIPTIONS[status],
+            media_type=MEDIA_TYPE,
+            generate_examples=False,
+        )
+        for status in sorted({400, 429, 503, *statuses})
+    }
+
+
+def place(request: Request[Any, Any, Any], device: str | None) -> Place:
+    return Place(device=device, network=shown_network(caller(request.scope).address))
+
+
+def provide_bearer(request: Request[Any, Any, Any]) -> Bearer:
+    return bearer_of(request.scope)

@@ -1,0 +1,161 @@
+"""Unsubscribing by link and in the account, and, in development only, the pages that show what was sent.
+
+A link to unsubscribe is opened by scanners of mail too, so opening it changes nothing: a POST does, which mail programs send by
+themselves (RFC 8058) and people by a button.
+"""
+
+import asyncio
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from litestar import Request, Response, get, post, put
+from litestar.di import NamedDependency
+from litestar.enums import MediaType
+from litestar.params import FromPath, JSONBody
+from litestar.types import ControllerRouterHandler
+from msgspec import Struct
+
+from cloud_api.db import Database
+from cloud_api.http.caller import known_account
+from cloud_api.http.languages import preferred
+from cloud_api.notifications import actions
+from cloud_api.notifications.actions import Post, Unsubscribing
+from cloud_api.notifications.folder import FolderMailer
+from cloud_api.notifications.store import Preference
+from cloud_api.notifications.wording import TEMPLATES
+
+SHOWN_MAX = 100  # whoever looks for an older one of development finds its file
+
+# A page and a button; nothing runs, nothing is loaded, and no other page may frame it.
+_PAGE_CSP = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+_DEV_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'"
+_FRAMED_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+
+
+class MailPreference(Struct, frozen=True):
+    """A kind of mail that you can do without."""
+
+    kind: str
+    is_wanted: bool
+
+
+class MailPreferenceChange(Struct, frozen=True, forbid_unknown_fields=True):
+    is_wanted: bool
+
+
+def mail_routes(letters: Post) -> list[ControllerRouterHandler]:
+    routes: list[ControllerRouterHandler] = [
+        ask_to_unsubscribe,
+        unsubscribe,
+        mail_preferences,
+        change_mail_preference,
+    ]
+    if isinstance(letters.mailer, FolderMailer):
+        routes += _development_pages(letters.mailer)
+    return routes
+
+
+@get(
+    "/api/v1/mail/unsubscribe/{token:str}",
+    operation_id="askToUnsubscribe",
+    tags=["mail"],
+    media_type=MediaType.HTML,
+)
+async def ask_to_unsubscribe(
+    request: Request[Any, Any, Any], token: FromPath[str], letters: NamedDependency[Post]
+) -> Response[str]:
+    """A page that asks if you no longer want mails of one kind. Changes nothing."""
+    asked = actions.parse_unsubscribe_token(letters.key, token)
+    return _unsubscribe_page(request, letters, asked, is_done=False)
+
+
+@post(
+    "/api/v1/mail/unsubscribe/{token:str}",
+    operation_id="unsubscribe",
+    tags=["mail"],
+    media_type=MediaType.HTML,
+    status_code=200,
+)
+async def unsubscribe(
+    request: Request[Any, Any, Any],
+    token: FromPath[str],
+    db: NamedDependency[Database],
+    letters: NamedDependency[Post],
+) -> Response[str]:
+    """Ends mails of one kind, with one click (RFC 8058). What the body says is not read."""
+    asked = actions.parse_unsubscribe_token(letters.key, token)
+    await actions.unsubscribe(db, asked)
+    return _unsubscribe_page(request, letters, asked, is_done=True)
+
+
+@get("/api/v1/account/mail-preferences", operation_id="listMailPreferences", tags=["account"])
+async def mail_preferences(
+    request: Request[Any, Any, Any], db: NamedDependency[Database]
+) -> list[MailPreference]:
+    """Every kind of mail that you can do without, and whether you want it."""
+    account = known_account(request.scope)
+    async with db.reading(account) as connection:
+        found = await actions.preferences(connection, account)
+    return [MailPreference(each.kind, each.is_wanted) for each in found]
+
+
+@put(
+    "/api/v1/account/mail-preferences/{kind:str}",
+    operation_id="changeMailPreference",
+    tags=["account"],
+)
+async def change_mail_preference(
+    request: Request[Any, Any, Any],
+    kind: FromPath[str],
+    data: JSONBody[MailPreferenceChange],
+    db: NamedDependency[Database],
+) -> MailPreference:
+    """Says whether you want mails of a kind. Mails about the safety of your account always come."""
+    account = known_account(request.scope)
+    async with db.transaction(account) as connection:
+        await actions.prefer(connection, account, Preference(kind, data.is_wanted))
+    return MailPreference(kind, data.is_wanted)
+
+
+def _unsubscribe_page(
+    request: Request[Any, Any, Any], letters: Post, asked: Unsubscribing, *, is_done: bool
+) -> Response[str]:
+    words = letters.wording.in_language(preferred(request.headers.get("accept-language", "")))
+    section = words.sections.get(asked.kind)
+    page = letters.wording.layout.page.render(
+        language=words.language,
+        kind=section.subject if section else asked.kind,
+        unsubscribe=words.frame.unsubscribe,
+        question=words.frame.question,
+        done=words.frame.done,
+        is_done=is_done,
+    )
+    return _html(page, _PAGE_CSP)
+
+
+def _development_pages(folder: FolderMailer) -> list[ControllerRouterHandler]:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
+    template = environment.get_template("dev_mail.html")
+
+    @get("/dev/mail", include_in_schema=False, opt={"unlimited": True})
+    async def all_mails() -> Response[str]:
+        mails = await asyncio.to_thread(folder.newest, SHOWN_MAX)
+        return _html(template.render(mails=mails, shown_max=SHOWN_MAX), _DEV_CSP)
+
+    @get("/dev/mail/{mail_id:str}", include_in_schema=False, opt={"unlimited": True})
+    async def one_mail(mail_id: FromPath[str]) -> Response[str]:
+        mail = await asyncio.to_thread(folder.one, mail_id)
+        return _html(template.render(mail=mail), _DEV_CSP)
+
+    @get("/dev/mail/{mail_id:str}/html", include_in_schema=False, opt={"unlimited": True})
+    async def html_of_mail(mail_id: FromPath[str]) -> Response[str]:
+        mail = await asyncio.to_thread(folder.one, mail_id)
+        # The edge's own header would keep the page above from showing it.
+        return _html(mail.html, _FRAMED_CSP, {"x-frame-options": "SAMEORIGIN"})
+
+    return [all_mails, one_mail, html_of_mail]
+
+
+def _html(page: str, csp: str, more: dict[str, str] | None = None) -> Response[str]:
+    headers = {"content-security-policy": csp} | (more or {})
+    return Response(page, media_type=MediaType.HTML, headers=headers)

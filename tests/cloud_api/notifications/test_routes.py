@@ -1,0 +1,128 @@
+"""Unsubscribing over HTTP, and the mailbox of development."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from litestar.testing import AsyncTestClient
+from litestar.types import ASGIApp
+from msgspec import structs
+
+from cloud_api.db import AccountId, Database
+from cloud_api.deps import Deps, build
+from cloud_api.notifications.actions import (
+    Delivery,
+    Post,
+    Unsubscribing,
+    deliver,
+    preferences,
+    send,
+    unsubscribe_token,
+)
+from cloud_api.notifications.folder import FolderInProductionError
+from cloud_api.notifications.letters import Mail, NewSignIn
+from cloud_api.settings import load
+
+pytestmark = pytest.mark.anyio
+
+ANN = AccountId(UUID("01990000-0000-7000-8000-00000000000a"))
+Client = AsyncTestClient[ASGIApp]
+
+
+@pytest.fixture
+def letters(deps: Deps) -> Post:
+    post = deps.injected["letters"]
+    assert isinstance(post, Post)
+    return post
+
+
+def path(letters: Post, kind: str = "new_sign_in") -> str:
+    return f"/api/v1/mail/unsubscribe/{unsubscribe_token(letters.key, Unsubscribing(ANN, kind))}"
+
+
+async def unwanted(db: Database) -> list[str]:
+    async with db.transaction(ANN) as connection:
+        return [each.kind for each in await preferences(connection, ANN) if not each.is_wanted]
+
+
+async def test_opening_the_link_asks_and_changes_nothing(
+    client: Client, letters: Post, db: Database
+) -> None:
+    answer = await client.get(path(letters), headers={"accept-language": "de"})
+    assert answer.status_code == 200
+    assert "Möchten Sie keine Mails dieser Art mehr?" in answer.text
+    assert '<form method="post">' in answer.text
+    assert await unwanted(db) == []
+
+
+async def test_a_mail_program_unsubscribes_with_one_click(
+    client: Client, letters: Post, db: Database
+) -> None:
+    for _ in range(2):
+        answer = await client.post(path(letters), data={"List-Unsubscribe": "One-Click"})
+        assert answer.status_code == 200
+    assert await unwanted(db) == ["new_sign_in"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_link_that_is_not_ours_is_not_found(client: Client, method: str) -> None:
+    answer = await client.request(method, "/api/v1/mail/unsubscribe/AAAA")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unsubscribe_link_unknown")
+
+
+async def test_a_refusal_speaks_the_person_s_language(client: Client) -> None:
+    answer = await client.get("/api/v1/mail/unsubscribe/AAAA", headers={"accept-language": "fr"})
+    assert answer.json()["localized_detail"].startswith("Ce lien")
+
+
+async def test_preferences_are_for_who_is_logged_in(client: Client) -> None:
+    answers = [
+        await client.get("/api/v1/account/mail-preferences"),
+        await client.put("/api/v1/account/mail-preferences/new_sign_in", json={"is_wanted": False}),
+        await client.get("/api/v1/account/audit"),
+    ]
+    assert [each.status_code for each in answers] == [401, 401, 401]
+
+
+async def test_a_mail_can_be_looked_at_in_development(
+    client: Client, letters: Post, db: Database
+) -> None:
+    letter = NewSignIn(
+        datetime(2026, 11, 21, tzinfo=UTC), "<b>Fox</b>", "192.0.2.0/24", "https://x.example"
+    )
+    async with db.transaction() as connection:
+        mail = Mail(to="ann@example.org", language="en", letter=letter, account=None)
+        await send(connection, mail, key=letters.key)
+        cursor = await connection.execute("SELECT (args->>'mail_id')::uuid FROM procrastinate_jobs")
+        row = await cursor.fetchone()
+    assert row is not None
+    await deliver(letters, Delivery(row[0], None))
+    listing = await client.get("/dev/mail")
+    assert "New sign-in to your account" in listing.text
+    single = await client.get(f"/dev/mail/{row[0]}")
+    assert "Device: &lt;b&gt;Fox&lt;/b&gt;" in single.text
+    framed = await client.get(f"/dev/mail/{row[0]}/html")
+    assert "<h1" in framed.text
+    assert "sandbox" in framed.headers["content-security-policy"]
+    assert "default-src 'none'" in framed.headers["content-security-policy"]
+
+
+async def test_a_mail_that_is_not_there_is_not_found(client: Client) -> None:
+    answer = await client.get("/dev/mail/..%2f..%2fetc%2fpasswd")
+    assert answer.status_code == 404
+    assert (await client.get("/dev/mail/ffff")).json()["code"] == "mail_not_found"
+
+
+def test_the_mailbox_of_development_is_not_there_where_mail_leaves(tmp_path: Path) -> None:
+    settings = load({"SUNAIVA_CLOUD_HOME": str(tmp_path), "SMTP_URL": "smtp://127.0.0.1:1"})
+    deps = build(settings, "postgresql://nowhere")
+    assert not any("/dev" in str(getattr(route, "paths", "")) for route in deps.routes)
+
+
+def test_production_never_writes_mail_to_a_folder(tmp_path: Path) -> None:
+    settings = structs.replace(
+        load({"SUNAIVA_CLOUD_HOME": str(tmp_path)}), environment="production"
+    )
+    with pytest.raises(FolderInProductionError):
+        build(settings, "postgresql://nowhere")
