@@ -6,23 +6,34 @@ generator share the machine's cores; what each takes of them is in the figures.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from uuid import UUID
 
 from bench.load import peer_install
 from bench.load.asking import Generator, generator
-from bench.load.people import Signer, fill
+from bench.load.people import Signing, fill, signing
 from bench.load.search import P95_MS, Tried, best_rate, held, next_rate, slope
-from bench.load.servers import GRANIAN, Running, Target, Used, database_processes, running, used_by
+from bench.load.servers import (
+    GRANIAN,
+    Running,
+    Target,
+    Used,
+    database_processes,
+    free_port,
+    running,
+    used_by,
+)
 from bench.progress import Progress
 from bench.report import Bar, at_least, at_most
+from cloud_api.accounts.tokens import Bearer
 from cloud_api.embedded import SUPERUSER, Server, embedded
 from cloud_api.migrating import migrate
+from cloud_api.settings import load
 from shared.errors import UnavailableError
 
 CONNECTIONS = 10_000
@@ -36,6 +47,8 @@ COST_LEVELS = (0.1, 0.4, 0.7, 1.0)
 POOL = 10
 _ACCOUNT, _LIVE = "/api/v1/account", "/health/live"
 _MIX = {_ACCOUNT: 0.9, _LIVE: 0.1}
+# Tokens name it; nobody goes there.
+_ORIGIN = "http://load.localhost"
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -54,28 +67,22 @@ async def measure(
     if options.install:
         progress.say("install the peer")
         peer_install.install()
-    signer = Signer()
     with _folder() as home, embedded(home) as server:
         began = perf_counter()
-        ids = _filled(server, options.accounts, options.seed)
+        migrate(server.url())
+        bearers = fill(server.url(user=SUPERUSER), options.accounts, options.seed)
         filled_s = perf_counter() - began
-        task = _Task(
-            server,
-            signer.tokens(ids[:connections]),
-            connections,
-            options.step,
-            options.seed,
-            progress,
-        )
-        environ = {"LOAD_BENCH_PUBLIC_KEY": signer.public_key}
+        environ = {"SUNAIVA_CLOUD_HOME": str(home), "SUNAIVA_CLOUD_URL": _ORIGIN}
+        signs = await signing(load(environ), server.url())
+        task = _Task(server, signs, bearers, connections, options, progress)
         results: dict[str, Any] = {
-            "accounts": len(ids),
+            "accounts": len(bearers),
             "filled_s": filled_s,
             "connections": connections,
             "mix": _MIX,
-            "ours": await task.measured(_ours(home, server, environ), with_cost=True),
+            "ours": await task.measured(_ours(server, environ), with_cost=True),
             "hello": await task.measured(_hello()),
-            "fastapi": await _or_reason(task, server, environ),
+            "fastapi": await _or_reason(task, server, signs),
         }
     rates = {name: results[name].get("sustained_per_s") for name in ("ours", "hello", "fastapi")}
     results["ratio"] = {
@@ -92,17 +99,18 @@ class _Task:
     def __init__(
         self,
         server: Server,
-        tokens: list[str],
+        signs: Signing,
+        bearers: list[Bearer],
         connections: int,
-        step_seconds: float,
-        seed: int,
+        options: argparse.Namespace,
         progress: Progress,
     ) -> None:
         self._server = server
-        self._tokens = tokens
+        self._signs = signs
+        self._bearers = bearers[:connections]
         self._connections = connections
-        self._step_seconds = step_seconds
-        self._seed = seed
+        self._step_seconds: float = options.step
+        self._seed: int = options.seed
         self._progress = progress
 
     async def measured(self, target: Target, *, with_cost: bool = False) -> dict[str, Any]:
@@ -110,7 +118,10 @@ class _Task:
         async with (
             running(target) as server,
             generator(
-                server.port, tokens=self._tokens, paths=target.paths, seed=self._seed
+                server.port,
+                tokens=self._signs.tokens(self._bearers),
+                paths=target.paths,
+                seed=self._seed,
             ) as asks,
         ):
             idle = server.used().mib
@@ -188,10 +199,10 @@ def _share(before: Used, after: Used, seconds: float) -> float:
     return (after.cpu_s - before.cpu_s) / seconds
 
 
-async def _or_reason(task: _Task, server: Server, environ: Mapping[str, str]) -> dict[str, Any]:
+async def _or_reason(task: _Task, server: Server, signs: Signing) -> dict[str, Any]:
     """A peer that cannot be had is reported with the reason, never left out."""
     try:
-        return await task.measured(_fastapi(server, environ))
+        return await task.measured(_fastapi(server, signs))
     except UnavailableError as error:
         return {"unavailable": str(error)}
 
@@ -203,40 +214,42 @@ def _folder() -> Iterator[Path]:
         yield Path(path)
 
 
-def _filled(server: Server, accounts: int, seed: int) -> list[UUID]:
-    migrate(server.url())
-    return fill(server.url(user=SUPERUSER), accounts, seed)
-
-
-def _ours(home: Path, server: Server, environ: Mapping[str, str]) -> Target:
+def _ours(server: Server, environ: Mapping[str, str]) -> Target:
     return Target(
         "ours",
-        (*GRANIAN, "--factory", "bench.load.standin:serving", "--port"),
+        (sys.executable, "-P", "-c", "from cloud_api.cli import main; main()", "serve"),
         {
             **environ,
             "DATABASE_URL": server.url(),
-            "SUNAIVA_CLOUD_HOME": str(home),
             "SUNAIVA_CLOUD_POOL": str(POOL),
+            "SUNAIVA_CLOUD_ADMIN_PORT": str(free_port()),
         },
         _MIX,
+        ready=_LIVE,
+        port_setting="SUNAIVA_CLOUD_PORT",
     )
 
 
 def _hello() -> Target:
     command = (*GRANIAN, "--working-dir", str(_FOLDER), "hello:app", "--port")
-    return Target("hello", command, {}, {"/hello": 1.0})
+    return Target("hello", command, {}, {"/hello": 1.0}, ready="/hello")
 
 
-def _fastapi(server: Server, environ: Mapping[str, str]) -> Target:
+def _fastapi(server: Server, signs: Signing) -> Target:
     command = (
         str(peer_install.python()), "-m", "uvicorn", "peer_fastapi:app", "--app-dir", str(_FOLDER),
         "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
         # Idle connections stay open, as they do with ours.
         "--backlog", "4096", "--timeout-keep-alive", "600", "--port",
     )  # fmt: skip
-    url = f"postgresql+asyncpg://{server.url().partition('://')[2]}"
-    own = {"LOAD_BENCH_DATABASE": url, "LOAD_BENCH_POOL": str(POOL)}
-    return Target("fastapi", command, {**environ, **own}, _MIX)
+    environ = {
+        "LOAD_BENCH_DATABASE": f"postgresql+asyncpg://{server.url().partition('://')[2]}",
+        "LOAD_BENCH_POOL": str(POOL),
+        "LOAD_BENCH_PUBLIC_KEY": signs.public_key,
+        "LOAD_BENCH_ISSUER": signs.issuer.issuer,
+        "LOAD_BENCH_AUDIENCE": signs.issuer.audience,
+    }
+    return Target("fastapi", command, environ, _MIX, ready=_LIVE)
 
 
 def _bars(results: Mapping[str, Any]) -> list[Bar]:

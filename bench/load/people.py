@@ -5,64 +5,78 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import jwt
+import msgspec
 import psycopg
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
 
-ALGORITHM = "EdDSA"
-AUDIENCE = "load"
-# Longer than any measurement lasts: nobody logs in during one.
-TOKEN_LIFE = timedelta(hours=12)
+from cloud_api import deps as wiring
+from cloud_api.accounts.sessions.rules import SESSION_LIFE_MAX
+from cloud_api.accounts.tokens import Bearer, Issuer, SessionId, SigningKey, sign_access_token
+from cloud_api.db import AccountId
+from cloud_api.settings import Settings
+from shared.clock import system_clock
 
-_TABLE = """
-SET ROLE sunaiva_owner;
-CREATE TABLE load_people (
-    id uuid PRIMARY KEY,
-    mail text NOT NULL UNIQUE,
-    name text NOT NULL,
-    created_at timestamptz NOT NULL
-);
-SELECT protect('load_people', 'id');
-RESET ROLE;
-"""
+_ACCOUNTS = (
+    "COPY accounts (id, mail, mail_key, name, language, password_hash, password_changed_at, created_at) "
+    "FROM STDIN"
+)
+_SESSIONS = "COPY sessions (id, account_id, device, network, started_at, used_at, expires_at, proved_at) FROM STDIN"
+# Nobody logs in with it: making a real one takes fifty milliseconds each.
+_HASH = "$argon2id$made-up"
 
 
-def fill(superuser_url: str, count: int, seed: int) -> list[UUID]:
-    """Makes `count` accounts, by COPY; returns their ids."""
-    source = random.Random(seed)
-    began = datetime(2026, 1, 1, tzinfo=UTC)
-    ids = [UUID(int=source.getrandbits(128), version=4) for _ in range(count)]
-    with psycopg.connect(superuser_url, autocommit=True) as connection:
-        connection.execute(_TABLE)
-        # The superuser, because COPY does not write into a table with row-level security as anybody else.
-        with connection.cursor().copy(
-            "COPY load_people (id, mail, name, created_at) FROM STDIN"
-        ) as rows:
-            for number, each in enumerate(ids):
-                created = began + timedelta(seconds=number)
-                rows.write_row((each, f"person{number}@example.org", f"Person {number}", created))
-        connection.execute("VACUUM ANALYZE load_people")
-    return ids
+class Signing(Struct, frozen=True):
+    """What the tokens of one installation are signed and verified with."""
 
-
-class Signer:
-    """Owns the key that the tokens of one measurement are signed with."""
-
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
+    key: SigningKey
+    issuer: Issuer
 
     @property
     def public_key(self) -> str:
         """As a JSON web key."""
-        return jwt.algorithms.OKPAlgorithm.to_jwk(self._key.public_key(), as_dict=False)
+        shown = {name: value for name, value in self.key.jwk.items() if name != "d"}
+        return msgspec.json.encode(shown).decode()
 
-    def tokens(self, accounts: Sequence[UUID]) -> list[str]:
-        now = datetime.now(UTC)
+    def tokens(self, bearers: Sequence[Bearer]) -> list[str]:
+        """They are good for a quarter of an hour."""
+        now = system_clock()
         return [
-            jwt.encode(
-                {"sub": str(each), "aud": AUDIENCE, "iat": now, "exp": now + TOKEN_LIFE},
-                self._key,
-                algorithm=ALGORITHM,
-            )
-            for each in accounts
+            sign_access_token(self.key, self.issuer, each, token_id=str(number), now=now)
+            for number, each in enumerate(bearers)
         ]
+
+
+def fill(superuser_url: str, count: int, seed: int) -> list[Bearer]:
+    """Makes `count` accounts, each logged in once, by COPY."""
+    source = random.Random(seed)
+    now = datetime.now(UTC)
+    bearers = [Bearer(AccountId(_id(source)), SessionId(_id(source))) for _ in range(count)]
+    # The superuser, because COPY does not write into a table with row-level security as anybody else.
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        cursor = connection.cursor()
+        with cursor.copy(_ACCOUNTS) as rows:
+            for number, each in enumerate(bearers):
+                since = now - timedelta(days=1 + number % 300)
+                mail = f"person{number}@example.org"
+                rows.write_row(
+                    (each.account, mail, mail, f"Person {number}", "en", _HASH, since, since)
+                )
+        with cursor.copy(_SESSIONS) as rows:
+            for each in bearers:
+                ends = now + SESSION_LIFE_MAX
+                rows.write_row(
+                    (each.session, each.account, "bench", "127.0.0.0/24", now, now, ends, now)
+                )
+        connection.execute("VACUUM ANALYZE accounts, sessions")
+    return bearers
+
+
+async def signing(settings: Settings, database_url: str) -> Signing:
+    """The key that the installation in this data folder signs with; made if it has none yet."""
+    deps = wiring.build(settings, database_url)
+    async with wiring.opened(deps):
+        return Signing(await deps.accounts.keys.signing(), deps.accounts.site.issuer)
+
+
+def _id(source: random.Random) -> UUID:
+    return UUID(int=source.getrandbits(128), version=4)

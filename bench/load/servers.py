@@ -19,6 +19,7 @@ from cloud_api.serving import BACKLOG, CONNECTIONS_MAX
 from shared.errors import UnavailableError
 
 START_SECONDS = 60.0
+ASK_SECONDS = 2.0
 HOST = "127.0.0.1"
 _PROJECT = Path(__file__).resolve().parents[2]
 GRANIAN = (
@@ -28,13 +29,16 @@ GRANIAN = (
 
 
 class Target(Struct, frozen=True):
-    """One server. `command` lacks the port, which is its last argument."""
+    """One server. Its port is the last argument, or the setting of the environment that is named so."""
 
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str]
     paths: Mapping[str, float]
     """What is asked of it, and how often."""
+    ready: str
+    """A path that answers 200 once it serves."""
+    port_setting: str | None = None
 
 
 class Used(Struct, frozen=True):
@@ -56,14 +60,16 @@ class Running(Struct, frozen=True):
 async def running(target: Target) -> AsyncIterator[Running]:
     """Raises UnavailableError: it did not start."""
     port = free_port()
+    own = {target.port_setting: str(port)} if target.port_setting else {}
+    environ = {**os.environ, **target.environ, **own}
     with tempfile.TemporaryFile() as said:
         started = subprocess.Popen(  # noqa: ASYNC220 (a millisecond, and nothing else runs meanwhile)
-            [*target.command, str(port)],
-            cwd=_PROJECT, env={**os.environ, **target.environ}, stdout=said, stderr=said,
+            list(target.command) if target.port_setting else [*target.command, str(port)],
+            cwd=_PROJECT, env=environ, stdout=said, stderr=said,
         )  # fmt: skip
         process = psutil.Process(started.pid)
         try:
-            if not await _answers(started, port):
+            if not await _answers(started, port, target.ready):
                 said.seek(0)
                 reason = said.read().decode(errors="replace").strip()[-400:]
                 raise UnavailableError(f"{target.name} did not start: {reason}")
@@ -99,14 +105,25 @@ def free_port() -> int:
         return port
 
 
-async def _answers(started: subprocess.Popen[bytes], port: int) -> bool:
+async def _answers(started: subprocess.Popen[bytes], port: int, path: str) -> bool:
     ends = monotonic() + START_SECONDS
     while started.poll() is None and monotonic() < ends:
-        try:
-            _reader, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
+        # The port may be open long before anybody reads from it.
+        if (await _first_line(port, path)).startswith(b"HTTP/1.1 200"):
             return True
+        await asyncio.sleep(0.1)
     return False
+
+
+async def _first_line(port: int, path: str) -> bytes:
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(
+                f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode()
+            )
+            line = await reader.readline()
+            writer.close()
+            return line
+    except OSError:  # a timeout is one too
+        return b""
