@@ -21,7 +21,7 @@ from cloud_api.accounts.jobs import account_jobs
 from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.means import Means, Site
 from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
-from cloud_api.accounts.routes import ROUTES as ACCOUNT_ROUTES
+from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.db import Database

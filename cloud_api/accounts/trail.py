@@ -6,7 +6,7 @@ Codes and ids only: never an address, a device's name, a token or a code.
 from uuid import UUID
 
 from cloud_api.audit import actions as audit
-from cloud_api.audit.rules import Actor, Entry
+from cloud_api.audit.rules import Actor, Entry, Value
 from cloud_api.db import AccountId, Connection
 
 
@@ -18,5 +18,5 @@ async def note(
     session: UUID | None = None,
     actor: Actor = "person",
 ) -> None:
-    detail = {} if session is None else {"session": str(session)}
+    detail: dict[str, Value] = {} if session is None else {"session": str(session)}
     await audit.note(connection, Entry(action=action, account=account, actor=actor, detail=detail))

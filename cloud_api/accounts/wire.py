@@ -7,7 +7,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta, Struct
 
 from cloud_api.accounts.authentication import bearer_of
-from cloud_api.accounts.keys.rules import ACCESS_TOKEN_LIFE
+from cloud_api.accounts.lifetimes import ACCESS_TOKEN_LIFE
 from cloud_api.accounts.passwords.rules import PASSWORD_CHARS_MAX
 from cloud_api.accounts.sessions.actions import Place, Tokens
 from cloud_api.accounts.throttles.rules import shown_network
