@@ -189,7 +189,9 @@ async def _make_due(db: Database) -> None:
 
 
 @asynccontextmanager
-async def _working(db: Database, *work: Job) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
+async def _working(
+    db: Database, *work: Job
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
     app: procrastinate.App = jobs.application(db, work, system_clock)
     async with app.open_async(db.pool):
         running = asyncio.create_task(
