@@ -25,7 +25,7 @@ from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.db import Database
-from cloud_api.events import Subscription, telling
+from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
 from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
@@ -44,7 +44,7 @@ from shared.clock import Clock, system_clock
 from shared.errors import CorruptError
 from shared.ids import IdFactory
 
-SWEEP = Task("http.sweep", Tick)
+SWEEP = Task("deps.sweep", Tick)
 
 
 class Deps(Struct, frozen=True, kw_only=True):
@@ -176,5 +176,6 @@ def _sweeping(db: Database) -> Job:
             await connection.execute(
                 "SELECT forget_idempotency_keys(%s)", [tick.due_at - timedelta(hours=KEPT_HOURS)]
             )
+            await forget_old(connection, before=tick.due_at - timedelta(days=KEPT_DAYS))
 
     return Job(SWEEP, sweep, cron="17 * * * *")

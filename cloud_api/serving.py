@@ -6,6 +6,7 @@ have begun, then the worker finishes its jobs, and the database is stopped last,
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -37,6 +38,8 @@ def serve(settings: Settings) -> int:
     Raises:
         SunaivaError: the database cannot be had or migrated.
     """
+    # Until Granian has handlers of its own; without this a SIGTERM would leave the database running.
+    signal.signal(signal.SIGTERM, _leave)
     with _database(settings) as (url, migration_url):
         logger.info("migrated", revision=migrate(migration_url))
         # Children read their settings as we did; this is the one that they cannot know.
@@ -44,6 +47,10 @@ def serve(settings: Settings) -> int:
         with _worker():
             _answer(settings)
     return 0
+
+
+def _leave(*_: object) -> None:
+    sys.exit(0)
 
 
 @contextmanager

@@ -27,12 +27,20 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
+_ADDED = "sunaiva.headers"
+
+
+def add_header(scope: Any, name: str, value: str) -> None:
+    """On the answer, also when that is a refusal, which no inner layer sees."""
+    scope.setdefault(_ADDED, []).append((name.encode(), value.encode()))
+
 
 def edge(app: ASGIApp, *, new_id: Callable[[], UUID], proxies: int, is_https: bool) -> ASGIApp:
     always = (*_HEADERS, _HSTS) if is_https else _HEADERS
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        # Litestar's types know an enumeration of these, and not the lifespan; the server sends text.
+        if str(scope["type"]) != "http":
             await app(scope, receive, send)
             return
         given = dict(scope["headers"])
@@ -42,6 +50,7 @@ def edge(app: ASGIApp, *, new_id: Callable[[], UUID], proxies: int, is_https: bo
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers: list[Any] = [*message["headers"], (b"x-request-id", own_id.encode())]
+                headers += _added(scope)
                 present = {name.lower() for name, _ in headers}
                 headers += [each for each in always if each[0] not in present]
                 message["headers"] = headers
@@ -54,3 +63,8 @@ def edge(app: ASGIApp, *, new_id: Callable[[], UUID], proxies: int, is_https: bo
 
 def _text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode("latin-1")
+
+
+def _added(scope: Any) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = scope.get(_ADDED, [])
+    return found

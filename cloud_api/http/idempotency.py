@@ -82,7 +82,7 @@ class Idempotency(ASGIMiddleware):
                 "An Idempotency-Key has 16 to 128 visible ASCII characters. A UUID is good.",
             )
         # Litestar keeps the body with the request, so that the route reads it again.
-        claim = _claim(scope, key, await request.body())
+        claim = _claim(request, key, await request.body())
         async with self._db.transaction(claim.account) as connection:
             kept = await _take(connection, claim)
         if kept is None:
@@ -111,16 +111,16 @@ class Idempotency(ASGIMiddleware):
             await send(message)
 
 
-def _claim(scope: Scope, key: str, body: bytes) -> _Claim:
-    account = caller(scope).account
+def _claim(request: Request[Any, Any, Any], key: str, body: bytes) -> _Claim:
+    account = caller(request.scope).account
     # Somebody without an account may change address between two attempts: a telephone does.
     who = "anonymous" if account is None else str(account)
-    asked = f"{scope['method']} {scope['path']}\n{key}"
+    asked = f"{request.method} {request.scope['path']}\n{key}"
     return _Claim(
         account=account,
         caller=hashlib.sha256(who.encode()).digest(),
         key=hashlib.sha256(asked.encode()).digest(),
-        request=hashlib.sha256(scope["query_string"] + b"\n" + body).digest(),
+        request=hashlib.sha256(request.scope["query_string"] + b"\n" + body).digest(),
     )
 
 

@@ -4,6 +4,7 @@ The one place that turns errors into HTTP. An error nobody foresaw becomes a 500
 what it said stays out of the answer and out of the log, because it may quote a person.
 """
 
+import re
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -44,6 +45,11 @@ TYPE = "urn:sunaiva:problem:"
 # A pool or a database recovers within seconds, and everybody who was refused comes back at that time.
 UNAVAILABLE_RETRY_SECONDS = 3
 FIELDS_MAX = 50
+
+_NOT_JSON = "The body is not valid JSON in UTF-8."
+# msgspec names the object these happen in, and the field in the sentence only.
+_FIELD_IN_SENTENCE = re.compile(r"Object (?:missing required|contains unknown) field `([^`]*)`")
+_WHOLE_BODY = "data"  # what Litestar calls it
 
 logger = structlog.get_logger(__name__)
 
@@ -131,7 +137,7 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
 def place(error: BaseException) -> list[str]:
     """Where it happened, never what it said."""
     frames = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.name}:{frame.lineno}" for frame in frames][-20:] + [type(error).__name__]
+    return [*(f"{frame.name}:{frame.lineno}" for frame in frames[-20:]), type(error).__name__]
 
 
 def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
@@ -145,6 +151,9 @@ def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
             return 400, "invalid", _sentence(fields), fields
         case HTTPException(status_code=status) if status < 500:
             return status, _CODES.get(status, "invalid"), _plain(error, status), []
+        case UnicodeDecodeError():
+            # Litestar lets this one through; nothing else here decodes what somebody sent.
+            return 400, "invalid", _NOT_JSON, []
         case RecursionError():
             # Only decoding a body recurses by as much as somebody else says.
             return 400, "nested_too_deep", "The body is nested too deeply. Send it flatter.", []
@@ -158,10 +167,12 @@ def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
 
 
 def _field(found: Mapping[str, Any]) -> FieldProblem:
-    source = found.get("source")
+    source, message = found.get("source"), str(found.get("message", ""))
+    inside = _FIELD_IN_SENTENCE.match(message)
+    path = [str(found.get("key", "")), inside[1] if inside else ""]
     return FieldProblem(
-        field=str(found.get("key", "")),
-        message=str(found.get("message", "")),
+        field=".".join(each for each in path if each not in ("", _WHOLE_BODY)),
+        message=message,
         source=None if source is None else str(getattr(source, "value", source)),
     )
 
@@ -181,7 +192,7 @@ def _plain(error: HTTPException, status: int) -> str:
         case 413:
             return "The body is too large."
         case 400 if isinstance(error.__cause__, msgspec.MsgspecError):
-            return "The body is not valid JSON in UTF-8."
+            return _NOT_JSON
         case _:
             return error.detail
 

@@ -6,14 +6,14 @@ besides, named in its `opt` as `rate`; one that must always answer is `unlimited
 
 import hashlib
 
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from cloud_api.http.caller import Caller, Tier, caller
 from cloud_api.http.counters import Counters
+from cloud_api.http.edge import add_header
 from cloud_api.http.refusals import RateLimitedError
 from shared.clock import Clock, to_ms
 
@@ -89,18 +89,15 @@ class RateLimits(ASGIMiddleware):
             standings.append(await self._count(own, who))
         nearest = min(standings, key=lambda each: each.left)
 
-        async def send_with_standing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableScopeHeaders.from_message(message)
-                headers["ratelimit-policy"] = ", ".join(_policy(each.limit) for each in standings)
-                headers["ratelimit"] = (
-                    f'"{nearest.limit.name}";r={nearest.left};t={nearest.resets_seconds}'
-                )
-            await send(message)
-
+        add_header(scope, "ratelimit-policy", ", ".join(_policy(each.limit) for each in standings))
+        add_header(
+            scope,
+            "ratelimit",
+            f'"{nearest.limit.name}";r={nearest.left};t={nearest.resets_seconds}',
+        )
         for each in standings:
             refuse_over(each)
-        await next_app(scope, receive, send_with_standing)
+        await next_app(scope, receive, send)
 
     async def _count(self, limit: RateLimit, who: Caller) -> Standing:
         return await count(self._counters, limit, _name(who, limit), self._clock)

@@ -10,6 +10,8 @@ MAY_COMMIT = (
     "mcp_server/agent.py",
     "mcp_server/tools.py",
     "mcp_server/cli",
+    "cloud_api/db.py",
+    "cloud_api/migrating.py",
     "tests",
 )
 RULE = "commit"

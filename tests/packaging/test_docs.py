@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud_api import settings as cloud_settings
 from mcp_server import settings
 from mcp_server.device import Device
 from mcp_server.tools import build_tools
@@ -56,6 +57,10 @@ def test_every_setting_is_documented() -> None:
     known = set(re.findall(r"SUNAIVA_\w+", str(refused.value))) - {"SUNAIVA_NOT_THERE"}
     assert len(known) > 1
     assert known - _words() == set()
+
+
+def test_every_setting_of_the_cloud_is_documented() -> None:
+    assert set(cloud_settings.KNOWN) - _words() == set()
 
 
 def test_every_error_code_is_documented() -> None:

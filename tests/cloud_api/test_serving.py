@@ -1,0 +1,137 @@
+"""`sunaiva-cloud` as a person runs it: a process of its own, on an embedded database."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.cloud_api.conftest import cloud_folder
+
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+COMMAND = [sys.executable, "-c", "from cloud_api.cli import main; main()"]
+
+
+def _environ(home: Path, **more: str) -> dict[str, str]:
+    foreign = ("SUNAIVA_", "DATABASE_", "REDIS_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return (
+        environ
+        | {"SUNAIVA_CLOUD_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+        | more
+    )
+
+
+def _run(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=_environ(home, **more),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+@contextmanager
+def _serving(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = _free_port()
+    log = home / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*COMMAND, "serve"],
+            env=_environ(home, SUNAIVA_CLOUD_PORT=str(port)),
+            stdout=output,
+            stderr=output,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        transport = httpx.HTTPTransport(retries=12)  # half a second, one, two, … between them
+        with httpx.Client(transport=transport, timeout=START_SECONDS) as client:
+            assert client.get(f"{url}/health/ready").status_code == 200, log.read_text()
+        yield process, url
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_SECONDS)
+
+
+def _postmaster(home: Path) -> Path:
+    return home / "postgresql" / "postmaster.pid"
+
+
+def test_serve_needs_no_configuration_and_ends_in_order() -> None:
+    with cloud_folder() as home:
+        with _serving(home) as (process, url):
+            assert httpx.get(f"{url}/health/live").json() == {"status": "ok"}
+            assert (
+                _run(home, "check").stdout
+                == "Settings, database and its protection are in order.\n"
+            )
+            second = _run(home, "serve")
+            assert second.returncode == 1
+            assert "Another sunaiva-cloud uses" in second.stderr
+            refused = _run(home, "admin", "jobs", "replay", "7")
+            assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+            assert "No dead job has the number 7" in refused.stderr
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+        assert not _postmaster(home).exists()
+        assert "Traceback" not in (home / "serve.log").read_text()
+
+
+def test_a_server_that_outlived_its_killed_owner_is_taken_over() -> None:
+    with cloud_folder() as home:
+        with _serving(home) as (process, _):
+            orphan = _postmaster(home).read_text().split("\n")[0]
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.wait(STOP_SECONDS)
+            for child in children:
+                with suppress(
+                    psutil.NoSuchProcess
+                ):  # the API notices by itself that its parent is gone
+                    child.kill()
+        with _serving(home) as (process, url):
+            assert httpx.get(f"{url}/health/ready").status_code == 200
+            assert _postmaster(home).read_text().split("\n")[0] != orphan
+            process.send_signal(signal.SIGINT)
+            assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+
+
+def test_short_commands_bring_their_own_server_up_and_down() -> None:
+    with cloud_folder() as home:
+        empty = _run(home, "check")
+        assert (empty.returncode, "Run `sunaiva-cloud migrate`" in empty.stdout) == (1, True)
+        assert _run(home, "migrate").stdout.startswith("The database is at ")
+        assert not _postmaster(home).exists()
+
+
+def test_a_wrong_setting_is_one_sentence() -> None:
+    with cloud_folder() as home:
+        refused = _run(home, "check", SUNAIVA_CLOUD_PORT="none")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (
+        refused.stderr
+        == "sunaiva-cloud: SUNAIVA_CLOUD_PORT is 'none'; it can be a number from 1 to 65535.\n"
+    )
+
+
+def test_a_database_that_is_not_there_is_one_sentence() -> None:
+    with cloud_folder() as home:
+        refused = _run(home, "check", DATABASE_URL="postgresql://x@127.0.0.1:9/x")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "sunaiva-cloud: The database cannot be reached (OperationalError).\n"
