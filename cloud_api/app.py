@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
+from cloud_api.http.bodies import JsonBodies
 from cloud_api.http.edge import edge
 from cloud_api.http.health import health_router
 from cloud_api.http.idempotency import Idempotency
@@ -63,6 +64,7 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
         middleware=[
             *deps.authentication,
             RateLimits(deps.counters, deps.clock),
+            JsonBodies(),
             Idempotency(deps.db, deps.clock),
         ],
         exception_handlers=problem_handlers(deps.messages),

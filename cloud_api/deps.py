@@ -21,11 +21,11 @@ from cloud_api.accounts.jobs import account_jobs
 from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.means import Means, Site
 from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
-from cloud_api.accounts.routes import ROUTES as ACCOUNT_ROUTES
+from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.db import Database
-from cloud_api.events import Subscription, telling
+from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
 from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
@@ -50,7 +50,7 @@ from shared.ids import IdFactory
 # Beside the processes that answer, so many workers on the same machine find a port for their figures.
 _WORKERS_SHOWN = 16
 
-SWEEP = Task("http.sweep", Tick)
+SWEEP = Task("deps.sweep", Tick)
 
 
 class Deps(Struct, frozen=True, kw_only=True):
@@ -219,5 +219,6 @@ def _sweeping(db: Database) -> Job:
             await connection.execute(
                 "SELECT forget_idempotency_keys(%s)", [tick.due_at - timedelta(hours=KEPT_HOURS)]
             )
+            await forget_old(connection, before=tick.due_at - timedelta(days=KEPT_DAYS))
 
     return Job(SWEEP, sweep, cron="17 * * * *")

@@ -17,7 +17,7 @@ import jwt
 import msgspec
 from msgspec import Struct
 
-from cloud_api.accounts.keys.rules import ACCESS_TOKEN_LIFE, CLOCK_SKEW
+from cloud_api.accounts.lifetimes import ACCESS_TOKEN_LIFE, CLOCK_SKEW
 from cloud_api.db import AccountId
 from cloud_api.http.refusals import NotAuthenticatedError
 from shared.clock import to_ms

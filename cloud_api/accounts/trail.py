@@ -6,7 +6,7 @@ Codes and ids only: never an address, a device's name, a token or a code.
 from uuid import UUID
 
 from cloud_api.audit import actions as audit
-from cloud_api.audit.rules import Actor, Entry
+from cloud_api.audit.rules import Actor, Entry, Value
 from cloud_api.db import AccountId, Connection
 
 
@@ -16,7 +16,9 @@ async def note(
     action: str,
     *,
     session: UUID | None = None,
+    role: str | None = None,
     actor: Actor = "person",
 ) -> None:
-    detail = {} if session is None else {"session": str(session)}
+    named = {"session": None if session is None else str(session), "role": role}
+    detail: dict[str, Value] = {name: value for name, value in named.items() if value is not None}
     await audit.note(connection, Entry(action=action, account=account, actor=actor, detail=detail))

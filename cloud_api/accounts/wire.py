@@ -1,19 +1,18 @@
-"""What several routes of accounts take and give: bounded texts, tokens, and which refusals are documented."""
+"""What several routes of accounts take and give: bounded texts, and tokens."""
 
 from typing import Annotated, Any
 
 from litestar import Request
-from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta, Struct
 
 from cloud_api.accounts.authentication import bearer_of
-from cloud_api.accounts.keys.rules import ACCESS_TOKEN_LIFE
+from cloud_api.accounts.lifetimes import ACCESS_TOKEN_LIFE
 from cloud_api.accounts.passwords.rules import PASSWORD_CHARS_MAX
 from cloud_api.accounts.sessions.actions import Place, Tokens
 from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import TOKEN_CHARS_MAX, Bearer
 from cloud_api.http.caller import caller
-from cloud_api.http.problems import MEDIA_TYPE, Problem
+from cloud_api.http.documented import refusals as refusals
 from cloud_api.http.rate_limits import RateLimit
 
 # No control characters: PostgreSQL takes no NUL, and a terminal that shows a device's name obeys the others.
@@ -39,19 +38,6 @@ LanguageText = Annotated[
 GUESSES = RateLimit(name="guesses", requests=30, seconds=60, by_address=True)
 MAILS = RateLimit(name="mails", requests=20, seconds=3600, by_address=True)
 
-_DESCRIPTIONS = {
-    400: "Something in the request cannot be used; nothing was changed.",
-    401: "Nobody known: a token, password or code is missing, wrong or over.",
-    403: "Known, and not allowed to do this now.",
-    404: "There is nothing of this name that is the caller's.",
-    409: "It collides with what there is already.",
-    412: "It was changed since it was read.",
-    415: "The body is of a kind that is not understood.",
-    428: "If-Match is missing.",
-    429: "Too many requests or attempts; Retry-After says when to go on.",
-    503: "Not now; Retry-After says when.",
-}
-
 
 class TokensAnswer(Struct, frozen=True, kw_only=True):
     access_token: str
@@ -66,19 +52,6 @@ class Said(Struct, frozen=True):
 
 def tokens_answer(tokens: Tokens) -> TokensAnswer:
     return TokensAnswer(access_token=tokens.access_token, refresh_token=tokens.refresh_token)
-
-
-def refusals(*statuses: int) -> dict[int, ResponseSpec]:
-    """For `responses`: what a route may answer besides, on top of what every route may."""
-    return {
-        status: ResponseSpec(
-            data_container=Problem,
-            description=_DESCRIPTIONS[status],
-            media_type=MEDIA_TYPE,
-            generate_examples=False,
-        )
-        for status in sorted({400, 429, 503, *statuses})
-    }
 
 
 def place(request: Request[Any, Any, Any], device: str | None) -> Place:

@@ -14,6 +14,7 @@ from cloud_api.audit.rules import Value
 from cloud_api.db import Database
 from cloud_api.http.caller import known_account
 from cloud_api.http.cursors import CURSOR_CHARS_MAX, PAGE_ITEMS, PAGE_ITEMS_MAX, Cursors, Page
+from cloud_api.http.documented import refusals
 
 _LISTING = "audit"
 
@@ -29,7 +30,12 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     detail: dict[str, Value]
 
 
-@get("/api/v1/account/audit", operation_id="listOwnAuditEntries", tags=["account"])
+@get(
+    "/api/v1/account/audit",
+    operation_id="listOwnAuditEntries",
+    tags=["account"],
+    responses=refusals(401),
+)
 async def own_audit(
     request: Request[Any, Any, Any],
     db: NamedDependency[Database],

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from cloud_api.db import Database
 from cloud_api.http.caller import known_account
+from cloud_api.http.documented import refusals
 from cloud_api.http.languages import preferred
 from cloud_api.notifications import actions
 from cloud_api.notifications.actions import Post, Unsubscribing
@@ -58,6 +59,7 @@ def mail_routes(letters: Post) -> list[ControllerRouterHandler]:
 @get(
     "/api/v1/mail/unsubscribe/{token:str}",
     operation_id="askToUnsubscribe",
+    responses=refusals(404),
     tags=["mail"],
     media_type=MediaType.HTML,
 )
@@ -72,6 +74,7 @@ async def ask_to_unsubscribe(
 @post(
     "/api/v1/mail/unsubscribe/{token:str}",
     operation_id="unsubscribe",
+    responses=refusals(404),
     tags=["mail"],
     media_type=MediaType.HTML,
     status_code=200,
@@ -88,7 +91,12 @@ async def unsubscribe(
     return _unsubscribe_page(request, letters, asked, is_done=True)
 
 
-@get("/api/v1/account/mail-preferences", operation_id="listMailPreferences", tags=["account"])
+@get(
+    "/api/v1/account/mail-preferences",
+    operation_id="listMailPreferences",
+    tags=["account"],
+    responses=refusals(401),
+)
 async def mail_preferences(
     request: Request[Any, Any, Any], db: NamedDependency[Database]
 ) -> list[MailPreference]:
@@ -102,6 +110,7 @@ async def mail_preferences(
 @put(
     "/api/v1/account/mail-preferences/{kind:str}",
     operation_id="changeMailPreference",
+    responses=refusals(401, 404),
     tags=["account"],
 )
 async def change_mail_preference(

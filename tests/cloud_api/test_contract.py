@@ -29,7 +29,7 @@ from cloud_api.app import BODY_BYTES_MAX
 from tests.cloud_api.strangers import Api, opened_api
 
 # With some fifty operations, asked as nobody and as somebody, this stays well below a minute.
-EXAMPLES = 6
+EXAMPLES = 5
 SCENARIOS = 15
 STEPS = 8
 CHECKS = [
@@ -128,7 +128,7 @@ def test_what_one_answer_gives_can_be_asked_of_the_next(api: Api, document: Base
     Walk.run(settings=settings(BOUNDED, max_examples=SCENARIOS))
 
 
-DEEP = 100_000
+DEEP = 20_000
 JSON = "application/json"
 BODIES: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", JSON),

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-ACCESS_TOKEN_LIFE = timedelta(minutes=15)
-# Two servers' clocks are never exactly the same; RFC 7519 §4.1.4 allows "no more than a few minutes".
-CLOCK_SKEW = timedelta(seconds=30)
+from cloud_api.accounts.lifetimes import ACCESS_TOKEN_LIFE, CLOCK_SKEW
+
 # How long a copy of the published set may be kept (`Cache-Control: max-age`).
 JWKS_KEPT = timedelta(minutes=5)
 # Two of those: a copy made just before, and a slow clock.

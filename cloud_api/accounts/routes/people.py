@@ -149,7 +149,7 @@ async def me(
     return Response(answer, headers={"etag": etag(answer)})
 
 
-@patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412))
+@patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412, 428))
 async def edit(
     data: JSONBody[Edit],
     bearer: NamedDependency[Bearer],

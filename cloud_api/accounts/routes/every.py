@@ -3,14 +3,9 @@
 from litestar import Router
 from litestar.di import Provide
 
-from cloud_api.accounts.factors import routes as factors
-from cloud_api.accounts.grants import routes as grants
 from cloud_api.accounts.guards import requires
-from cloud_api.accounts.keys.routes import jwks
-from cloud_api.accounts.login import routes as login
-from cloud_api.accounts.passkeys import routes as passkeys
-from cloud_api.accounts.people import routes as people
-from cloud_api.accounts.sessions import routes as sessions
+from cloud_api.accounts.routes import factors, grants, login, passkeys, people, sessions
+from cloud_api.accounts.routes.keys import jwks
 from cloud_api.accounts.wire import provide_bearer
 
 BODY_BYTES_MAX = 64 * 1024  # the largest is a passkey's registration, some kilobytes
