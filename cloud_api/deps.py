@@ -76,11 +76,18 @@ class Deps(Struct, frozen=True, kw_only=True):
     jobs: Sequence[Job] = ()
 
 
-def build(settings: Settings, database_url: str, *, clock: Clock = system_clock) -> Deps:
+def build(
+    settings: Settings,
+    database_url: str,
+    *,
+    clock: Clock = system_clock,
+    tracing: Tracing | None = None,
+) -> Deps:
     """The parts of one process. `database_url` is apart because an embedded database says its own."""
     ids = IdFactory(clock)
     key = installation_key(settings)
-    tracing = Tracing(otlp(settings.collector_url) if settings.collector_url else None)
+    if tracing is None:
+        tracing = Tracing(otlp(settings.collector_url) if settings.collector_url else None)
     db = Database(
         database_url,
         replica_url=settings.replica_url.reveal if settings.replica_url else None,
@@ -149,19 +156,21 @@ def account_key(deps: Deps) -> bytes:
     return crypto.derive(deps.key, "cloud/accounts in the log")
 
 
+async def refresh_figures(deps: Deps) -> None:
+    """Those that nobody counts while they happen."""
+    deps.metrics.observe_pool(deps.db.pool.get_stats())
+    try:
+        async with deps.db.reading() as connection:
+            deps.metrics.observe_jobs(await counted(connection))
+    except UnavailableError:
+        deps.metrics.observe_database(is_there=False)
+    else:
+        deps.metrics.observe_database(is_there=True)
+
+
 @asynccontextmanager
 async def figures(deps: Deps) -> AsyncIterator[None]:
     """Shows this process's figures on the admin port, or the next that is free."""
-
-    async def refresh() -> None:
-        deps.metrics.observe_pool(deps.db.pool.get_stats())
-        try:
-            async with deps.db.reading() as connection:
-                deps.metrics.observe_jobs(await counted(connection))
-        except UnavailableError:
-            deps.metrics.observe_database(is_there=False)
-        else:
-            deps.metrics.observe_database(is_there=True)
 
     settings = deps.settings
     async with metrics_shown(
@@ -169,7 +178,7 @@ async def figures(deps: Deps) -> AsyncIterator[None]:
         host=settings.host,
         first_port=settings.admin_port,
         ports=settings.processes + _WORKERS_SHOWN,
-        refresh=refresh,
+        refresh=lambda: refresh_figures(deps),
     ):
         yield
 

@@ -13,7 +13,7 @@ from msgspec import structs
 from cloud_api import deps as wiring
 from cloud_api import jobs
 from cloud_api.deps import Deps
-from cloud_api.jobs import LEASE_SECONDS
+from cloud_api.jobs import LEASE_SECONDS, Job
 from cloud_api.telemetry.logs import configure_logs
 from cloud_api.telemetry.work import observed
 
@@ -37,19 +37,23 @@ async def run(deps: Deps) -> None:
         await work(deps, stopping)
 
 
+def watched(deps: Deps) -> list[Job]:
+    """The jobs, each with a trace of its own, and a line when it fails."""
+    return [
+        structs.replace(
+            job,
+            run=observed(
+                job.task.name, job.run, tracing=deps.tracing, new_id=lambda: str(deps.new_id())
+            ),
+        )
+        for job in deps.jobs
+    ]
+
+
 async def work(deps: Deps, stopping: asyncio.Event) -> None:
     """Until `stopping` is set."""
     async with wiring.opened(deps):
-        watched = [
-            structs.replace(
-                job,
-                run=observed(
-                    job.task.name, job.run, tracing=deps.tracing, new_id=lambda: str(deps.new_id())
-                ),
-            )
-            for job in deps.jobs
-        ]
-        app = jobs.application(deps.db, watched, deps.clock)
+        app = jobs.application(deps.db, watched(deps), deps.clock)
         async with app.open_async(deps.db.pool):
             working = asyncio.create_task(
                 app.run_worker_async(
