@@ -14,7 +14,7 @@ from uuid import UUID
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ControllerRouterHandler
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cloud_api.accounts.authentication import Authentication
 from cloud_api.accounts.jobs import account_jobs
@@ -35,6 +35,7 @@ from cloud_api.notifications.actions import Post, mail_key
 from cloud_api.notifications.folder import FolderMailer
 from cloud_api.notifications.jobs import mail_jobs
 from cloud_api.notifications.mailer import Mailer
+from cloud_api.notifications.observed import ObservedMailer
 from cloud_api.notifications.routes import mail_routes
 from cloud_api.notifications.smtp import SmtpMailer, parse_smtp_url
 from cloud_api.notifications.wording import read_wording
@@ -85,6 +86,7 @@ def build(
 ) -> Deps:
     """The parts of one process. `database_url` is apart because an embedded database says its own."""
     ids = IdFactory(clock)
+    metrics = Metrics()
     key = installation_key(settings)
     if tracing is None:
         tracing = Tracing(otlp(settings.collector_url) if settings.collector_url else None)
@@ -113,13 +115,14 @@ def build(
         public_url=settings.public_url,
         clock=clock,
     )
+    sending = structs.replace(post, mailer=ObservedMailer(post.mailer, metrics, tracing))
     return Deps(
         settings=settings,
         db=db,
         clock=clock,
         new_id=ids.uuid,
         key=key,
-        metrics=Metrics(),
+        metrics=metrics,
         tracing=tracing,
         counters=RedisCounters(settings.redis_url.reveal)
         if settings.redis_url
@@ -134,7 +137,7 @@ def build(
             *telling(db, subscriptions),
             _sweeping(db),
             *audit_jobs(db),
-            *mail_jobs(post),
+            *mail_jobs(sending),
             *account_jobs(accounts),
         ],
     )

@@ -20,7 +20,7 @@ LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0
 
 PoolState = Literal["open", "free", "waiting"]
 JobState = Literal["todo", "doing", "succeeded", "failed", "cancelled", "aborted"]
-MailOutcome = Literal["sent", "retried", "refused", "suppressed"]
+MailOutcome = Literal["sent", "delayed", "refused"]
 
 _POOL_STATISTICS: Mapping[PoolState, str] = {
     "open": "pool_size",
