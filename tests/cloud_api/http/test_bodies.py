@@ -19,5 +19,5 @@ from cloud_api.http.bodies import is_json
         ("", False),
     ],
 )
-def test_json_is_json_in_utf_8(content_type, expected) -> None:
+def test_json_is_json_in_utf_8(content_type: str, expected: bool) -> None:
     assert is_json(content_type) is expected

@@ -1,4 +1,5 @@
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -30,7 +31,9 @@ def letter() -> EmailMessage:
     return message
 
 
-async def test_what_becomes_of_each_mail_is_counted_and_who_it_was_to_is_not_told(tmp_path) -> None:
+async def test_what_becomes_of_each_mail_is_counted_and_who_it_was_to_is_not_told(
+    tmp_path: Path,
+) -> None:
     metrics, exporter = Metrics(), InMemorySpanExporter()
     tracing = Tracing(exporter)
     mailers: list[Mailer] = [

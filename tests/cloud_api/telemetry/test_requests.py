@@ -113,8 +113,12 @@ def test_who_leaves_before_the_answer_is_counted_as_gone(watched) -> None:
         tracing=watched.tracing,
         request_id=lambda scope: "made-here",
     )
+
+    async def nothing(*_):
+        return {}
+
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(app(scope, None, None))
+        asyncio.run(app(scope, nothing, nothing))
 
     assert 'status="499"} 1.0' in watched.metrics.exposition().decode()

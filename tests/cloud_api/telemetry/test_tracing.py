@@ -128,9 +128,12 @@ def test_a_job_has_a_trace_of_its_own_and_keeps_what_it_was_given_to_itself(
         trails.append(present())
         raise ValueError(arguments)
 
+    async def attempt() -> None:
+        await watched(PLANTED)
+
     watched = observed("mail.send", run, tracing=tracing, new_id=lambda: "job-1")
     with pytest.raises(ValueError, match="correct"):
-        asyncio.run(watched(PLANTED))
+        asyncio.run(attempt())
 
     span = spans(tracing, exporter)["mail.send"]
     assert trails[0].job == "job-1"
