@@ -79,14 +79,7 @@ async def test_codes_are_not_guessed(ada: Person, secured: tuple[App, list[str]]
     challenge = await first_step(ada)
     answers = [await second_step(ada, challenge, f"{number:06}") for number in range(7)]
     assert [answer.status_code for answer in answers] == [403] * 6 + [429]
-    assert (
-        code_of(await second_step(ada, challenge, secured[0].next_code()))
-        in (
-            "too_many_attempts",
-            "wrong_code",
-        )
-        or ada.access_token
-    )
+    assert (await second_step(ada, challenge, secured[0].next_code())).status_code == 200
 
 
 async def test_a_challenge_runs_out(
