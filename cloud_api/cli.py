@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import psycopg
@@ -14,11 +14,15 @@ from cyclopts import App, Parameter
 import shared
 from cloud_api import catalogue, jobs, migrating, serving, telemetry, worker
 from cloud_api import deps as wiring
+from cloud_api.accounts import commands as accounts
+from cloud_api.accounts.means import Means
 from cloud_api.audit import commands as audit
 from cloud_api.db import Database
 from cloud_api.embedded import attached
 from cloud_api.settings import Settings, load
 from shared.errors import SunaivaError, UnavailableError
+
+T = TypeVar("T")
 
 app = App(name="sunaiva-cloud", help="The cloud of Sunaiva.", version_flags=[])
 admin = App(name="admin", help="For staff: what happens inside.")
@@ -26,6 +30,8 @@ jobs_app = App(name="jobs", help="Jobs that wait, run, or have failed for good."
 admin.command(jobs_app)
 audit_app = App(name="audit", help="The log of security and staff actions.")
 admin.command(audit_app)
+keys_app = App(name="keys", help="Keys that sign access tokens.")
+admin.command(keys_app)
 app.command(admin)
 
 
@@ -118,6 +124,45 @@ def verify(*, known: str | None = None) -> None:
     """
     with _database(load()) as url:
         print(asyncio.run(audit.verify(url, known=known)))
+
+
+@admin.command
+def grant(role: str, mail: str) -> None:
+    """Give a role to an account: influencer, support, finance, moderator or admin."""
+    print(asyncio.run(_with_accounts(lambda means: accounts.grant(means, role, mail))))
+
+
+@admin.command
+def revoke(role: str, mail: str) -> None:
+    """Take a role from an account."""
+    print(asyncio.run(_with_accounts(lambda means: accounts.revoke(means, role, mail))))
+
+
+@admin.command
+def account(mail: str) -> None:
+    """The state of an account as JSON: nothing in it is a secret."""
+    state = asyncio.run(_with_accounts(lambda means: accounts.state(means, mail)))
+    print(msgspec.json.encode(state).decode())
+
+
+@keys_app.command
+def rotate(*, withdraw: bool = False) -> None:
+    """Make a new key for access tokens.
+
+    Parameters
+    ----------
+    withdraw
+        The present keys may be in wrong hands: believe nothing that they signed.
+    """
+    print(asyncio.run(_with_accounts(lambda means: accounts.rotate_keys(means, withdraw=withdraw))))
+
+
+async def _with_accounts(act: Callable[[Means], Awaitable[T]]) -> T:
+    settings = load()
+    with _database(settings) as url:
+        deps = wiring.build(settings, url)
+        async with wiring.opened(deps):
+            return await act(deps.accounts)
 
 
 async def _print_jobs(status: str | None) -> None:

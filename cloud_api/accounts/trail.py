@@ -16,7 +16,9 @@ async def note(
     action: str,
     *,
     session: UUID | None = None,
+    role: str | None = None,
     actor: Actor = "person",
 ) -> None:
-    detail: dict[str, Value] = {} if session is None else {"session": str(session)}
+    named = {"session": None if session is None else str(session), "role": role}
+    detail: dict[str, Value] = {name: value for name, value in named.items() if value is not None}
     await audit.note(connection, Entry(action=action, account=account, actor=actor, detail=detail))

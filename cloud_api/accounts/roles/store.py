@@ -62,9 +62,9 @@ async def roles_of(connection: Connection, account: AccountId) -> list[str]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def exists(connection: Connection, role: str) -> bool:
-    cursor = await connection.execute("SELECT FROM roles WHERE name = %s", [role])
-    return cursor.rowcount == 1
+async def names(connection: Connection) -> list[str]:
+    cursor = await connection.execute("SELECT name FROM roles ORDER BY name")
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def grant(connection: Connection, account: AccountId, role: str, *, now: datetime) -> bool:
