@@ -3,9 +3,7 @@
 A new part adds its declarations here. What nobody declared, `faults` finds in the database's own catalogue: `check` and a test say it.
 """
 
-from typing import Any
-
-from psycopg import AsyncConnection
+import psycopg
 
 from cloud_api.accounts.personal import PERSONAL as ACCOUNTS
 from cloud_api.audit.personal import PERSONAL as AUDIT
@@ -62,10 +60,9 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') GROUP 
 """
 
 
-async def faults(connection: AsyncConnection[Any]) -> list[str]:
+def faults(connection: psycopg.Connection) -> list[str]:
     """A sentence for each table or column that export and deletion would miss; none is good."""
-    cursor = await connection.execute(_COLUMNS)
-    present: dict[str, list[str]] = dict(await cursor.fetchall())
+    present: dict[str, list[str]] = dict(connection.execute(_COLUMNS).fetchall())
     declared = {each.name: each for each in PERSONAL}
     found = [
         f"The table {name} has an account_id, and no part of the cloud declares it: add it to that part's personal.py."

@@ -25,7 +25,7 @@ _RECEIPT = re.compile(r"/api/v1(/deletion-receipts/[\w-]+)")
 
 
 async def link(mailbox: Mailbox, pattern: re.Pattern[str]) -> str:
-    found = [pattern.findall(each.text) for each in await mailbox.to(ADA)]
+    found: list[list[str]] = [pattern.findall(each.text) for each in await mailbox.to(ADA)]
     return [links[0] for links in found if links][-1]
 
 

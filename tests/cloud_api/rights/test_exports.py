@@ -23,7 +23,7 @@ _LINK = re.compile(r"/api/v1(/exports/[\w-]+)")
 
 
 async def link(mailbox: Mailbox, mail: str = "ada@example.org") -> str:
-    found = [_LINK.findall(each.text) for each in await mailbox.to(mail)]
+    found: list[list[str]] = [_LINK.findall(each.text) for each in await mailbox.to(mail)]
     return [links[0] for links in found if links][-1]
 
 

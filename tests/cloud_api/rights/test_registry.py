@@ -1,7 +1,6 @@
 """Nothing of a person is missed by export and deletion."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -10,41 +9,39 @@ from cloud_api.http.languages import LANGUAGES
 from cloud_api.notifications.wording import read_wording
 from cloud_api.rights.registry import PERSONAL, faults
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        await connection.execute("SET ROLE sunaiva_owner")
+def owner(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET ROLE sunaiva_owner")
         yield connection
 
 
-async def test_every_table_and_column_of_a_person_is_declared(
-    owner: psycopg.AsyncConnection[Any],
+def test_every_table_and_column_of_a_person_is_declared(
+    owner: psycopg.Connection,
 ) -> None:
-    assert await faults(owner) == []
+    assert faults(owner) == []
 
 
-async def test_a_table_that_nobody_declared_is_refused(owner: psycopg.AsyncConnection[Any]) -> None:
-    await owner.execute("CREATE TABLE letters (account_id uuid)")
-    assert await faults(owner) == [
+def test_a_table_that_nobody_declared_is_refused(owner: psycopg.Connection) -> None:
+    owner.execute("CREATE TABLE letters (account_id uuid)")
+    assert faults(owner) == [
         "The table letters has an account_id, and no part of the cloud declares it: add it to that part's personal.py."
     ]
 
 
-async def test_a_column_that_nobody_declared_is_refused(
-    owner: psycopg.AsyncConnection[Any],
+def test_a_column_that_nobody_declared_is_refused(
+    owner: psycopg.Connection,
 ) -> None:
-    await owner.execute("ALTER TABLE consents ADD COLUMN reason text")
-    assert await faults(owner) == ["consents.reason is neither shown nor withheld: say which."]
+    owner.execute("ALTER TABLE consents ADD COLUMN reason text")
+    assert faults(owner) == ["consents.reason is neither shown nor withheld: say which."]
 
 
-async def test_no_column_is_declared_that_is_not_there(
-    owner: psycopg.AsyncConnection[Any],
+def test_no_column_is_declared_that_is_not_there(
+    owner: psycopg.Connection,
 ) -> None:
-    await owner.execute("ALTER TABLE consents DROP COLUMN version")
-    assert await faults(owner) == ["consents.version is declared, and not there."]
+    owner.execute("ALTER TABLE consents DROP COLUMN version")
+    assert faults(owner) == ["consents.version is declared, and not there."]
 
 
 def test_no_table_is_declared_twice() -> None:
