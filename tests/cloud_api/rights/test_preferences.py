@@ -15,7 +15,6 @@ async def test_mails_one_can_do_without_are_chosen_in_the_account(ada: Person) -
     )
     assert changed.json() == {"kind": "new_sign_in", "is_wanted": False}
     assert (await ada.get("/account/mail-preferences")).json() == [
-        {"kind": "export_ready", "is_wanted": True},
         {"kind": "new_sign_in", "is_wanted": False},
     ]
     refused = await ada.client.put(
