@@ -22,6 +22,7 @@ from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.means import Means, Site
 from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
 from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
+from cloud_api.accounts.routes.pages import pages
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.blobs import open_blobs
@@ -121,7 +122,7 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         cursors=Cursors(key),
         messages=load_messages(),
         accounts=accounts,
-        routes=[*ACCOUNT_ROUTES, own_audit, *mail_routes(post), *RIGHTS_ROUTES],
+        routes=[*ACCOUNT_ROUTES, *pages(), own_audit, *mail_routes(post), *RIGHTS_ROUTES],
         authentication=[Authentication(accounts)],
         injected={"accounts": accounts, "letters": post, "rights": rights},
         jobs=[
