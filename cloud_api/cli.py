@@ -19,6 +19,7 @@ from cloud_api.accounts.means import Means
 from cloud_api.audit import commands as audit
 from cloud_api.db import Database
 from cloud_api.embedded import attached
+from cloud_api.rights import registry
 from cloud_api.settings import Settings, load
 from cloud_api.telemetry.logs import configure_logs
 from shared.clock import system_clock
@@ -82,7 +83,7 @@ def check() -> None:
     with _database(settings) as url:
         try:
             with psycopg.connect(url, connect_timeout=5) as connection:
-                found = catalogue.faults(connection)
+                found = catalogue.faults(connection) or registry.faults(connection)
         except psycopg.OperationalError as error:
             raise UnavailableError(
                 f"The database cannot be reached ({type(error).__name__})."

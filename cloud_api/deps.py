@@ -22,8 +22,10 @@ from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.means import Means, Site
 from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
 from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
+from cloud_api.accounts.routes.pages import pages
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
+from cloud_api.blobs import open_blobs
 from cloud_api.db import Database
 from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
@@ -39,6 +41,10 @@ from cloud_api.notifications.observed import ObservedMailer
 from cloud_api.notifications.routes import mail_routes
 from cloud_api.notifications.smtp import SmtpMailer, parse_smtp_url
 from cloud_api.notifications.wording import read_wording
+from cloud_api.rights.exports import Rights
+from cloud_api.rights.jobs import rights_jobs, rights_subscriptions
+from cloud_api.rights.registry import PERSONAL
+from cloud_api.rights.routes import RIGHTS_ROUTES
 from cloud_api.settings import Settings
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
@@ -105,7 +111,6 @@ def build(
         mail_key=mail_key(key),
         site=Site(settings.public_url),
     )
-    subscriptions: list[Subscription[Any]] = []
     post = Post(
         db=db,
         mailer=_mailer(settings),
@@ -116,6 +121,15 @@ def build(
         clock=clock,
     )
     sending = structs.replace(post, mailer=ObservedMailer(post.mailer, metrics, tracing))
+    rights = Rights(
+        db=db,
+        blobs=open_blobs(settings.blobs_url.reveal if settings.blobs_url else None, settings.home),
+        clock=clock,
+        mail_key=mail_key(key),
+        public_url=settings.public_url,
+        tables=PERSONAL,
+    )
+    subscriptions: list[Subscription[Any]] = [*rights_subscriptions(rights)]
     return Deps(
         settings=settings,
         db=db,
@@ -130,15 +144,16 @@ def build(
         cursors=Cursors(key),
         messages=load_messages(),
         accounts=accounts,
-        routes=[*ACCOUNT_ROUTES, own_audit, *mail_routes(post)],
+        routes=[*ACCOUNT_ROUTES, *pages(), own_audit, *mail_routes(post), *RIGHTS_ROUTES],
         authentication=[Authentication(accounts)],
-        injected={"accounts": accounts, "letters": post},
+        injected={"accounts": accounts, "letters": post, "rights": rights},
         jobs=[
             *telling(db, subscriptions),
             _sweeping(db),
             *audit_jobs(db),
             *mail_jobs(sending),
             *account_jobs(accounts),
+            *rights_jobs(rights),
         ],
     )
 

@@ -20,6 +20,7 @@ Environment = Literal["development", "production"]
 KNOWN = (
     "SUNAIVA_ENV",
     "SUNAIVA_CLOUD_ADMIN_PORT",
+    "SUNAIVA_CLOUD_BLOBS",
     "SUNAIVA_CLOUD_HOME",
     "SUNAIVA_CLOUD_HOST",
     "SUNAIVA_CLOUD_ORIGINS",
@@ -75,6 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Web pages elsewhere that may call the API from a browser."""
     collector_url: str | None
     """Where spans go, by OTLP over gRPC. None: nowhere."""
+    blobs_url: Secret | None
+    """Where files lie that are too large for a row. None: in `home`."""
     smtp_url: Secret | None
     mail_from: str
 
@@ -119,6 +122,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             if each.strip()
         ),
         collector_url=_collector(env),
+        blobs_url=_url(
+            env, "SUNAIVA_CLOUD_BLOBS", ("s3", "s3a", "gs", "az", "abfs", "https", "file")
+        ),
         smtp_url=_url(env, "SMTP_URL", ("smtp", "smtps")),
         mail_from=env.get("MAIL_FROM", "Sunaiva <sunaiva@localhost>"),
     )

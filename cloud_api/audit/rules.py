@@ -6,7 +6,7 @@ seen by the other. Nothing here may depend on how JSON or a time happens to be p
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Literal, NewType
@@ -43,7 +43,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     """Who did it, where that was staff."""
     address: str | None = None
     """Where it came from; only its block of addresses is kept."""
-    detail: dict[str, Value] = {}
+    detail: Mapping[str, Value] = {}
 
 
 class SealedEntry(Struct, frozen=True, kw_only=True):

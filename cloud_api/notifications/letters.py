@@ -104,8 +104,9 @@ Letter = (
 LETTERS: tuple[type[Letter], ...] = Letter.__args__
 
 # Mails that one may do without. Everything else is either the next step of what the person just did, or the only sign that
-# somebody else did it: whoever has taken an account over must not be able to silence those.
-OPTIONAL_KINDS = frozenset({"new_sign_in", "export_ready"})
+# somebody else did it: whoever has taken an account over must not be able to silence those. An export's link stands in its
+# mail and nowhere else.
+OPTIONAL_KINDS = frozenset({"new_sign_in"})
 
 
 class Mail(Struct, frozen=True, kw_only=True):

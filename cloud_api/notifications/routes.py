@@ -18,17 +18,15 @@ from msgspec import Struct
 from cloud_api.db import Database
 from cloud_api.http.caller import known_account
 from cloud_api.http.documented import refusals
-from cloud_api.http.languages import preferred
 from cloud_api.notifications import actions
 from cloud_api.notifications.actions import Post, Unsubscribing
 from cloud_api.notifications.folder import FolderMailer
+from cloud_api.notifications.pages import html, page, words_for
 from cloud_api.notifications.store import Preference
 from cloud_api.notifications.wording import TEMPLATES
 
 SHOWN_MAX = 100  # whoever looks for an older one of development finds its file
 
-# A page and a button; nothing runs, nothing is loaded, and no other page may frame it.
-_PAGE_CSP = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 _DEV_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'"
 _FRAMED_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
 
@@ -129,17 +127,18 @@ async def change_mail_preference(
 def _unsubscribe_page(
     request: Request[Any, Any, Any], letters: Post, asked: Unsubscribing, *, is_done: bool
 ) -> Response[str]:
-    words = letters.wording.in_language(preferred(request.headers.get("accept-language", "")))
+    words = words_for(request, letters)
     section = words.sections.get(asked.kind)
-    page = letters.wording.layout.page.render(
-        language=words.language,
-        kind=section.subject if section else asked.kind,
-        unsubscribe=words.frame.unsubscribe,
-        question=words.frame.question,
-        done=words.frame.done,
-        is_done=is_done,
+    heading = section.subject if section else asked.kind
+    if is_done:
+        return page(letters, words, heading=heading, text=words.frame.done)
+    return page(
+        letters,
+        words,
+        heading=heading,
+        text=words.frame.question,
+        button=words.frame.unsubscribe,
     )
-    return _html(page, _PAGE_CSP)
 
 
 def _development_pages(folder: FolderMailer) -> list[ControllerRouterHandler]:
@@ -149,22 +148,17 @@ def _development_pages(folder: FolderMailer) -> list[ControllerRouterHandler]:
     @get("/dev/mail", include_in_schema=False, opt={"unlimited": True})
     async def all_mails() -> Response[str]:
         mails = await asyncio.to_thread(folder.newest, SHOWN_MAX)
-        return _html(template.render(mails=mails, shown_max=SHOWN_MAX), _DEV_CSP)
+        return html(template.render(mails=mails, shown_max=SHOWN_MAX), _DEV_CSP)
 
     @get("/dev/mail/{mail_id:str}", include_in_schema=False, opt={"unlimited": True})
     async def one_mail(mail_id: FromPath[str]) -> Response[str]:
         mail = await asyncio.to_thread(folder.one, mail_id)
-        return _html(template.render(mail=mail), _DEV_CSP)
+        return html(template.render(mail=mail), _DEV_CSP)
 
     @get("/dev/mail/{mail_id:str}/html", include_in_schema=False, opt={"unlimited": True})
     async def html_of_mail(mail_id: FromPath[str]) -> Response[str]:
         mail = await asyncio.to_thread(folder.one, mail_id)
         # The edge's own header would keep the page above from showing it.
-        return _html(mail.html, _FRAMED_CSP, {"x-frame-options": "SAMEORIGIN"})
+        return html(mail.html, _FRAMED_CSP, {"x-frame-options": "SAMEORIGIN"})
 
     return [all_mails, one_mail, html_of_mail]
-
-
-def _html(page: str, csp: str, more: dict[str, str] | None = None) -> Response[str]:
-    headers = {"content-security-policy": csp} | (more or {})
-    return Response(page, media_type=MediaType.HTML, headers=headers)

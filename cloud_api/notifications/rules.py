@@ -40,7 +40,8 @@ class _MailPolicy(EmailPolicy):
     def fold(self, name: str, value: str) -> str:
         if name in _UNFOLDED:
             return f"{name}: {value}{self.linesep}"
-        return super().fold(name, value)
+        folded: str = super().fold(name, value)
+        return folded
 
     def fold_binary(self, name: str, value: str) -> bytes:
         if name in _UNFOLDED:
@@ -90,7 +91,7 @@ class Layout(Struct, frozen=True):
     text: Template
     html: Template
     page: Template
-    """Where a link to unsubscribe leads."""
+    """Where a link leads that asks before it does something."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True):

@@ -47,5 +47,5 @@ def _layout() -> Layout:
     return Layout(
         text=plain.get_template("layout.txt"),
         html=escaping.get_template("layout.html"),
-        page=escaping.get_template("unsubscribe.html"),
+        page=escaping.get_template("page.html"),
     )

@@ -93,7 +93,9 @@ class Keyring:
             if self._read_at is None or now - self._read_at >= KEPT:
                 async with self._database.transaction() as connection:
                     self._rows = await store.newest(connection)
-                    if not self._rows and await self.rotate_when_due(connection):
+                    if not self._rows:
+                        # Read again also when it was another process that made the first one just now.
+                        await self.rotate_when_due(connection)
                         self._rows = await store.newest(connection)
                 self._opened = {}
                 self._read_at = now

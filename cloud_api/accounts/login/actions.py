@@ -165,7 +165,7 @@ async def open_for(
                 at=now,
                 device=place.device or "?",
                 network=place.network,
-                link=f"{means.site.public_url}/account/sessions",
+                link=f"{means.site.public_url}/account/forgotten",
             )
             mail = Mail(to=person.mail, language=person.language, letter=letter, account=person.id)
             await notifications.send(connection, mail, key=means.mail_key)

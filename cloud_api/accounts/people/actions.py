@@ -105,7 +105,7 @@ async def sign_up(means: Means, asked: Asked) -> None:
         # Asked for only now, so that both ways do the same until here.
         is_known = await store.account_of_mail(connection, address) is not None
         letter: Letter = (
-            AddressInUse(link=_page(means, "sign-in"))
+            AddressInUse(link=_page(means, "forgotten"))
             if is_known
             else VerifyAddress(link=_page(means, "verify", token.text), hours=_hours(SIGN_UP_LIFE))
         )
@@ -243,7 +243,7 @@ async def ask_for_mail_change(means: Means, bearer: Bearer, mail: str) -> None:
         )
         is_taken = await store.account_of_mail(connection, address) is not None
         letter: Letter = (
-            AddressInUse(link=_page(means, "sign-in"))
+            AddressInUse(link=_page(means, "forgotten"))
             if is_taken
             else ConfirmNewAddress(
                 link=_page(means, "mail", token.text), hours=_hours(MAIL_CHANGE_LIFE)

@@ -6,6 +6,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from cloud_api.accounts import trail
+from cloud_api.accounts.events import SessionOpened
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.possession import act_as
 from cloud_api.accounts.sessions import store
@@ -30,6 +31,7 @@ from cloud_api.accounts.tokens import (
     sign_access_token,
 )
 from cloud_api.db import AccountId, Connection
+from cloud_api.events import record
 from cloud_api.http.refusals import NotAuthenticatedError
 from shared import crypto
 from shared.errors import NotFoundError
@@ -102,6 +104,7 @@ async def start(
         expires_at=expires_at,
     )
     await trail.note(connection, opening.account, "session.opened", session=session)
+    await record(connection, SessionOpened(account=opening.account, at=now))
     bearer = Bearer(account=opening.account, session=session)
     return Tokens(_access_token(means, bearer, signer), refresh.text)
 

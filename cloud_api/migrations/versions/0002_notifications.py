@@ -72,7 +72,9 @@ SELECT as_lookup('forget_mails(timestamptz, integer)');
 """
 
 _DOWN = """
+SET LOCAL ROLE sunaiva_lookup;
 DROP FUNCTION expire_mails(timestamptz, integer), forget_mails(timestamptz, integer);
+SET LOCAL ROLE sunaiva_owner;
 DROP TABLE mails, mail_preferences;
 """
 

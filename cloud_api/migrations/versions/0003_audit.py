@@ -172,10 +172,15 @@ SELECT as_lookup('audit_unaccounted(uuid, integer)');
 """
 
 _DOWN = """
-DROP FUNCTION audit_unaccounted(uuid, integer), audit_chain(bigint, integer), audit_seal(integer),
-    audit_canonical(audit_entries), audit_field(text), audit_subject_of(uuid);
+SET LOCAL ROLE sunaiva_lookup;
+DROP FUNCTION audit_unaccounted(uuid, integer), audit_chain(bigint, integer), audit_seal(integer), audit_subject_of(uuid);
+SET LOCAL ROLE sunaiva_owner;
+DROP FUNCTION audit_canonical(audit_entries), audit_field(text);
 DROP TABLE audit_seals, audit_unsealed, audit_entries, audit_subjects;
-DROP FUNCTION audit_wait_for_seal(), refuse_change();
+DROP FUNCTION refuse_change();
+SET LOCAL ROLE sunaiva_lookup;
+DROP FUNCTION audit_wait_for_seal();
+SET LOCAL ROLE sunaiva_owner;
 """
 
 

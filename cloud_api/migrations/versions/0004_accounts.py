@@ -304,8 +304,10 @@ SELECT as_lookup('forget_spent_credentials(timestamptz)');
 """
 
 _DOWN = """
+SET LOCAL ROLE sunaiva_lookup;
 DROP FUNCTION forget_spent_credentials(timestamptz), account_of_mail(text), account_of_token(bytea, text),
     account_of_refresh_token(bytea), account_of_passkey(bytea);
+SET LOCAL ROLE sunaiva_owner;
 DROP TABLE account_roles, role_permissions, permissions, roles, signing_keys, throttles, device_grants,
     passkey_challenges, passkeys, recovery_codes, totp_secrets, refresh_tokens, sessions, account_tokens, sign_ups,
     accounts;

@@ -225,10 +225,7 @@ async def test_the_link_in_a_mail_unsubscribes_from_its_kind(db: Database) -> No
     assert asked == Unsubscribing(ANN, "new_sign_in")
     await unsubscribe(db, asked)
     async with db.transaction(ANN) as connection:
-        assert await preferences(connection, ANN) == [
-            Preference("export_ready", is_wanted=True),
-            Preference("new_sign_in", is_wanted=False),
-        ]
+        assert await preferences(connection, ANN) == [Preference("new_sign_in", is_wanted=False)]
 
 
 async def test_one_may_change_one_s_mind(db: Database) -> None:

@@ -113,7 +113,8 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
     assert (envelope.mail_from, envelope.rcpt_tos) == ("hello@example.org", ["ann@example.org"])
     assert isinstance(envelope.content, bytes)
     received = message_from_bytes(envelope.content, policy=default)
-    body = received.get_body(("plain",))  # type: ignore[attr-defined] # the default policy makes an EmailMessage
+    body = received.get_body(("plain",))
+    assert body is not None
     assert LINK in body.get_content()
     assert b"\r\nList-Unsubscribe: <https://" in envelope.content
 
