@@ -40,7 +40,10 @@ async def test_no_row_of_anybody_is_seen_by_somebody_else_or_by_nobody(
         "/auth/sign-up", {"mail": "c@example.org", "password": "nine wooden boats at sea"}
     )
     bob_id = AccountId(UUID((await bob.get("/account")).json()["id"]))
-    for somebody, own in ((bob_id, {"accounts": 1, "sessions": 1, "refresh_tokens": 1}), (None, {})):
+    for somebody, own in (
+        (bob_id, {"accounts": 1, "sessions": 1, "refresh_tokens": 1}),
+        (None, {}),
+    ):
         async with deps.db.transaction(somebody) as connection:
             seen = {}
             for table in TABLES:
