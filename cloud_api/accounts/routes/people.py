@@ -83,7 +83,7 @@ _SENT = Said("If this address can be used, a mail is on its way to it.")
     status_code=202,
     summary="Open an account: a mail with a link goes to the address",
     opt={"idempotent": True, "rate": MAILS},
-    responses=refusals(409),
+    responses=refusals(409, 422),
 )
 async def sign_up(
     data: JSONBody[SignUp], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
@@ -149,7 +149,7 @@ async def me(
     return Response(answer, headers={"etag": etag(answer)})
 
 
-@patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412))
+@patch("/", summary="Change your name or language", responses=refusals(401, 404, 412, 428))
 async def edit(
     data: JSONBody[Edit],
     bearer: NamedDependency[Bearer],
