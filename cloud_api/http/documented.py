@@ -13,6 +13,7 @@ _DESCRIPTIONS = {
     412: "It was changed since it was read.",
     413: "The body is too large.",
     415: "The body is of a kind that is not understood.",
+    422: "This Idempotency-Key was used for another request.",
     428: "If-Match is missing.",
     429: "Too many requests or attempts; Retry-After says when to go on.",
     503: "Not now; Retry-After says when.",

@@ -83,7 +83,7 @@ _SENT = Said("If this address can be used, a mail is on its way to it.")
     status_code=202,
     summary="Open an account: a mail with a link goes to the address",
     opt={"idempotent": True, "rate": MAILS},
-    responses=refusals(409),
+    responses=refusals(409, 422),
 )
 async def sign_up(
     data: JSONBody[SignUp], request: Request[Any, Any, Any], accounts: NamedDependency[Means]

@@ -49,17 +49,16 @@ async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(ada: P
 
 
 async def test_a_wrong_password_and_an_unknown_address_take_alike_long(ada: Person) -> None:
-    async def fastest(mail: str) -> float:
-        spent = []
-        for _ in range(4):
+    spent: dict[str, list[float]] = {ada.mail: [], "nobody@example.org": []}
+    for _ in range(4):
+        # In turns, so that a busy machine is busy for both.
+        for mail, times in spent.items():
             begun = time.perf_counter()
             await guess(ada, mail, 1)
-            spent.append(time.perf_counter() - begun)
-        return min(spent)
-
-    known, unknown = await fastest(ada.mail), await fastest("nobody@example.org")
+            times.append(time.perf_counter() - begun)
+    known, unknown = (min(times) for times in spent.values())
     # Without the hash that nobody needs, an unknown address would take a tenth.
-    assert 0.5 < unknown / known < 2
+    assert 0.4 < unknown / known < 2.5
 
 
 @pytest.mark.parametrize("mail", ["ada@example.org", "nobody@example.org"])
