@@ -51,9 +51,9 @@ async def note(connection: Connection, entry: Entry) -> None:
     assert (entry.actor == "staff") == (entry.staff is not None)
     await store.add(
         connection,
-        subject=await store.subject_of(connection, entry.account) if entry.account else None,
+        account=entry.account,
         actor=entry.actor,
-        staff=await store.subject_of(connection, entry.staff) if entry.staff else None,
+        staff=entry.staff,
         action=entry.action,
         network=network_of(entry.address),
         detail=detail,

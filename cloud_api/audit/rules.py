@@ -9,14 +9,13 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
-from typing import Literal, NewType
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
 from cloud_api.db import AccountId
 
-Subject = NewType("Subject", UUID)
 Actor = Literal["person", "staff", "stranger", "system"]
 Value = str | int | bool | None
 

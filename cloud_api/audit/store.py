@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 from psycopg.rows import class_row
 
-from cloud_api.audit.rules import SealedEntry, Subject
+from cloud_api.audit.rules import Actor, SealedEntry
 from cloud_api.db import AccountId, Connection
 
 
@@ -21,26 +21,20 @@ class OwnEntry(Struct, frozen=True):
     detail: str
 
 
-async def subject_of(connection: Connection, account: AccountId) -> Subject:
-    cursor = await connection.execute("SELECT audit_subject_of(%s)", [account])
-    row = await cursor.fetchone()
-    assert row is not None
-    return Subject(row[0])
-
-
 async def add(
     connection: Connection,
     *,
-    subject: Subject | None,
-    actor: str,
-    staff: Subject | None,
+    account: AccountId | None,
+    actor: Actor,
+    staff: AccountId | None,
     action: str,
     network: str | None,
     detail: str,
 ) -> None:
     await connection.execute(
-        "INSERT INTO audit_entries (subject, actor, staff, action, network, detail) VALUES (%s, %s, %s, %s, %s, %s)",
-        [subject, actor, staff, action, network, detail],
+        "INSERT INTO audit_entries (subject, actor, staff, action, network, detail) "
+        "VALUES (audit_subject_of(%s), %s, audit_subject_of(%s), %s, %s, %s)",
+        [account, actor, staff, action, network, detail],
     )
 
 

@@ -97,9 +97,7 @@ class SmtpMailer:
                 # A wrong password or sender is our mistake, not the mail's: it goes out once that is mended.
                 raise _answered("session", error, is_about_this_mail=False) from None
             except aiosmtplib.SMTPNotSupported:
-                raise MailDelayedError(
-                    "The mail server lacks what SMTP_URL asks for (STARTTLS, a login) or what the address needs (SMTPUTF8)."
-                ) from None
+                raise _not_supported(message) from None
             except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
                 raise MailDelayedError(
                     f"The mail server could not be reached ({type(error).__name__}). It will be tried again."
@@ -127,6 +125,14 @@ class SmtpMailer:
                 octets(message),
                 mail_options=["SMTPUTF8"] if needs_utf8(message) else [],
             )
+
+
+def _not_supported(message: EmailMessage) -> MailDelayedError | MailRefusedError:
+    if needs_utf8(message):
+        return MailRefusedError("The mail server takes no address with letters beyond ASCII.")
+    return MailDelayedError(
+        "The mail server lacks what SMTP_URL asks for: STARTTLS, or a way to log in that we know."
+    )
 
 
 def _answered(

@@ -92,7 +92,7 @@ SELECT as_lookup('audit_wait_for_seal()');
 _FUNCTIONS = """
 -- Staff, a failed log-in and a job write about accounts that are not the transaction's own.
 CREATE FUNCTION audit_subject_of(account uuid) RETURNS uuid
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     found uuid;
 BEGIN

@@ -75,6 +75,23 @@ async def test_a_person_reads_what_concerned_them_newest_first(db: Database) -> 
     assert page == own[1:]
 
 
+async def test_a_page_of_a_long_log_is_read_from_its_index(db: Database) -> None:
+    await noted(db, entry())
+    async with db.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO audit_entries (subject, actor, action, detail) SELECT audit_subject_of(a), 'person', 'a.b', '{}' "
+            "FROM (SELECT gen_random_uuid() AS a FROM generate_series(1, 200)), generate_series(1, 50)"
+        )
+    async with db.transaction(ANN) as connection:
+        cursor = await connection.execute(
+            "EXPLAIN SELECT id FROM audit_entries WHERE subject = "
+            "(SELECT subject FROM audit_subjects WHERE account_id = current_account()) ORDER BY id DESC LIMIT 50"
+        )
+        plan = "\n".join(line for (line,) in await cursor.fetchall())
+    assert "audit_entries_of_subject" in plan
+    assert "Seq Scan on audit_entries" not in plan
+
+
 async def test_nothing_is_noted_of_what_did_not_happen(db: Database) -> None:
     async def failing() -> None:
         async with db.transaction(ANN) as connection:

@@ -117,7 +117,7 @@ async def test_a_mail_that_is_not_there_is_not_found(client: Client) -> None:
 def test_the_mailbox_of_development_is_not_there_where_mail_leaves(tmp_path: Path) -> None:
     settings = load({"SUNAIVA_CLOUD_HOME": str(tmp_path), "SMTP_URL": "smtp://127.0.0.1:1"})
     deps = build(settings, "postgresql://nowhere")
-    assert not any("/dev" in str(getattr(route, "paths", "")) for route in deps.routes)
+    assert not any("/dev/mail" in str(getattr(route, "paths", "")) for route in deps.routes)
 
 
 def test_production_never_writes_mail_to_a_folder(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ async def serving(
     implicit: bool = False,
     require_starttls: bool = False,
     password: str | None = None,
+    utf8: bool = True,
 ) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
 
@@ -87,7 +88,7 @@ async def serving(
         return SMTP(
             mailbox,
             hostname="mail.example.org",
-            enable_SMTPUTF8=True,
+            enable_SMTPUTF8=utf8,
             tls_context=None if implicit else tls,
             require_starttls=require_starttls,
             authenticator=check if password else None,
@@ -124,6 +125,12 @@ async def test_an_address_in_another_script_arrives_where_the_server_takes_it() 
     async with serving(mailbox) as port:
         await mailer(port).send(a_message(to="änne@example.org"))
     assert mailbox.envelopes[0].rcpt_tos == ["änne@example.org"]
+
+
+async def test_an_address_in_another_script_is_refused_where_the_server_takes_none() -> None:
+    async with serving(Mailbox(), utf8=False) as port:
+        with pytest.raises(MailRefusedError):
+            await mailer(port).send(a_message(to="änne@example.org"))
 
 
 async def test_a_server_that_is_down_delays_the_mail() -> None:
