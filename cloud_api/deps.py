@@ -102,33 +102,10 @@ def build(
         connections_max=settings.pool,
         tracing=tracing,
     )
-    accounts = Means(
-        db=db,
-        clock=clock,
-        hasher=PasswordHasher(HASHING_THREADS),
-        keys=Keyring(db, clock, key),
-        key=key,
-        mail_key=mail_key(key),
-        site=Site(settings.public_url),
-    )
-    post = Post(
-        db=db,
-        mailer=_mailer(settings),
-        wording=read_wording(),
-        key=mail_key(key),
-        sender=settings.mail_from,
-        public_url=settings.public_url,
-        clock=clock,
-    )
+    accounts = _accounts(settings, db, clock, key)
+    post = _post(settings, db, clock, key)
     sending = structs.replace(post, mailer=ObservedMailer(post.mailer, metrics, tracing))
-    rights = Rights(
-        db=db,
-        blobs=open_blobs(settings.blobs_url.reveal if settings.blobs_url else None, settings.home),
-        clock=clock,
-        mail_key=mail_key(key),
-        public_url=settings.public_url,
-        tables=PERSONAL,
-    )
+    rights = _rights(settings, db, clock, key)
     subscriptions: list[Subscription[Any]] = [*rights_subscriptions(rights)]
     return Deps(
         settings=settings,
@@ -155,6 +132,41 @@ def build(
             *account_jobs(accounts),
             *rights_jobs(rights),
         ],
+    )
+
+
+def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Means:
+    return Means(
+        db=db,
+        clock=clock,
+        hasher=PasswordHasher(HASHING_THREADS),
+        keys=Keyring(db, clock, key),
+        key=key,
+        mail_key=mail_key(key),
+        site=Site(settings.public_url),
+    )
+
+
+def _post(settings: Settings, db: Database, clock: Clock, key: bytes) -> Post:
+    return Post(
+        db=db,
+        mailer=_mailer(settings),
+        wording=read_wording(),
+        key=mail_key(key),
+        sender=settings.mail_from,
+        public_url=settings.public_url,
+        clock=clock,
+    )
+
+
+def _rights(settings: Settings, db: Database, clock: Clock, key: bytes) -> Rights:
+    return Rights(
+        db=db,
+        blobs=open_blobs(settings.blobs_url.reveal if settings.blobs_url else None, settings.home),
+        clock=clock,
+        mail_key=mail_key(key),
+        public_url=settings.public_url,
+        tables=PERSONAL,
     )
 
 
