@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
@@ -11,13 +12,16 @@ from litestar.types import ASGIApp
 
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
+from cloud_api.http.bodies import StrictRequest
 from cloud_api.http.edge import edge
 from cloud_api.http.health import health_router
 from cloud_api.http.idempotency import Idempotency
 from cloud_api.http.problems import problem_handlers
 from cloud_api.http.rate_limits import RateLimits
 from cloud_api.http.reference import reference
-from cloud_api.settings import load
+from cloud_api.http.refusing import Refusing
+from cloud_api.settings import SECRET_CHARS_MIN, load
+from cloud_api.ties import leave_with_parent
 
 # A sealed batch of changes is the largest thing anybody sends; a route that takes less says so.
 BODY_BYTES_MAX = 1024 * 1024
@@ -26,6 +30,7 @@ API_VERSION = "1"
 
 def serving() -> ASGIApp:
     """What Granian calls in each of its processes."""
+    leave_with_parent()
     settings = load()
     assert settings.database_url is not None, "`sunaiva-cloud serve` names the database"
     return create_app(wiring.build(settings, settings.database_url.reveal))
@@ -51,6 +56,8 @@ def litestar(deps: Deps) -> Litestar:
             RateLimits(deps.counters, deps.clock),
             Idempotency(deps.db, deps.clock),
         ],
+        request_class=StrictRequest,
+        plugins=[Refusing()],
         exception_handlers=problem_handlers(deps.messages),
         cors_config=_cors(deps),
         openapi_config=OpenAPIConfig(
@@ -65,6 +72,14 @@ def litestar(deps: Deps) -> Litestar:
         logging_config=None,
         debug=False,
     )
+
+
+def document() -> bytes:
+    """The OpenAPI document of this version, as it is kept in `docs/api`."""
+    # Wiring asks for a secret and a database; a document is made without either.
+    settings = load({"SUNAIVA_CLOUD_SECRET": "for no installation".ljust(SECRET_CHARS_MIN)})
+    schema = litestar(wiring.build(settings, "postgresql://")).openapi_schema.to_schema()
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
 
 
 def _provided(deps: Deps) -> dict[str, Provide]:
