@@ -88,6 +88,7 @@ def _provided(deps: Deps) -> dict[str, Provide]:
         "clock": deps.clock,
         "cursors": deps.cursors,
         "counters": deps.counters,
+        "channels": deps.channels,
         "settings": deps.settings,
         **deps.injected,
     }

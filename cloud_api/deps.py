@@ -15,10 +15,12 @@ from uuid import UUID
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct
+from redis.asyncio import Redis
 
+from cloud_api.channels import Channels, over_postgresql, over_redis
 from cloud_api.db import Database
 from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
-from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
+from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters, spoken
 from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
 from cloud_api.http.languages import Messages, load_messages
@@ -42,6 +44,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     key: bytes
     """The installation's own; never used itself, `shared.crypto.derive` makes one for each purpose from it."""
     counters: Counters
+    channels: Channels
     cursors: Cursors
     messages: Messages
     routes: Sequence[ControllerRouterHandler] = ()
@@ -71,6 +74,7 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
         counters=RedisCounters(settings.redis_url.reveal)
         if settings.redis_url
         else MemoryCounters(),
+        channels=_channels(settings, db, database_url),
         cursors=Cursors(key),
         messages=load_messages(),
         jobs=[*telling(db, subscriptions), _sweeping(db)],
@@ -79,11 +83,17 @@ def build(settings: Settings, database_url: str, *, clock: Clock = system_clock)
 
 @asynccontextmanager
 async def opened(deps: Deps) -> AsyncIterator[None]:
-    async with deps.db:
+    async with deps.db, deps.channels.opened():
         try:
             yield
         finally:
             await deps.counters.close()
+
+
+def _channels(settings: Settings, db: Database, database_url: str) -> Channels:
+    if settings.redis_url is not None:
+        return over_redis(Redis.from_url(spoken(settings.redis_url.reveal)))
+    return over_postgresql(db, database_url)
 
 
 def installation_key(settings: Settings) -> bytes:

