@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import msgspec
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
@@ -14,17 +15,19 @@ from litestar.types import ASGIApp
 
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
-from cloud_api.http.bodies import JsonBodies
+from cloud_api.http.bodies import JsonBodies, StrictRequest
 from cloud_api.http.edge import edge
 from cloud_api.http.health import health_router
 from cloud_api.http.idempotency import Idempotency
 from cloud_api.http.problems import problem_handlers
 from cloud_api.http.rate_limits import RateLimits
 from cloud_api.http.reference import reference
+from cloud_api.http.refusing import Refusing
 from cloud_api.http.request_ids import request_id
-from cloud_api.settings import load
+from cloud_api.settings import SECRET_CHARS_MIN, load
 from cloud_api.telemetry.logs import configure_logs
 from cloud_api.telemetry.requests import ObservedRequests
+from cloud_api.ties import leave_with_parent
 
 # A sealed batch of changes is the largest thing anybody sends; a route that takes less says so.
 BODY_BYTES_MAX = 1024 * 1024
@@ -33,6 +36,7 @@ API_VERSION = "1"
 
 def serving() -> ASGIApp:
     """What Granian calls in each of its processes."""
+    leave_with_parent()
     settings = load()
     assert settings.database_url is not None, "`sunaiva-cloud serve` names the database"
     deps = wiring.build(settings, settings.database_url.reveal)
@@ -67,6 +71,8 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             JsonBodies(),
             Idempotency(deps.db, deps.clock),
         ],
+        request_class=StrictRequest,
+        plugins=[Refusing()],
         exception_handlers=problem_handlers(deps.messages),
         cors_config=_cors(deps),
         openapi_config=OpenAPIConfig(
@@ -83,6 +89,14 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
     )
 
 
+def document() -> bytes:
+    """The OpenAPI document of this version, as it is kept in `docs/api`."""
+    # Wiring asks for a secret and a database; a document is made without either.
+    settings = load({"SUNAIVA_CLOUD_SECRET": "for no installation".ljust(SECRET_CHARS_MIN)})
+    schema = litestar(wiring.build(settings, "postgresql://")).openapi_schema.to_schema()
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+
+
 def _opening(each: Beside, deps: Deps) -> Any:
     return lambda _app: each(deps)
 
@@ -93,6 +107,7 @@ def _provided(deps: Deps) -> dict[str, Provide]:
         "clock": deps.clock,
         "cursors": deps.cursors,
         "counters": deps.counters,
+        "channels": deps.channels,
         "settings": deps.settings,
         **deps.injected,
     }

@@ -12,6 +12,7 @@ import psycopg
 from cyclopts import App, Parameter
 
 import shared
+from cloud_api import app as api
 from cloud_api import catalogue, jobs, migrating, serving, worker
 from cloud_api import deps as wiring
 from cloud_api.accounts import commands as accounts
@@ -93,6 +94,12 @@ def check() -> None:
     if found:
         sys.exit(1)
     print("Settings, database and its protection are in order.")
+
+
+@app.command
+def openapi() -> None:
+    """Print the API's OpenAPI document; `docs/api/openapi.json` is made by it."""
+    sys.stdout.write(api.document().decode())
 
 
 @jobs_app.command(name="list")

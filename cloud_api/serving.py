@@ -21,6 +21,7 @@ from granian.server import Server
 from cloud_api.embedded import embedded
 from cloud_api.migrating import migrate
 from cloud_api.settings import Settings
+from cloud_api.ties import tied
 from cloud_api.worker import GRACE_SECONDS
 
 # Requests are cut off by their database timeouts long before.
@@ -115,8 +116,9 @@ def _keep(stopping: threading.Event) -> None:
     while not stopping.is_set():
         # In a session of its own: a Ctrl-C in the terminal is for the parent, who stops it after the API.
         child = subprocess.Popen(command, start_new_session=True)
-        while child.poll() is None and not stopping.wait(0.2):
-            pass
+        with tied(child.pid, signal.SIGTERM):
+            while child.poll() is None and not stopping.wait(0.2):
+                pass
         if child.poll() is None:
             child.terminate()
             try:

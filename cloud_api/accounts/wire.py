@@ -12,7 +12,6 @@ from cloud_api.accounts.sessions.actions import Place, Tokens
 from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import TOKEN_CHARS_MAX, Bearer
 from cloud_api.http.caller import caller
-from cloud_api.http.documented import refusals as refusals
 from cloud_api.http.rate_limits import RateLimit
 
 # No control characters: PostgreSQL takes no NUL, and a terminal that shows a device's name obeys the others.

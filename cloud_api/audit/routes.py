@@ -14,7 +14,7 @@ from cloud_api.audit.rules import Value
 from cloud_api.db import Database
 from cloud_api.http.caller import known_account
 from cloud_api.http.cursors import CURSOR_CHARS_MAX, PAGE_ITEMS, PAGE_ITEMS_MAX, Cursors, Page
-from cloud_api.http.documented import refusals
+from cloud_api.http.refusing import refusals
 
 _LISTING = "audit"
 

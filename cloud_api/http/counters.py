@@ -4,6 +4,8 @@ Litestar's stores can read and write, but not add one in a single step, and whoe
 once: between reading and writing all of them would count as one. Counts are never truth: losing them costs one window.
 """
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -12,6 +14,10 @@ from redis.exceptions import RedisError
 
 # An address is some 100 bytes with its count; past this the oldest windows go first, and memory stays at 10 MB.
 KEYS_MAX = 100_000
+
+# A Redis that does not answer costs its timeout; so long nobody asks it again.
+AWAY_SECONDS = 5.0
+TIMEOUT_SECONDS = 0.5
 
 logger = structlog.get_logger(__name__)
 
@@ -40,15 +46,20 @@ class MemoryCounters:
 
 
 class RedisCounters:
-    """Falls back to counting in this process while Redis is away: limits then are wider, and nobody is locked out."""
+    """Counts in this process while Redis is away: limits are then as many times as wide as there are processes, never gone, so
+    passwords cannot be guessed faster by taking Redis down, and nobody is locked out."""
 
-    def __init__(self, url: str) -> None:
-        # Valkey speaks the same language; only the client does not know the name.
-        known = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
-        self._redis: Redis = Redis.from_url(known, socket_timeout=0.5, socket_connect_timeout=0.5)
+    def __init__(self, url: str, *, seconds_now: Callable[[], float] = time.monotonic) -> None:
+        self._redis: Redis = Redis.from_url(
+            spoken(url), socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        )
         self._own = MemoryCounters()
+        self._seconds_now = seconds_now
+        self._away_until = 0.0
 
     async def hit(self, key: str, *, window: int, seconds: int) -> int:
+        if self._seconds_now() < self._away_until:
+            return await self._own.hit(key, window=window, seconds=seconds)
         name = f"sunaiva:rate:{key}:{window}"
         try:
             async with self._redis.pipeline(transaction=True) as pipeline:
@@ -56,6 +67,7 @@ class RedisCounters:
                 pipeline.expire(name, seconds * 2)
                 count, _ = await pipeline.execute()
         except RedisError as error:
+            self._away_until = self._seconds_now() + AWAY_SECONDS
             logger.warning("redis_unavailable", kind=type(error).__name__)
             return await self._own.hit(key, window=window, seconds=seconds)
         return int(count)
@@ -63,3 +75,8 @@ class RedisCounters:
     async def close(self) -> None:
         await self._redis.aclose()
         await self._own.close()
+
+
+def spoken(url: str) -> str:
+    """Valkey speaks the same language; only the client does not know the name."""
+    return url.replace("valkey", "redis", 1) if url.startswith("valkey") else url

@@ -3,6 +3,7 @@
 import psycopg
 from litestar import Response, Router, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Struct
 
 from cloud_api.db import Database
@@ -19,7 +20,12 @@ async def live() -> Health:
     return Health("ok")
 
 
-@get("/ready", opt={"unlimited": True}, summary="Whether it can serve requests now")
+@get(
+    "/ready",
+    opt={"unlimited": True},
+    summary="Whether it can serve requests now",
+    responses={503: ResponseSpec(Health, generate_examples=False, description="Not now")},
+)
 async def ready(db: NamedDependency[Database]) -> Response[Health]:
     try:
         async with db.reading() as connection:

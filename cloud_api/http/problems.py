@@ -67,17 +67,22 @@ _STATUS: tuple[tuple[type[SunaivaError], int], ...] = (
     (UnavailableError, 503),
     (CorruptError, 500),
 )
-_CODES = {
+CODES = {
     400: "invalid",
     401: "not_authenticated",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    409: "conflict",
+    412: "precondition_failed",
     413: "too_large",
     415: "unsupported_media_type",
+    422: "idempotency_key_reused",
+    428: "precondition_required",
     429: "rate_limited",
     503: "unavailable",
 }
+"""The code of a status, where no error of ours says a closer one."""
 
 
 class FieldProblem(Struct, frozen=True, omit_defaults=True):
@@ -141,7 +146,7 @@ def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
             fields = [_field(each) for each in found if isinstance(each, dict)]
             return 400, "invalid", _sentence(fields), fields
         case HTTPException(status_code=status) if status < 500:
-            return status, _CODES.get(status, "invalid"), _plain(error, status), []
+            return status, CODES.get(status, "invalid"), _plain(error, status), []
         case UnicodeDecodeError():
             # Litestar lets this one through; nothing else here decodes what somebody sent.
             return 400, "invalid", _NOT_JSON, []

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from cloud_api.db import Database
 from cloud_api.http.caller import known_account
-from cloud_api.http.documented import refusals
+from cloud_api.http.refusing import refusals
 from cloud_api.notifications import actions
 from cloud_api.notifications.actions import Post, Unsubscribing
 from cloud_api.notifications.folder import FolderMailer

@@ -17,9 +17,9 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from cloud_api.accounts.guards import step_up
-from cloud_api.accounts.wire import refusals
 from cloud_api.blobs import CHUNK_BYTES
 from cloud_api.http.caller import known_account
+from cloud_api.http.refusing import refusals
 from cloud_api.notifications.actions import Post
 from cloud_api.notifications.pages import page, words_for
 from cloud_api.rights import consents, deletions, exports

@@ -6,12 +6,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
+import pytest
 
+from cloud_api.embedded import embedded
 from tests.cloud_api.conftest import cloud_folder
 
 START_SECONDS = 60.0
@@ -73,43 +77,70 @@ def _postmaster(home: Path) -> Path:
     return home / "postgresql" / "postmaster.pid"
 
 
-def test_serve_needs_no_configuration_and_ends_in_order() -> None:
-    with cloud_folder() as home:
-        with _serving(home) as (process, url):
-            assert httpx.get(f"{url}/health/live").json() == {"status": "ok"}
-            assert (
-                _run(home, "check").stdout
-                == "Settings, database and its protection are in order.\n"
-            )
-            second = _run(home, "serve")
-            assert second.returncode == 1
-            assert "Another sunaiva-cloud uses" in second.stderr
-            refused = _run(home, "admin", "jobs", "replay", "7")
-            assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-            assert "No dead job has the number 7" in refused.stderr
+def test_serve_needs_no_configuration_and_ends_in_order(home: Path) -> None:
+    with _serving(home) as (process, url):
+        assert httpx.get(f"{url}/health/live").json() == {"status": "ok"}
+        assert _run(home, "check").stdout == "Settings, database and its protection are in order.\n"
+        second = _run(home, "serve")
+        assert second.returncode == 1
+        assert "Another sunaiva-cloud uses" in second.stderr
+        refused = _run(home, "admin", "jobs", "replay", "7")
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert "No dead job has the number 7" in refused.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+    assert not _postmaster(home).exists()
+    assert "Traceback" not in (home / "serve.log").read_text()
+
+
+def test_a_killed_owner_leaves_no_process_behind(home: Path) -> None:
+    with _serving(home) as (process, _):
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait(STOP_SECONDS)
+        _, alive = psutil.wait_procs(children, timeout=STOP_SECONDS)
+        assert alive == []
+    with _serving(home) as (process, url):
+        assert httpx.get(f"{url}/health/ready").status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+
+
+def test_a_request_in_flight_is_answered_before_the_end(home: Path) -> None:
+    with _serving(home) as (process, url), ThreadPoolExecutor(1) as beside:
+        database = f"postgresql://sunaiva@/sunaiva?host={home / 'run'}"
+        with psycopg.connect(database) as connection:
+            connection.execute("SET ROLE sunaiva_owner; LOCK TABLE schema_version")
+            flying = beside.submit(httpx.get, f"{url}/health/ready", timeout=STOP_SECONDS)
+            with psycopg.connect(database, autocommit=True) as watcher:
+                while not watcher.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount:
+                    assert not flying.done()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
-        assert not _postmaster(home).exists()
-        assert "Traceback" not in (home / "serve.log").read_text()
+            while "Shutting down granian" not in (home / "serve.log").read_text():
+                assert process.poll() is None
+            assert not flying.done()
+        assert flying.result(STOP_SECONDS).status_code == 200
+        assert process.wait(STOP_SECONDS) == 0
 
 
-def test_a_server_that_outlived_its_killed_owner_is_taken_over() -> None:
-    with cloud_folder() as home:
-        with _serving(home) as (process, _):
-            orphan = _postmaster(home).read_text().split("\n")[0]
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.wait(STOP_SECONDS)
-            for child in children:
-                with suppress(
-                    psutil.NoSuchProcess
-                ):  # the API notices by itself that its parent is gone
-                    child.kill()
-        with _serving(home) as (process, url):
-            assert httpx.get(f"{url}/health/ready").status_code == 200
-            assert _postmaster(home).read_text().split("\n")[0] != orphan
-            process.send_signal(signal.SIGINT)
-            assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+@pytest.mark.parametrize("sign", ["postgresql.new/PG_VERSION", "run/.s.PGSQL.5432.lock"])
+def test_a_start_that_is_interrupted_leaves_nothing_behind(sign: str) -> None:
+    with cloud_folder() as empty:
+        process = subprocess.Popen(
+            [*COMMAND, "serve"],
+            env=_environ(empty, SUNAIVA_CLOUD_PORT=str(_free_port())),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        while not (empty / sign).exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_SECONDS)
+        own = [each for each in psutil.process_iter(["cmdline"]) if str(empty) in str(each.info)]
+        _, alive = psutil.wait_procs(own, timeout=STOP_SECONDS)
+        assert alive == []
+        with embedded(empty):
+            pass
 
 
 def test_short_commands_bring_their_own_server_up_and_down() -> None:

@@ -9,7 +9,8 @@ from cloud_api.accounts.factors import actions
 from cloud_api.accounts.guards import step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.tokens import Bearer
-from cloud_api.accounts.wire import GUESSES, CodeText, refusals
+from cloud_api.accounts.wire import GUESSES, CodeText
+from cloud_api.http.refusing import refusals
 
 
 class FactorsAnswer(Struct, frozen=True):

@@ -19,10 +19,10 @@ from cloud_api.accounts.wire import (
     TokensAnswer,
     TokenText,
     place,
-    refusals,
     tokens_answer,
 )
 from cloud_api.http.caller import caller
+from cloud_api.http.refusing import refusals
 
 UserCode = Annotated[str, Meta(min_length=8, max_length=20, description="As the terminal shows it")]
 
@@ -65,7 +65,6 @@ class LookAnswer(Struct, frozen=True):
     status_code=200,
     summary="A code for a terminal to show",
     opt={"rate": GUESSES},
-    responses=refusals(),
 )
 async def begin(
     data: JSONBody[DeviceCode], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
@@ -88,7 +87,6 @@ async def begin(
     summary="The terminal's session, once a person has approved",
     description="Until then 400 with the code `authorization_pending` or `slow_down` (add five seconds to the interval); at the "
     "end `access_denied` or `expired_token`.",
-    responses=refusals(),
 )
 async def poll(
     data: JSONBody[DeviceToken], request: Request[Any, Any, Any], accounts: NamedDependency[Means]

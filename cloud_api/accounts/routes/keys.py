@@ -6,7 +6,6 @@ from msgspec import Struct
 
 from cloud_api.accounts.keys.rules import JWKS_KEPT
 from cloud_api.accounts.means import Means
-from cloud_api.accounts.wire import refusals
 
 
 class KeySet(Struct, frozen=True):
@@ -17,7 +16,6 @@ class KeySet(Struct, frozen=True):
     "/.well-known/jwks.json",
     summary="The public keys of access tokens",
     tags=["keys"],
-    responses=refusals(),
 )
 async def jwks(accounts: NamedDependency[Means]) -> Response[KeySet]:
     keys = await accounts.keys.published()

@@ -26,10 +26,10 @@ from cloud_api.accounts.wire import (
     TokensAnswer,
     TokenText,
     place,
-    refusals,
     tokens_answer,
 )
 from cloud_api.http.caller import caller
+from cloud_api.http.refusing import refusals
 
 
 class LogIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +126,6 @@ async def second_factor(
     status_code=200,
     summary="What a browser needs to log in with a passkey",
     opt={"rate": GUESSES},
-    responses=refusals(),
 )
 async def passkey_options(accounts: NamedDependency[Means]) -> CeremonyAnswer:
     ceremony = await passkeys.begin_login(accounts)

@@ -14,7 +14,8 @@ from cloud_api.accounts.means import Means
 from cloud_api.accounts.passkeys import actions
 from cloud_api.accounts.passkeys.store import PasskeyRow
 from cloud_api.accounts.tokens import Bearer
-from cloud_api.accounts.wire import TokenText, refusals
+from cloud_api.accounts.wire import TokenText
+from cloud_api.http.refusing import refusals
 
 
 class PasskeyAnswer(Struct, frozen=True):

@@ -24,10 +24,10 @@ from cloud_api.accounts.wire import (
     PasswordText,
     Said,
     TokenText,
-    refusals,
 )
 from cloud_api.http.etags import etag, require_match
 from cloud_api.http.languages import preferred
+from cloud_api.http.refusing import refusals
 
 
 class SignUp(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,7 +110,6 @@ async def verify(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None
     status_code=202,
     summary="Ask for a mail to set a new password",
     opt={"rate": MAILS},
-    responses=refusals(),
 )
 async def forgotten(
     data: JSONBody[Forgotten], request: Request[Any, Any, Any], accounts: NamedDependency[Means]

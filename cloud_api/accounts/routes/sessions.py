@@ -11,7 +11,7 @@ from msgspec import Struct
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.sessions import actions
 from cloud_api.accounts.tokens import Bearer, SessionId
-from cloud_api.accounts.wire import refusals
+from cloud_api.http.refusing import refusals
 
 
 class SessionAnswer(Struct, frozen=True):
