@@ -25,6 +25,7 @@ Scores = NDArray[np.float32]
 # some turns before it ("How long have you had them?" – "Three years."), sometimes after it.
 NEARNESS = {0: 1.0} | {-step: 0.8**step for step in range(1, 7)} | {step: 0.7**step for step in range(1, 5)}  # fmt: skip
 STEPS = tuple(step for step in NEARNESS if step)
+BEFORE, AFTER = -min(STEPS), max(STEPS)
 _TOPIC_BEFORE = {-1: 1.0, -2: 0.7, -3: 0.4}
 # BM25 without length normalisation, which finds turns better; a word said twice says little more than said once.
 _SATURATION = 0.3
@@ -224,7 +225,15 @@ def with_reserved(cues: NDArray[np.uint8], wanted: int) -> Rows:
     cues that are wanted now; the others keep their order."""
     order = list(range(len(cues)))
     for place, cue in RESERVED.items():
-        best = next((other for other in order[place:] if cues[other] & cue & wanted), None)
+        # From this place on, nobody has been moved yet.
+        best = next(
+            (
+                one
+                for one in np.flatnonzero(cues & cue & wanted).tolist()
+                if one not in order[:place]
+            ),
+            None,
+        )
         if best is not None:
             order.remove(best)
             order.insert(place, best)

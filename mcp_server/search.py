@@ -39,6 +39,7 @@ TOKENS_MAX = 50_000
 RESULTS_MAX = 200
 
 _POOL = 400  # of each index; the ranking looks no deeper
+_NEXT = 2
 _LOOKED_AROUND = 100  # of each, further away than their next neighbours
 _KEYWORDS_LIMIT = 2_000
 _NEXT_TO_NOTHING = 1e-3
@@ -221,27 +222,25 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
         vector = serving[0].embed_question(asked.query[: words.HEAD_CHARS])
         near, _ = serving[1].search(vector, _POOL, mask)
         near = near[near < len(mask)]
-    around = np.union1d(best[:_LOOKED_AROUND], near[:_LOOKED_AROUND])
-    seeds = np.union1d(best, near)
-    rows = np.unique(
-        np.concatenate(
-            [seeds]
-            + [catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2)]
-            + [catalogue.neighbour(around, -step) for step in recall.STEPS if abs(step) > 2]
-        )
+    # A little around all of them, and far around the best.
+    beside = catalogue.around(np.union1d(best, near), _NEXT, _NEXT)
+    beyond = catalogue.around(
+        np.union1d(best[:_LOOKED_AROUND], near[:_LOOKED_AROUND]), recall.AFTER, recall.BEFORE
     )
+    rows = np.unique(np.concatenate([*beside.values(), *beyond.values()]))
     rows = rows[(rows >= 0) & (rows < len(mask))]
+    reached = catalogue.around(rows, recall.BEFORE, recall.AFTER)
     return recall.Candidates(
         rows=rows,
         words=keyword[rows],
-        said=_which(said, rows, len(mask)),
+        said=_which(said, rows),
         rarity=rarity,
         meaning=np.zeros(len(rows), np.float32)
         if serving is None
         else serving[1].cosines(vector, rows),
         eligible=mask[rows],
         columns={name: column[rows] for name, column in columns.items()},
-        beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in recall.STEPS},
+        beside={step: _places(rows, reached[step]) for step in recall.STEPS},
     )
 
 
@@ -266,13 +265,11 @@ def _keyword_scores(
     return scores
 
 
-def _which(said: Sequence[Postings], rows: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+def _which(said: Sequence[Postings], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(words, rows): which of the words each row says."""
     found = np.zeros((len(said), len(rows)), np.bool_)
     for number, each in enumerate(said):
-        says = np.zeros(size, np.bool_)
-        says[each.rows[: np.searchsorted(each.rows, size)]] = True
-        found[number] = says[rows]
+        found[number] = _places(each.rows, rows) >= 0
     return found
 
 
