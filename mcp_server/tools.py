@@ -289,11 +289,14 @@ def _revise(open_device: OpenDevice) -> Tool:
         if spaces is not None and new.space not in spaces:
             similar = ()
         note_read(device, [near.id for near in similar])
-        redacted = [label for label in marks(new.text) if label not in marks(text or "")]
+        given = " ".join([text or "", *(tags or [])])
+        redacted = [
+            each for each in marks(" ".join([new.text, *new.tags])) if each not in marks(given)
+        ]
         return said(
             f"{short_id(new.id)} version {new.version}"
             + (f", supersedes {short_id(old.id)}" if supersedes else "")
-            + (_without(redacted) if supersedes else "")
+            + (_without(redacted) if supersedes or tags else "")
             + _noticed(similar),
             _given(id=new.id, version=new.version, supersedes=supersedes),
         )
