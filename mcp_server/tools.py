@@ -36,6 +36,8 @@ _TRUST: dict[str, Trust] = {
     "tool": "tool_output",
 }
 _PREVIEW_MAX = 20
+# Two memories each: more at once would fill an assistant's window, and nobody decides more in one go.
+_FINDINGS_MAX = 20
 
 
 class Confirm(BaseModel):
@@ -289,11 +291,14 @@ def _revise(open_device: OpenDevice) -> Tool:
         if spaces is not None and new.space not in spaces:
             similar = ()
         note_read(device, [near.id for near in similar])
-        redacted = [label for label in marks(new.text) if label not in marks(text or "")]
+        given = " ".join([text or "", *(tags or [])])
+        redacted = [
+            each for each in marks(" ".join([new.text, *new.tags])) if each not in marks(given)
+        ]
         return said(
             f"{short_id(new.id)} version {new.version}"
             + (f", supersedes {short_id(old.id)}" if supersedes else "")
-            + (_without(redacted) if supersedes else "")
+            + (_without(redacted) if supersedes or tags else "")
             + _noticed(similar),
             _given(id=new.id, version=new.version, supersedes=supersedes),
         )
@@ -439,11 +444,12 @@ def _resolve(open_device: OpenDevice) -> Tool:
             memory.resolve(device, id, decision, client=client)
         with device.vault.reading() as db:
             spaces = permissions.readable(device, db, client, None)
-            listed = [
+            allowed = [
                 finding
                 for finding in findings.open_findings(db, limit=search.RESULTS_MAX)
                 if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
+        listed = allowed[:_FINDINGS_MAX]
         quoted = [each.id for finding in listed for each in (finding.first, finding.second)]
         note_read(device, quoted)
         lines = [
@@ -460,6 +466,8 @@ def _resolve(open_device: OpenDevice) -> Tool:
             }
             for each in listed
         ]
+        more = len(allowed) - len(listed)
+        lines += [f"({more} more: decide some of these, then list again)"] if more else []
         body = "\n".join([_QUOTED, *lines]) if lines else "Nothing to resolve."
         return said(body, {"findings": shown})
 

@@ -9,6 +9,7 @@ import pytest
 from mcp_server import context, search
 from mcp_server.device import Device
 from mcp_server.memory import Changes, revise
+from mcp_server.model import Source
 from mcp_server.vault import audit, store
 from shared.errors import InvalidError
 from tests.builders import NOON, SetClock, draft, embedded, opened, tell, until
@@ -51,6 +52,37 @@ def test_every_memory_stands_in_the_first_section_that_fits(tmp_path: Path) -> N
             "Decisions": ["we take SQLite", "an old decision"],
             "Latest": ["just a note", "far away"],
         }
+
+
+def test_what_an_assistant_notes_in_the_persons_words_is_about_the_person(tmp_path: Path) -> None:
+    noted = Source(trust="said_by_assistant", tool="remember")
+    with opened(tmp_path) as device:
+        tell(
+            device,
+            draft("Always answer me in British English.", kind="preference", source=noted),
+            draft("I am allergic to shellfish.", kind="fact", source=noted),
+            draft("User wants short answers, always.", source=noted),
+            draft("I live in a data centre.", kind="turn", speaker="assistant", source=noted),
+        )
+        found = gather(device)
+
+    assert found["Standing instructions"] == [
+        "User wants short answers, always.",
+        "Always answer me in British English.",
+    ]
+    assert found["About the person"] == ["I am allergic to shellfish."]
+    assert "Preferences" not in found
+
+
+def test_a_turn_that_becomes_a_note_is_read_anew(tmp_path: Path) -> None:
+    said = Source(trust="said_by_assistant", tool="capture")
+    with opened(tmp_path) as device:
+        (turn,) = tell(device, draft("Always use metric units.", kind="turn", source=said))
+        assert "Standing instructions" not in gather(device)
+
+        revise(device, turn.id, 1, Changes(kind="preference"), client="assistant")
+
+        assert gather(device)["Standing instructions"] == ["Always use metric units."]
 
 
 def test_a_topic_takes_the_place_of_the_latest(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The eight tools as an assistant meets them."""
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from mcp.types import Tool
 
 from mcp_server.device import Device
 from mcp_server.model import DRAFTS_PER_CALL_MAX
-from mcp_server.vault import audit
+from mcp_server.vault import audit, store
 from shared.ids import short_id
 from tests.builders import SetClock, draft, embedded, tell
 from tests.mcp.conftest import Connect, done, refused, said
@@ -185,6 +186,42 @@ async def test_a_contradiction_is_listed_and_decided(connect: Connect, mine: Dev
         assert left["findings"] == []
         found = await done(client, "recall", query="favourite tea")
         assert [one["text"] for one in found["memories"]] == ["Ann's favourite tea is sencha"]
+
+
+async def test_many_findings_are_listed_some_at_a_time_and_how_many_wait_is_told(
+    connect: Connect, mine: Device
+) -> None:
+    ids = [
+        store.as_bytes(each.id) for each in tell(mine, *(f"note of {n} words" for n in range(8)))
+    ]
+    with mine.vault.writing() as db:
+        for pair in itertools.combinations(ids, 2):
+            db.execute(
+                "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES ('may_contradict', ?, ?, 1)",
+                list(pair),
+            )
+        (waiting,) = db.execute("SELECT count(*) FROM findings").fetchone()
+
+    async with connect() as client:
+        answer = await client.call_tool("resolve", {})
+
+    assert answer.structured_content is not None
+    assert len(answer.structured_content["findings"]) == 20
+    assert f"({waiting - 20} more: decide some of these, then list again)" in said(answer)
+
+
+async def test_a_secret_in_a_name_is_told_of_and_shown_nowhere(
+    connect: Connect, mine: Device
+) -> None:
+    token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+    async with connect() as client:
+        stored = await client.call_tool(
+            "remember", {"memories": [{"text": "tea at four", "speaker": token, "tags": [token]}]}
+        )
+        found = await client.call_tool("recall", {"query": "tea"})
+
+    assert "redacted: GitHub token" in said(stored)
+    assert token not in said(stored) + said(found) + str(found.structured_content)
 
 
 @pytest.mark.parametrize(
