@@ -38,6 +38,7 @@ AllowSecrets = Annotated[
     bool, Parameter(negative="", help="Keep passwords, keys and card numbers in it as they are.")
 ]
 _PAGE = 200
+_LISTED_CHARS = 800  # of one memory in a list: half a screen, and more than most have
 # In one call, which searches the whole vault once if that is asked for.
 _FORGOTTEN_AT_ONCE = 1_000
 
@@ -341,11 +342,18 @@ def _show_answer(value: Any) -> None:
 
 
 def _show_page(value: Any) -> None:
-    screen.memories(msgspec.convert(value["memories"], list[Memory]))
-    if not value["memories"]:
+    listed = msgspec.convert(value["memories"], list[Memory])
+    screen.memories(listed, texts=[_beginning(each) for each in listed])
+    if not listed:
         screen.say("Nothing there.")
     if value["cursor"]:
         screen.say(f"More: --cursor {value['cursor']}")
+
+
+def _beginning(memory: Memory) -> str:
+    if len(memory.text) <= _LISTED_CHARS:
+        return memory.text
+    return f"{memory.text[:_LISTED_CHARS]}… ({len(memory.text):,} characters: `sunaiva show {short_id(memory.id)}`)"
 
 
 def _show_one(value: Any) -> None:
