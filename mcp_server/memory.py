@@ -402,13 +402,18 @@ def present(db: "Database", said: str) -> Row:
         row = store.by_id(db, parse_memory_id(said))
         found = [row] if row else []
     if not found:
-        raise NotFoundError(
-            f"There is no memory {said}: it was forgotten, or never was. `recall` and `browse` give ids that exist."
-        )
+        raise absent(said)
     if len(found) > 1:
         both = " and ".join(row.memory.id for row in found)
         raise ConflictError(f"{said} is short for {both}. Give the whole id.")
     return found[0]
+
+
+def absent(said: str) -> NotFoundError:
+    """What is also said of a memory that whoever asks may not know of."""
+    return NotFoundError(
+        f"There is no memory {said}: it was forgotten, or never was. `recall` and `browse` give ids that exist."
+    )
 
 
 def exists(db: "Database", said: str) -> bool:

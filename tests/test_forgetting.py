@@ -321,6 +321,43 @@ def test_one_call_forgets_a_thousand_at_most(tmp_path: Path) -> None:
         assert "sunaiva forget --space" in str(refused.value)
 
 
+def test_many_are_forgotten_in_pieces_between_which_others_may_write(mine: Device) -> None:
+    doomed = tell(mine, *(f"{SECRET} Copy number {number}." for number in range(50)))
+    _sealed(mine)
+    rows = forgetting.chosen(mine, ids=[each.id for each in doomed])
+    traces = forgetting.traces(mine, rows)
+    told = [
+        (done, tell(mine, f"Told after {done} were gone"))
+        for done in forgetting.erasing(mine, rows, client=CLIENT)
+    ]
+    assert told[0][0] < len(rows) == told[-1][0]
+    assert forgetting.verify(mine, traces).left == ()
+    for _, (stored,) in told:
+        forgetting.chosen(mine, ids=[stored.id])
+
+
+def test_forgetting_that_is_broken_off_leaves_nothing_of_those_that_are_gone(mine: Device) -> None:
+    doomed = tell(mine, *(f"The {each}th vault of {each * 7919}." for each in range(1_000, 1_060)))
+    _sealed(mine)
+    rows = forgetting.chosen(mine, ids=[each.id for each in doomed])
+    pieces = forgetting.erasing(mine, rows, client=CLIENT)
+    done = next(pieces)
+    pieces.close()
+    texts = [row.memory.text.encode() for row in rows]
+    clear = pages.decrypted(mine.vault.path, mine.keys.database)
+    assert pages.occurrences(clear, texts) == set(texts[done:])
+
+
+def test_what_somebody_else_forgot_meanwhile_is_in_nobodys_way(mine: Device) -> None:
+    doomed = tell(mine, SECRET, "Another one that goes twice")
+    rows = forgetting.chosen(mine, ids=[each.id for each in doomed])
+    forgetting.erase(mine, rows[:1], client=CLIENT)
+    forgetting.erase(mine, rows, client=CLIENT)
+    for each in doomed:
+        with pytest.raises(NotFoundError):
+            forgetting.chosen(mine, ids=[each.id])
+
+
 def test_a_vault_that_a_restore_moved_aside_is_searched_too(mine: Device) -> None:
     (stored,) = tell(mine, SECRET)
     embedded(mine)

@@ -21,6 +21,7 @@ from shared.errors import (
     CorruptError,
     ForbiddenError,
     NotFoundError,
+    SunaivaError,
     UnavailableError,
 )
 
@@ -57,10 +58,7 @@ class OpenVault:
         self._all = [self._writer]
         try:
             for _ in range(_READERS):
-                reader = _connect(path, key, cache_kib=_READER_CACHE_KIB)
-                self._all.append(reader)
-                reader.execute("PRAGMA query_only = ON")
-                self._readers.put(reader)
+                self._readers.put(self._new_reader())
         except BaseException:
             self.close()
             raise
@@ -93,6 +91,14 @@ class OpenVault:
                     # Nothing was written; a damaged page may have ended the transaction already.
                     with suppress(driver.Error):
                         reader.execute("COMMIT")
+        except CorruptError:
+            # SQLCipher refuses every page from then on, the sound ones too.
+            with suppress(SunaivaError):
+                fresh = self._new_reader()
+                self._all.remove(reader)
+                reader.conn.close()
+                reader = fresh
+            raise
         finally:
             self._readers.put(reader)
 
@@ -129,14 +135,24 @@ class OpenVault:
         finally:
             copy.conn.close()
 
+    def _new_reader(self) -> Database:
+        reader = _connect(self.path, self._key, cache_kib=_READER_CACHE_KIB)
+        self._all.append(reader)
+        reader.execute("PRAGMA query_only = ON")
+        return reader
+
     def problems(self) -> list[str]:
-        """What SQLCipher and SQLite find wrong with the file; empty when it is sound."""
+        """What SQLCipher, or else SQLite, finds wrong with the file; empty when it is sound."""
         found: list[str] = []
         try:
             self.truncate_wal()  # the cipher check reads the main file only
             with self._lock, _in_plain_words(self.path):
-                for check in ("PRAGMA cipher_integrity_check", "PRAGMA integrity_check"):
-                    found += [row[0] for row in self._writer.execute(check) if row[0] != "ok"]
+                found = [row[0] for row in self._writer.execute("PRAGMA cipher_integrity_check")]
+                if not found:  # after a page that SQLCipher refuses, SQLite complains of all others
+                    checked = self._writer.execute("PRAGMA integrity_check")
+                    found = [
+                        line for row in checked if row[0] != "ok" for line in row[0].split("\n")
+                    ]
         except CorruptError as error:
             found.append(str(error))
         return found

@@ -64,7 +64,7 @@ class Kept:
     def forget(self, row: int) -> None:
         with self.vault.writing() as db:
             each = store.by_rows(db, [row])[row]
-            self.index.remove(db, row, terms_of(each))
+            self.index.remove(db, {row: terms_of(each)})
             store.delete(db, row, each.id)
         self.index.drop([row])
         del self.texts[row]
