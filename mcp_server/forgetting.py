@@ -38,6 +38,8 @@ _TOKEN_BYTES = 6
 _PIECE_SECONDS = 0.2
 # A lock that is let go and taken again at once is never got by those who wait for it.
 _PAUSE_SECONDS = 0.02
+# A larger vault is rewritten while nobody uses it, or when somebody wants proof: nobody waits for seconds unasked.
+_REWRITTEN_AT_ONCE_BYTES = 100_000_000
 _FIRST_PIECE = 20  # of memories; as many as the time allows from then on
 # Pieces of a text that are searched for on decrypted pages. Shorter ones stand in innocent texts, longer ones may lie
 # across two pages.
@@ -140,6 +142,7 @@ def erasing(device: Device, rows: Sequence[Row], *, client: str) -> Generator[in
     the others as they were."""
     done, size = 0, _FIRST_PIECE
     pause = threading.Event()
+    device.vault.plan_rewrite()
     try:
         while done < len(rows):
             device.index.precedence.give_way()
@@ -157,10 +160,12 @@ def erasing(device: Device, rows: Sequence[Row], *, client: str) -> Generator[in
         raise
     try:
         device.vault.truncate_wal()
+        if device.vault.file_bytes() <= _REWRITTEN_AT_ONCE_BYTES:
+            device.vault.rewrite()
     except UnavailableError as error:
         raise UnavailableError(
-            "They are forgotten, but old copies of their pages are still in the vault's log, which somebody is reading. "
-            "`sunaiva doctor` empties it as soon as that ends."
+            "They are forgotten, but old copies of their pages may still be in the vault's file or log, which somebody is reading. "
+            "The agent clears them away when it is not used for some minutes."
         ) from error
 
 
@@ -203,6 +208,8 @@ def verify(device: Device, wanted: Traces) -> Evidence:
     file of the vault's folder as it lies there.
     """
     looked_at = 0
+    if device.vault.rewrite_is_due:
+        device.vault.rewrite()
 
     def counted() -> Iterator[bytes]:
         nonlocal looked_at
@@ -230,7 +237,8 @@ def verify(device: Device, wanted: Traces) -> Evidence:
             aside.add(f"the vault in {path.parent}, moved aside by a restore: delete that folder")
     with device.vault.reading() as db:
         said, nobodys = _in_texts(db, found, wanted.pieces, device.index.precedence)
-        left = {wanted.pieces[piece] for piece in (found - said) | outside | nobodys}
+        strange = {piece for piece in found - said if not vector_store.holds(db, piece)}
+        left = {wanted.pieces[piece] for piece in strange | outside | nobodys}
         there = zip(wanted.words, device.index.lexical.postings(db, wanted.words), strict=True)
         left |= {f"the word {word!r}" for word, postings in there if len(postings.rows)}
     left |= aside

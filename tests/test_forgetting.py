@@ -1,5 +1,6 @@
 """What was forgotten is gone: looked for with the key in hand in every file of the vault, by a search that found it before."""
 
+import random
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -370,3 +371,41 @@ def test_a_vault_that_a_restore_moved_aside_is_searched_too(mine: Device) -> Non
     (left,) = forgetting.verify(mine, traces).left
     assert str(aside) in left
     assert "delete that folder" in left
+
+
+def test_no_copy_stays_where_rows_moved_from_page_to_page(tmp_path: Path) -> None:
+    # Lengths as people's texts have them: some pages then change hands in a way that leaves copies behind.
+    length = random.Random(5)
+    texts = [
+        f"Number {number} of the list: {'a long word ' * int(length.expovariate(1 / 35))}"
+        for number in range(2000)
+    ]
+    with opened(tmp_path) as device:
+        for start in range(0, len(texts), 400):
+            batch = enumerate(texts[start : start + 400])
+            tell(device, *(draft(text, space=("doomed", "kept")[at % 2]) for at, text in batch))
+        doomed = forgetting.chosen(device, space="doomed", most=2000)
+        forgetting.erase(device, doomed, client=CLIENT)
+        assert not device.vault.rewrite_is_due
+        clear = pages.decrypted(device.vault.path, device.keys.database)
+        beginnings = [f"Number {number} of the list: " for number in range(len(texts))]
+        there = pages.occurrences(clear, [text.encode() for text in beginnings])
+    assert {text.encode() for text in beginnings[1::2]} == there
+
+
+def test_what_a_crash_left_to_rewrite_is_rewritten_before_anybody_looks_for_traces(
+    mine: Device,
+) -> None:
+    rows = forgetting.chosen(mine, ids=[_store(mine)])
+    wanted = forgetting.traces(mine, rows)
+    forgetting.erase(mine, rows, client=CLIENT)
+    mine.vault.plan_rewrite()
+    assert mine.vault.rewrite_is_due
+    assert forgetting.verify(mine, wanted).left == ()
+    assert not mine.vault.rewrite_is_due
+
+
+def test_the_vector_of_the_same_words_in_another_space_is_no_trace(mine: Device) -> None:
+    tell(mine, draft(SECRET, space="work"))
+    embedded(mine)
+    assert _forget(mine, _store(mine)).left == ()

@@ -42,6 +42,7 @@ _WRITER_CACHE_KIB = 16_000
 _INCREMENTAL = (
     2  # what `PRAGMA auto_vacuum` says of a file that can give pages back a few at a time
 )
+_REWRITE_DUE = "rewrite.due"
 _READER_CACHE_KIB = 8_000
 _BUSY_MS = 10_000
 
@@ -52,6 +53,7 @@ class OpenVault:
     def __init__(self, path: Path, key: bytes) -> None:
         self.path = path
         self._key = key
+        self._due = path.with_name(_REWRITE_DUE)
         self._lock = threading.RLock()
         self._writer = _connect(path, key, cache_kib=_WRITER_CACHE_KIB)
         self._readers: queue.SimpleQueue[Database] = queue.SimpleQueue()
@@ -110,6 +112,29 @@ class OpenVault:
             raise UnavailableError(
                 "Another reader holds an old copy of a page. Try again in a moment."
             )
+
+    @property
+    def rewrite_is_due(self) -> bool:
+        """Whether something was erased of which pages may still hold a copy."""
+        return self._due.exists()
+
+    def plan_rewrite(self) -> None:
+        """Call before erasing: then a crash leaves word that `rewrite` is due."""
+        with said_plainly(self._due):
+            self._due.touch(mode=0o600)
+
+    def rewrite(self) -> None:
+        """Write every row to a page of its own anew. When SQLite moves rows from page to page, copies of them stay in the part
+        of a page that is not used, `secure_delete` notwithstanding, and outlive the row. 100 MB take a second and as much memory;
+        readers go on.
+
+        Raises:
+            UnavailableError: it could not be done now, and stays due.
+        """
+        with self._lock, _in_plain_words(self.path):
+            self._writer.execute("VACUUM")
+            self.truncate_wal()
+        self._due.unlink(missing_ok=True)
 
     def file_bytes(self) -> int:
         """What the vault takes on the disk, its log included."""
