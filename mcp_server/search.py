@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mcp_server import recall
 from mcp_server.device import Device
-from mcp_server.index import words
+from mcp_server.index import postings, words
 from mcp_server.index.catalogue import TRUSTS, Filter
 from mcp_server.index.live import IndexState
 from mcp_server.index.postings import REPEATS_MAX, Postings
@@ -101,9 +101,16 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     irrelevant = False
     with device.index.precedence.answering(), device.vault.reading() as db:
         if state.listed:
-            pool = candidates(device, db, asked)
-            ranked = _rank(device, db, asked, pool)
-            irrelevant = bool(len(ranked.rows)) and _irrelevant(device, state, pool)
+            question = understood(device, asked)
+            pool = candidates(device, db, asked, question)
+            ranked = rerank(
+                device, db, asked.query, recall.score(question, pool, ASSISTANT, _WEIGHTS)
+            )
+            irrelevant = (
+                bool(len(ranked.rows))
+                and not _of_a_time(asked, question, pool)
+                and _irrelevant(device, state, pool)
+            )
         else:
             ranked = _by_keyword(device, db, asked)
         if irrelevant:
@@ -184,10 +191,16 @@ def _check(asked: Asked) -> None:
         )
 
 
-def _rank(device: Device, db: "Database", asked: Asked, pool: recall.Candidates) -> recall.Ranked:
-    """Hybrid ranking over what both indexes found and what stands around it."""
-    question = recall.understand(asked.query, device.index.catalogue.speakers_named)
-    return rerank(device, db, asked.query, recall.score(question, pool, ASSISTANT, _WEIGHTS))
+def understood(device: Device, asked: Asked) -> recall.Question:
+    return recall.understand(asked.query, device.index.catalogue.speakers_named, now=device.clock())
+
+
+def _of_a_time(asked: Asked, question: recall.Question, pool: recall.Candidates) -> bool:
+    """Whether nothing but what happened at some time is asked for, and something did."""
+    if question.telling:
+        return False
+    then = recall.within(question, pool.columns["when_ms"])
+    return asked.when is not None or bool((then & pool.eligible).any())
 
 
 def _irrelevant(device: Device, state: IndexState, pool: recall.Candidates) -> bool:
@@ -203,8 +216,10 @@ def _irrelevant(device: Device, state: IndexState, pool: recall.Candidates) -> b
     )
 
 
-def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidates:
-    """What both indexes find, and what stands around it in its conversations."""
+def candidates(
+    device: Device, db: "Database", asked: Asked, question: recall.Question
+) -> recall.Candidates:
+    """What both indexes find, what happened when the question says, and what stands around all this in its conversations."""
     catalogue = device.index.catalogue
     mask = catalogue.visible(_filter(asked), now_ms=to_ms(device.clock()))
     # After the mask: columns only grow, and rows beyond the mask are left out below.
@@ -213,7 +228,9 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
         tagged = np.zeros_like(mask)
         tagged[[row for row in store.rows_with_tags(db, asked.tags) if row < len(mask)]] = True
         mask &= tagged
-    said, rarity = _said(device, db, asked.query)
+    then = recall.within(question, columns["when_ms"][: len(mask)])
+    then &= columns["live"][: len(mask)]
+    said, rarity = _said(device, db, question, np.flatnonzero(then))
     keyword = _keyword_scores(said, rarity, len(mask))
     best = _best(np.where(mask, keyword, 0), _POOL)
     serving = device.index.serving()
@@ -222,6 +239,7 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
         vector = serving[0].embed_question(asked.query[: words.HEAD_CHARS])
         near, _ = serving[1].search(vector, _POOL, mask)
         near = near[near < len(mask)]
+    near = np.concatenate([near, _of_then(device, vector, keyword, then & mask)])
     # A little around all of them, and far around the best.
     beside = catalogue.around(np.union1d(best, near), _NEXT, _NEXT)
     beyond = catalogue.around(
@@ -244,10 +262,36 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
     )
 
 
-def _said(device: Device, db: "Database", query: str) -> tuple[list[Postings], NDArray[np.float32]]:
-    """For each word of the question, who says it, and how much it tells."""
+def _of_then(
+    device: Device,
+    vector: NDArray[np.float32],
+    keyword: NDArray[np.float32],
+    then: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """What happened at the time that the question names, all of it or else the part nearest to the question: neither index
+    finds it by a word like "spring"."""
+    rows = np.flatnonzero(then)
+    if len(rows) <= _POOL:
+        return rows
+    best = _best(np.where(then, keyword, 0), _POOL)
+    serving = device.index.serving()
+    if serving is None:
+        return best
+    near, _ = serving[1].search(vector, _POOL, then)
+    return np.union1d(best, near[near < len(then)])
+
+
+def _said(
+    device: Device, db: "Database", question: recall.Question, then: NDArray[np.int64]
+) -> tuple[list[Postings], NDArray[np.float32]]:
+    """For each word of the question, who says it, and how much it tells. What happened `then` says the words for that time."""
     index = device.index.lexical
-    said = index.postings(db, words.question_terms(query))
+    terms = words.question_terms(question.text)
+    times = {term for date in question.dates for term in words.question_terms(date.said)}
+    said = [
+        postings.joined(each, then) if term in times else each
+        for term, each in zip(terms, index.postings(db, terms), strict=True)
+    ]
     known = len(index)
     rarity = [recall.rarity(len(each.rows), known) for each in said]
     return said, np.array(rarity, np.float32)
@@ -285,7 +329,7 @@ def _best(scores: NDArray[np.float32], number: int) -> NDArray[np.int64]:
 
 def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """While the catalogue loads: the keyword index alone, filtered by what the rows themselves say."""
-    said, rarity = _said(device, db, asked.query)
+    said, rarity = _said(device, db, understood(device, asked), np.zeros(0, np.int64))
     size = 1 + max((int(each.rows[-1]) for each in said if len(each.rows)), default=0)
     keyword = _keyword_scores(said, rarity, size)
     rows = _best(keyword, _KEYWORDS_LIMIT)
