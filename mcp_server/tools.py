@@ -23,7 +23,7 @@ from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Source, Trust
 from mcp_server.sensitive import marks
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
-from mcp_server.when import parse_moment, parse_span
+from mcp_server.when import parse_as_of, parse_moment, parse_span
 from shared.errors import InvalidError
 from shared.ids import MemoryId, short_id
 
@@ -132,7 +132,7 @@ def _recall(open_device: OpenDevice) -> Tool:
         when: Annotated[
             str | None, Field(description="'last week', '2023-05', '2023-01..2023-03'")
         ] = None,
-        as_of: Annotated[str | None, Field(description="what was true then")] = None,
+        as_of: Annotated[str | None, Field(description="as `when`: what held then")] = None,
         speaker: str | None = None,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, answers.RecallOut]:
@@ -147,7 +147,7 @@ def _recall(open_device: OpenDevice) -> Tool:
             tags=_all(tags),
             kinds=_all(kinds),
             when=None if when is None else parse_span(when, now=device.clock()),
-            as_of=None if as_of is None else parse_moment(as_of),
+            as_of=None if as_of is None else parse_as_of(as_of, now=device.clock()),
             speaker=speaker,
             cursor=cursor,
         )

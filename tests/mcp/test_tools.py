@@ -123,6 +123,24 @@ async def test_a_day_with_memories(connect: Connect, mine: Device, clock: SetClo
         assert [one["id"] for one in rest["memories"]] == [nuts]
 
 
+async def test_as_of_a_day_is_as_of_its_evening(
+    connect: Connect, mine: Device, clock: SetClock
+) -> None:
+    async with connect() as client:
+        (stored,) = (await done(client, "remember", memories=["The boat lies in Porto"]))["stored"]
+        clock.passes(days=1)
+        new = "The boat lies in Vigo"
+        await done(client, "revise", id=stored["id"], version=1, text=new)
+        found = {}
+        for said in ("2026-11-21", "yesterday", "2026-11-22", "today", "this year", "2026-11-20"):
+            answer = await done(client, "recall", query="boat", as_of=said)
+            found[said] = [one["text"] for one in answer["memories"]]
+        old = ["The boat lies in Porto"]
+        assert found == {
+            "2026-11-21": old, "yesterday": old, "2026-11-22": [new], "today": [new], "this year": [new], "2026-11-20": [],
+        }  # fmt: skip
+
+
 async def test_a_conversation_is_captured_once(connect: Connect, mine: Device) -> None:
     turns: list[dict[str, Any]] = [
         {"speaker": "Ann", "text": "Where is the key?", "at": "2026-11-20T10:00:00Z"},
@@ -203,7 +221,7 @@ async def test_a_contradiction_is_listed_and_decided(connect: Connect, mine: Dev
         ("recall", {"query": "x", "limit": 0}, "limit from 1"),
         ("recall", {"query": "x", "max_tokens": 10**9}, "max_tokens"),
         ("recall", {"query": "x", "when": "soonish"}, "Examples: 2023-05"),
-        ("recall", {"query": "x", "as_of": "soonish"}, "Write ISO 8601"),
+        ("recall", {"query": "x", "as_of": "soonish"}, "is not a time that Sunaiva understands"),
         ("recall", {"query": "x", "cursor": "nonsense"}, "cursor"),
         ("browse", {"cursor": "-1"}, "cursor"),
         ("browse", {"limit": 10_000}, "limit goes from 1"),
