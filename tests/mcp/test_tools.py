@@ -294,6 +294,14 @@ async def test_wrong_arguments_are_answered_with_the_name_of_the_argument_and_wh
         wrong = await refused(client, "recall", query="tea", limit="ten")
         nested = await refused(client, "capture", conversation="a", turns=[{"text": "hello"}])
 
+        mistyped = await refused(client, "recall", query="tea", tag=["a"], Space="work")
+        unlike = await refused(client, "context", x=1)
+        hidden = await refused(client, "forget", shown={"token": None})
+
+    assert "tag: no such argument; did you mean tags" in mistyped
+    assert "Space: no such argument; did you mean space" in mistyped
+    assert "x: no such argument; there are topic, space, max_tokens" in unlike
+    assert "shown: no such argument; there are ids, conversation, space, confirm" in hidden
     assert "query: field required" in missing
     assert "limit: input should be a valid integer" in wrong
     assert "turns.0.speaker: field required" in nested
