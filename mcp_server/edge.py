@@ -72,7 +72,8 @@ def _complaints(error: ValidationError) -> dict[str, str]:
         name = ".".join(
             str(part) for part in each["loc"] if str(part)[:1].islower() or str(part).isdigit()
         )
-        wrong.setdefault(name or "arguments", each["msg"][:1].lower() + each["msg"][1:])
+        why = each["msg"].removeprefix("Value error, ")
+        wrong.setdefault(name or "arguments", why[:1].lower() + why[1:])
     return wrong
 
 

@@ -15,7 +15,17 @@ from msgspec import UNSET
 from pydantic import BaseModel, Field
 
 from mcp_server import answers, caller, context, findings, forgetting, memory, permissions, search
-from mcp_server.answers import NewMemory, TurnIn, brief, found_item, item, said
+from mcp_server.answers import (
+    Count,
+    Flag,
+    NewMemory,
+    Number,
+    TurnIn,
+    brief,
+    found_item,
+    item,
+    said,
+)
 from mcp_server.device import Device
 from mcp_server.edge import ADD, ERASE, READ, answering, note_read, slim, tool
 from mcp_server.findings import Similar
@@ -124,8 +134,8 @@ def _without(redacted: Sequence[str]) -> str:
 def _recall(open_device: OpenDevice) -> Tool:
     def recall(
         query: str,
-        max_tokens: int = 2000,
-        limit: int = 50,
+        max_tokens: Count = 2000,
+        limit: Count = 50,
         space: str | None = None,
         tags: list[str] | None = None,
         kinds: list[Kind] | None = None,
@@ -174,7 +184,7 @@ def _recall(open_device: OpenDevice) -> Tool:
 
 def _context(open_device: OpenDevice) -> Tool:
     def context_(
-        topic: str | None = None, space: str | None = None, max_tokens: int = 1000
+        topic: str | None = None, space: str | None = None, max_tokens: Count = 1000
     ) -> Annotated[CallToolResult, answers.ContextOut]:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
@@ -248,14 +258,14 @@ def _capture(open_device: OpenDevice) -> Tool:
 def _revise(open_device: OpenDevice) -> Tool:
     def revise(
         id: str,
-        version: int,
+        version: Count,
         text: str | None = None,
         kind: Kind | None = None,
         space: str | None = None,
         tags: list[str] | None = None,
-        importance: float | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
+        importance: Number | None = None,
+        pinned: Flag | None = None,
+        archived: Flag | None = None,
         valid_from: str | None = None,
         valid_to: str | None = None,
     ) -> Annotated[CallToolResult, answers.ReviseOut]:
@@ -395,8 +405,8 @@ def _browse(open_device: OpenDevice) -> Tool:
         kinds: list[Kind] | None = None,
         when: str | None = None,
         conversation: str | None = None,
-        superseded: bool = False,
-        limit: int = 50,
+        superseded: Flag = False,
+        limit: Count = 50,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, answers.BrowseOut]:
         device, client = open_device(), caller.name()
@@ -424,7 +434,7 @@ def _browse(open_device: OpenDevice) -> Tool:
 
 def _resolve(open_device: OpenDevice) -> Tool:
     def resolve(
-        id: int | None = None,
+        id: Count | None = None,
         decision: Literal["keep_both", "keep_first", "keep_second"] | None = None,
     ) -> Annotated[CallToolResult, answers.ResolveOut]:
         device, client = open_device(), caller.name()
