@@ -135,13 +135,14 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
 
 
 def line(memory: Memory, text: str) -> str:
-    """How a memory reads in an answer: `[short id] date speaker: text`. Further lines of the text are indented, so that
-    no text can pass for another memory."""
+    """How a memory reads in an answer: `[short id] date speaker: text`, with `v2` before the date once it was changed, which
+    `revise` must name. Further lines of the text are indented, so that no text can pass for another memory."""
     moment = memory.occurred_at or memory.created_at
     who = f" {memory.speaker}:" if memory.speaker else ""
     ended = f" (until {memory.valid_to:%Y-%m-%d})" if memory.valid_to else ""
     said = "\n  ".join(text.splitlines())
-    return f"[{short_id(memory.id)}] {moment:%Y-%m-%d}{ended}{who} {said}"
+    changed = f" v{memory.version}" if memory.version > 1 else ""
+    return f"[{short_id(memory.id)}]{changed} {moment:%Y-%m-%d}{ended}{who} {said}"
 
 
 def tokens(text: str) -> int:
@@ -400,13 +401,23 @@ def _fit(
         text, truncated = excerpt(memory.text, asked.query, excerpt_chars(number))
         spent += tokens(line(memory, text)) + 1
         if found and spent > asked.max_tokens:
-            return found, number
+            return _whole_if_alone(found, asked), number
         found.append(
             Found(
                 memory, text, truncated, float(ranked.scores[number]), recall.reason(ranked, number)
             )
         )
-    return found, min(offset + asked.limit, len(ranked.rows))
+    return _whole_if_alone(found, asked), min(offset + asked.limit, len(ranked.rows))
+
+
+def _whole_if_alone(found: list[Found], asked: Asked) -> list[Found]:
+    """One memory alone is shown whole if there is room for it: an excerpt spares tokens for others, and there are none."""
+    if len(found) != 1:
+        return found
+    (one,) = found
+    if tokens(line(one.memory, one.memory.text)) + 1 > asked.max_tokens:
+        return found
+    return [msgspec.structs.replace(one, text=one.memory.text, truncated=False)]
 
 
 def _note(state: IndexState, *, irrelevant: bool) -> str | None:

@@ -166,7 +166,9 @@ def _recall(open_device: OpenDevice) -> Tool:
         # Before the memories: whoever reads them should know by then what they are worth.
         note = [f"({answer.note})"] if answer.note else []
         body = "\n".join([*note, _QUOTED, *lines] if lines else ["Nothing found.", *note])
-        body += "\n(more: call again with the cursor)" if answer.cursor else ""
+        if any(found.truncated for found in answer.found):
+            body += "\n(… left out; the resource memory://ID has a memory whole)"
+        body += _more(answer.cursor)
         return said(
             body,
             _given(
@@ -177,9 +179,7 @@ def _recall(open_device: OpenDevice) -> Tool:
             ),
         )
 
-    return tool(
-        recall, "Recall", "Search the person's memories by meaning, words, time and place.", READ
-    )
+    return tool(recall, "Recall", "Search the person's memories by meaning, words and time.", READ)
 
 
 def _context(open_device: OpenDevice) -> Tool:
@@ -258,7 +258,7 @@ def _capture(open_device: OpenDevice) -> Tool:
 def _revise(open_device: OpenDevice) -> Tool:
     def revise(
         id: str,
-        version: Count,
+        version: Annotated[Count, Field(description="1 unless shown")],
         text: str | None = None,
         kind: Kind | None = None,
         space: str | None = None,
@@ -309,7 +309,7 @@ def _revise(open_device: OpenDevice) -> Tool:
         )
 
     return tool(
-        revise, "Revise", "Correct or update a memory; a new text supersedes the old, which as_of still finds.",
+        revise, "Revise", "Correct a memory; a new text supersedes the old, which as_of still finds.",
         ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
     )  # fmt: skip
 
@@ -426,7 +426,7 @@ def _browse(open_device: OpenDevice) -> Tool:
             device, selection, limit=limit, cursor=cursor, client=client
         )
         lines = [context.shown(each) for each in memories]
-        body = "\n".join([_QUOTED, *lines]) if lines else "Nothing there."
+        body = "\n".join([_QUOTED, *lines]) + _more(following) if lines else "Nothing there."
         return said(body, _given(memories=[item(each) for each in memories], cursor=following))
 
     return tool(browse, "Browse", "List memories, newest first.", READ)
@@ -476,6 +476,11 @@ def _resolve(open_device: OpenDevice) -> Tool:
     return tool(
         resolve, "Resolve", "List likely duplicates and contradictions, or decide one.", ADD
     )
+
+
+def _more(cursor: str | None) -> str:
+    """Where the next page begins, for clients that show text only."""
+    return "" if cursor is None else f"\n(more: call again with cursor={cursor})"
 
 
 def _all(values: list[Any] | None) -> tuple[Any, ...] | None:

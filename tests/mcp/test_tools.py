@@ -1,5 +1,6 @@
 """The eight tools as an assistant meets them."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from mcp_server.model import DRAFTS_PER_CALL_MAX
 from mcp_server.vault import audit
 from shared.ids import short_id
 from tests.builders import SetClock, draft, embedded, tell
-from tests.mcp.conftest import Connect, done, refused, said
+from tests.mcp.conftest import Connect, done, read, refused, said
 
 pytestmark = pytest.mark.anyio
 
@@ -189,6 +190,43 @@ async def test_an_answer_fits_into_the_tokens_asked_for(connect: Connect, mine: 
         more = await done(client, "recall", query="tea", max_tokens=300, cursor=cursor)
         seen = {one["id"] for one in answer.structured_content["memories"]}
         assert not seen & {one["id"] for one in more["memories"]}
+
+
+def _shown(text: str) -> set[str]:
+    return {line for line in text.splitlines() if line.startswith("[")}
+
+
+async def test_the_text_of_an_answer_is_enough_to_go_on(connect: Connect, mine: Device) -> None:
+    (tea, *_) = tell(mine, *(f"Ann drinks tea number {number}" for number in range(5)))
+    embedded(mine)
+    async with connect() as client:
+        for tool, asked in (("recall", {"query": "tea", "limit": 2}), ("browse", {"limit": 2})):
+            first = await client.call_tool(tool, asked)
+            (cursor,) = re.findall(r"\(more: call again with cursor=(\S+)\)$", said(first))
+            second = said(await client.call_tool(tool, asked | {"cursor": cursor}))
+            assert not _shown(said(first)) & _shown(second)
+        assert f"[{short_id(tea.id)}] 2026" in said(await client.call_tool("browse", {}))
+        await done(client, "revise", id=tea.id, version=1, pinned=True)
+        assert f"[{short_id(tea.id)}] v2 2026" in said(await client.call_tool("browse", {}))
+        await done(client, "revise", id=short_id(tea.id), version=2, pinned=False)
+
+
+async def test_a_long_memory_is_shown_whole_alone_and_says_where_it_is_whole(
+    connect: Connect, mine: Device
+) -> None:
+    whole = "tea " * 2_000 + "and the answer is oolong"
+    (long, _) = tell(mine, whole, "Ann drinks tea")
+    async with connect() as client:
+        both = said(await client.call_tool("recall", {"query": "tea", "max_tokens": 50_000}))
+        assert both.endswith("(… left out; the resource memory://ID has a memory whole)")
+        assert "oolong" in await read(client, f"memory://{short_id(long.id)}")
+        for asked in ({"query": "oolong", "limit": 1}, {"query": "answer", "tags": ["none"]}):
+            alone = await client.call_tool("recall", asked | {"max_tokens": 50_000})
+            assert (whole in said(alone)) == ("limit" in asked)
+            assert "left out" not in said(alone)
+        small = said(await client.call_tool("recall", {"query": "oolong", "limit": 1}))
+        assert "left out" in small
+        assert len(small) < 1_000
 
 
 async def test_a_contradiction_is_listed_and_decided(connect: Connect, mine: Device) -> None:
