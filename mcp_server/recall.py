@@ -262,6 +262,12 @@ def relevance(found: Candidates) -> float:
     return nearest + 0.3 * by_one - 0.4 * by_none
 
 
+def bearing(found: Candidates) -> Scores:
+    """The same for each candidate: how near it is in meaning, and how much of the question is said by it and around it."""
+    near: Scores = np.maximum(found.meaning, 0) + np.float32(0.3) * _said_around(found, NEARNESS)
+    return near
+
+
 def lasting(question: Question) -> int:
     """Which cues have places reserved for this question."""
     return STANDING if question.names_somebody else STANDING | PREFERENCE

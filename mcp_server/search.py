@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -78,6 +79,8 @@ class Found(Struct, frozen=True):
     truncated: bool
     score: float
     why: str
+    about: bool = True
+    """It seems to be about the question by itself, or nobody can tell."""
 
 
 class Answer(Struct, frozen=True):
@@ -98,7 +101,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     _check(asked)
     offset = _offset(asked)
     state = device.index.state()
-    irrelevant = False
+    irrelevant, beside_it = False, frozenset[int]()
     with device.index.precedence.answering(), device.vault.reading() as db:
         if state.listed:
             question = understood(device, asked)
@@ -106,11 +109,11 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
             ranked = rerank(
                 device, db, asked.query, recall.score(question, pool, ASSISTANT, _WEIGHTS)
             )
-            irrelevant = (
-                bool(len(ranked.rows))
-                and not _of_a_time(asked, question, pool)
-                and _irrelevant(device, state, pool)
-            )
+            if _judged(device, state) and not _of_a_time(asked, question, pool):
+                irrelevant = bool(len(ranked.rows)) and recall.relevance(pool) < recall.RELEVANT_MIN
+                beside_it = frozenset(
+                    pool.rows[recall.bearing(pool) < recall.RELEVANT_MIN].tolist()
+                )
         else:
             ranked = _by_keyword(device, db, asked)
         if irrelevant:
@@ -121,7 +124,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     # Between ranking and reading, a memory may have moved to another space or been superseded.
     wanted, now = _filter(asked), device.clock()
     memories = {row: each for row, each in memories.items() if _passes(each, wanted, asked, now)}
-    found, following = _fit(ranked, memories, asked, offset)
+    found, following = _fit(ranked, memories, asked, offset, beside_it)
     with device.vault.writing() as db:
         ids = [item.memory.id for item in found]
         device.note(db, "recall", ids, client=client)
@@ -204,16 +207,15 @@ def _of_a_time(asked: Asked, question: recall.Question, pool: recall.Candidates)
     return asked.when is not None or bool((then & pool.eligible).any())
 
 
-def _irrelevant(device: Device, state: IndexState, pool: recall.Candidates) -> bool:
-    """Whether nothing here seems to be about the question, as far as that can be told: everything is searched by meaning,
-    by the model that the threshold was chosen for."""
+def _judged(device: Device, state: IndexState) -> bool:
+    """Whether it can be told that something is not about the question: everything is searched by meaning, by the model that the
+    threshold was chosen for."""
     serving = device.index.serving()
     return (
         serving is not None
         and not state.waiting
         and not state.unread
         and serving[0].model_id.startswith(recall.RELEVANT_BY)
-        and recall.relevance(pool) < recall.RELEVANT_MIN
     )
 
 
@@ -388,7 +390,11 @@ def _places(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np
 
 
 def _fit(
-    ranked: recall.Ranked, memories: dict[int, Memory], asked: Asked, offset: int
+    ranked: recall.Ranked,
+    memories: dict[int, Memory],
+    asked: Asked,
+    offset: int,
+    beside_it: AbstractSet[int],
 ) -> tuple[list[Found], int]:
     """As many of the best as the budget holds, and the place where the next page begins. At least one, whatever its length,
     so that an answer is never empty for want of room."""
@@ -404,7 +410,12 @@ def _fit(
             return _whole_if_alone(found, asked), number
         found.append(
             Found(
-                memory, text, truncated, float(ranked.scores[number]), recall.reason(ranked, number)
+                memory,
+                text,
+                truncated,
+                float(ranked.scores[number]),
+                recall.reason(ranked, number),
+                about=row not in beside_it,
             )
         )
     return _whole_if_alone(found, asked), min(offset + asked.limit, len(ranked.rows))
