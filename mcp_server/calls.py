@@ -29,7 +29,7 @@ from mcp_server.sensitive import Policy
 from mcp_server.terminal import Call, CallContext
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
-from mcp_server.when import parse_moment, parse_span
+from mcp_server.when import parse_as_of, parse_span
 from shared.errors import InvalidError
 from shared.ids import MemoryId
 
@@ -223,7 +223,7 @@ def _recall(device: Device, ctx: CallContext, args: RecallArgs) -> Steps:
         tags=chosen.tags,
         kinds=chosen.kinds,
         when=None if args.when is None else parse_span(args.when, now=device.clock()),
-        as_of=None if args.as_of is None else parse_moment(args.as_of),
+        as_of=None if args.as_of is None else parse_as_of(args.as_of, now=device.clock()),
         cursor=args.cursor,
     )
     return search.find(device, asked, client=ctx.client)

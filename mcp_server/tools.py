@@ -15,7 +15,17 @@ from msgspec import UNSET
 from pydantic import BaseModel, Field
 
 from mcp_server import answers, caller, context, findings, forgetting, memory, permissions, search
-from mcp_server.answers import NewMemory, TurnIn, brief, found_item, item, said
+from mcp_server.answers import (
+    Count,
+    Flag,
+    NewMemory,
+    Number,
+    TurnIn,
+    brief,
+    found_item,
+    item,
+    said,
+)
 from mcp_server.device import Device
 from mcp_server.edge import ADD, ERASE, READ, answering, note_read, slim, tool
 from mcp_server.findings import Similar
@@ -23,7 +33,7 @@ from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Source, Trust
 from mcp_server.sensitive import marks
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
-from mcp_server.when import parse_moment, parse_span
+from mcp_server.when import parse_as_of, parse_moment, parse_span
 from shared.errors import InvalidError
 from shared.ids import MemoryId, short_id
 
@@ -126,15 +136,15 @@ def _without(redacted: Sequence[str]) -> str:
 def _recall(open_device: OpenDevice) -> Tool:
     def recall(
         query: str,
-        max_tokens: int = 2000,
-        limit: int = 50,
+        max_tokens: Count = 2000,
+        limit: Count = 50,
         space: str | None = None,
         tags: list[str] | None = None,
         kinds: list[Kind] | None = None,
         when: Annotated[
             str | None, Field(description="'last week', '2023-05', '2023-01..2023-03'")
         ] = None,
-        as_of: Annotated[str | None, Field(description="what was true then")] = None,
+        as_of: Annotated[str | None, Field(description="as `when`: what held then")] = None,
         speaker: str | None = None,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, answers.RecallOut]:
@@ -149,7 +159,7 @@ def _recall(open_device: OpenDevice) -> Tool:
             tags=_all(tags),
             kinds=_all(kinds),
             when=None if when is None else parse_span(when, now=device.clock()),
-            as_of=None if as_of is None else parse_moment(as_of),
+            as_of=None if as_of is None else parse_as_of(as_of, now=device.clock()),
             speaker=speaker,
             cursor=cursor,
         )
@@ -158,7 +168,9 @@ def _recall(open_device: OpenDevice) -> Tool:
         # Before the memories: whoever reads them should know by then what they are worth.
         note = [f"({answer.note})"] if answer.note else []
         body = "\n".join([*note, _QUOTED, *lines] if lines else ["Nothing found.", *note])
-        body += "\n(more: call again with the cursor)" if answer.cursor else ""
+        if any(found.truncated for found in answer.found):
+            body += "\n(… left out; the resource memory://ID has a memory whole)"
+        body += _more(answer.cursor)
         return said(
             body,
             _given(
@@ -169,14 +181,12 @@ def _recall(open_device: OpenDevice) -> Tool:
             ),
         )
 
-    return tool(
-        recall, "Recall", "Search the person's memories by meaning, words, time and place.", READ
-    )
+    return tool(recall, "Recall", "Search the person's memories by meaning, words and time.", READ)
 
 
 def _context(open_device: OpenDevice) -> Tool:
     def context_(
-        topic: str | None = None, space: str | None = None, max_tokens: int = 1000
+        topic: str | None = None, space: str | None = None, max_tokens: Count = 1000
     ) -> Annotated[CallToolResult, answers.ContextOut]:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
@@ -250,14 +260,14 @@ def _capture(open_device: OpenDevice) -> Tool:
 def _revise(open_device: OpenDevice) -> Tool:
     def revise(
         id: str,
-        version: int,
+        version: Annotated[Count, Field(description="1 unless shown")],
         text: str | None = None,
         kind: Kind | None = None,
         space: str | None = None,
         tags: list[str] | None = None,
-        importance: float | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
+        importance: Number | None = None,
+        pinned: Flag | None = None,
+        archived: Flag | None = None,
         valid_from: str | None = None,
         valid_to: str | None = None,
     ) -> Annotated[CallToolResult, answers.ReviseOut]:
@@ -304,7 +314,7 @@ def _revise(open_device: OpenDevice) -> Tool:
         )
 
     return tool(
-        revise, "Revise", "Correct or update a memory; a new text supersedes the old, which as_of still finds.",
+        revise, "Revise", "Correct a memory; a new text supersedes the old, which as_of still finds.",
         ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
     )  # fmt: skip
 
@@ -400,8 +410,8 @@ def _browse(open_device: OpenDevice) -> Tool:
         kinds: list[Kind] | None = None,
         when: str | None = None,
         conversation: str | None = None,
-        superseded: bool = False,
-        limit: int = 50,
+        superseded: Flag = False,
+        limit: Count = 50,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, answers.BrowseOut]:
         device, client = open_device(), caller.name()
@@ -421,7 +431,7 @@ def _browse(open_device: OpenDevice) -> Tool:
             device, selection, limit=limit, cursor=cursor, client=client
         )
         lines = [context.shown(each) for each in memories]
-        body = "\n".join([_QUOTED, *lines]) if lines else "Nothing there."
+        body = "\n".join([_QUOTED, *lines]) + _more(following) if lines else "Nothing there."
         return said(body, _given(memories=[item(each) for each in memories], cursor=following))
 
     return tool(browse, "Browse", "List memories, newest first.", READ)
@@ -429,7 +439,7 @@ def _browse(open_device: OpenDevice) -> Tool:
 
 def _resolve(open_device: OpenDevice) -> Tool:
     def resolve(
-        id: int | None = None,
+        id: Count | None = None,
         decision: Literal["keep_both", "keep_first", "keep_second"] | None = None,
     ) -> Annotated[CallToolResult, answers.ResolveOut]:
         device, client = open_device(), caller.name()
@@ -474,6 +484,11 @@ def _resolve(open_device: OpenDevice) -> Tool:
     return tool(
         resolve, "Resolve", "List likely duplicates and contradictions, or decide one.", ADD
     )
+
+
+def _more(cursor: str | None) -> str:
+    """Where the next page begins, for clients that show text only."""
+    return "" if cursor is None else f"\n(more: call again with cursor={cursor})"
 
 
 def _all(values: list[Any] | None) -> tuple[Any, ...] | None:
