@@ -107,9 +107,9 @@ def _tokens(chars: Sequence[int]) -> list[float]:
 
 def _case(device: Device, scope: Scope, query: Query, rows: dict[tuple[str, str], int]) -> Case:
     asked = search.Asked(query=query.text, spaces=(scope.id,))
+    question = search.understood(device, asked)
     with device.vault.reading() as db:
-        found = search.candidates(device, db, asked)
-    question = recall.understand(query.text, device.index.catalogue.speakers_named)
+        found = search.candidates(device, db, asked, question)
     gold = frozenset(rows[scope.id, doc] for doc in query.evidence)
     conversation = device.index.catalogue.columns["conversation"]
     return Case(

@@ -125,8 +125,31 @@ def _mixed(rng: random.Random, size: int) -> str:
             return token
 
 
+def _elsewhere(rng: random.Random) -> str:
+    said = rng.choice(
+        ("Passwort: {}", "das Passwort vom WLAN ist {}", "mot de passe : {}", "le mot de passe est {}", "contraseña: {}",
+         "la contraseña del wifi es {}", "la password è {}", "palavra-passe: {}", "a senha é {}", "het wachtwoord is {}", "hasło to {}",
+         "пароль: {}", "пароль от почты — {}", "密码是{}", "密碼：{}", "パスワードは{}です", "비밀번호는 {}", "كلمة المرور هي {}", "पासवर्ड: {}",
+         "lösenord: {}", "şifre: {}", "the Wi-Fi pw is {}")
+    )  # fmt: skip
+    return str(said.format(_password(rng)))
+
+
+def _wide(rng: random.Random) -> str:
+    """As it is typed on an East Asian keyboard."""
+    text = f"password: {_password(rng)}"
+    return "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in text)
+
+
+def _aws(rng: random.Random) -> str:
+    letters = string.ascii_letters + "/+"
+    access = "AKIA" + _some(rng, string.ascii_uppercase + "234567", 15) + "7"
+    return f"AWS key {access} secret {'aB' + _some(rng, letters, 38)}"
+
+
 SECRETS: dict[str, Maker] = {
     "AWS": lambda rng: "AKIA" + _some(rng, string.ascii_uppercase + "234567", 15) + "7",
+    "AWS, with its secret": _aws,
     "GitHub": lambda rng: "ghp_" + _mixed(rng, 36),
     "GitHub, fine-grained": lambda rng: f"github_pat_{_mixed(rng, 22)}_{_mixed(rng, 59)}",
     "Slack": lambda rng: f"xoxb-{_some(rng, string.digits, 12)}-{_mixed(rng, 24)}",
@@ -140,6 +163,10 @@ SECRETS: dict[str, Maker] = {
     "private key": _pem,
     "password: …": lambda rng: f"password: {_password(rng)}",
     "my password is …": lambda rng: f"my password for the shop is {_password(rng)}",
+    "password, in other languages": _elsewhere,
+    "password, full-width": _wide,
+    "PIN": lambda rng: f"the PIN of my card is {_some(rng, string.digits, 4)}",
+    "CVV": lambda rng: f"cvv {_some(rng, string.digits, 3)}",
     "DB_PASSWORD=…": lambda rng: f"DB_PASSWORD={_password(rng)}",
     "api key assigned": lambda rng: f"api_key = {_mixed(rng, 32)}",
     "address with password": lambda rng: f"postgres://app:{_mixed(rng, 12)}@db.example.org/app",
@@ -180,6 +207,31 @@ HARMLESS: dict[str, Maker] = {
             "api_key = os.environ['API_KEY']",
             "my password manager is great",
             "passwords: see the manager",
+        )
+    ),
+    "talk of passwords elsewhere": lambda rng: rng.choice(
+        (
+            "Passwort: vergessen",
+            "das Passwort ist im Tresor",
+            "le mot de passe est oublié",
+            "palabras clave: SEO2024 y marketing",
+            "la clave es la paciencia",
+            "密码是在保险箱里，钥匙在桌上",
+            "密码是2024年设的",
+            "パスワードは忘れました",
+            "пароль: спроси у Анны",
+            "a senha é fácil de lembrar",
+            "het wachtwoord is vergeten",
+            "비밀번호는 기억이 안 나요",
+        )
+    ),
+    "other pins": lambda rng: rng.choice(
+        (
+            f"PIN code {rng.randint(110001, 855117)}",
+            f"GPIO pin {rng.randint(2, 27)} is high",
+            "we pinned version 2.13.0 of it",
+            "pin 4.5 cm from the edge",
+            "a spin of 1200 turns",
         )
     ),
     "long names": lambda rng: "_".join(

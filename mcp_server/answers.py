@@ -8,11 +8,30 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from mcp.types import CallToolResult, TextContent
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from typing_extensions import TypedDict
 
 from mcp_server import search
 from mcp_server.model import Kind, Memory
+
+
+def _not_a_bool(given: object) -> object:
+    if isinstance(given, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return given
+
+
+def _written_out(given: object) -> object:
+    if not isinstance(given, str | datetime):
+        raise ValueError("a time is wanted, as in 2023-05-08T14:30:00Z")
+    return given
+
+
+# Pydantic takes true for 1 and 12345 for a moment in 1970; a wrong type is a slip, and guessing would store it.
+Count = Annotated[int, BeforeValidator(_not_a_bool)]
+Number = Annotated[float, BeforeValidator(_not_a_bool)]
+Flag = Annotated[bool, Strict()]
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
 
 class NewMemory(BaseModel):
@@ -21,12 +40,12 @@ class NewMemory(BaseModel):
     text: str
     kind: Kind = "note"
     tags: list[str] = []
-    occurred_at: datetime | None = None
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
+    occurred_at: Moment | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
     speaker: str | None = None
-    importance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    pinned: bool = False
+    importance: Annotated[Number, Field(ge=0, le=1)] = 0.5
+    pinned: Flag = False
 
 
 class TurnIn(BaseModel):
@@ -35,7 +54,7 @@ class TurnIn(BaseModel):
     speaker: str
     text: str
     role: Literal["user", "assistant", "tool"] = "user"
-    at: datetime | None = None
+    at: Moment | None = None
     key: str | None = None
 
 

@@ -60,7 +60,10 @@ class Read(Struct, frozen=True):
 def read(memories: Iterable[tuple[Memory, int]]) -> list[Read]:
     """Memories with the cues to look for in each; the latest first."""
     found = [
-        Read(each, tuple(cues.cited(each.text, each.speaker, each.source.trust, wanted=wanted)))
+        Read(
+            each,
+            tuple(cues.cited(each.text, each.speaker, each.source.trust, each.kind, wanted=wanted)),
+        )
         for each, wanted in memories
     ]
     return sorted(found, key=lambda one: (one.said, one.memory.id), reverse=True)

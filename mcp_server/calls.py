@@ -29,11 +29,15 @@ from mcp_server.sensitive import Policy
 from mcp_server.terminal import Call, CallContext
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
-from mcp_server.when import parse_moment, parse_span
+from mcp_server.when import parse_as_of, parse_span
 from shared.errors import InvalidError
 from shared.ids import MemoryId
 
 EXPORT_PAGE = 500
+FORGET_SHOWN = 10
+"""Of the memories that are about to be forgotten; a person looks at no more."""
+# Five times what the terminal names in one call: each may have superseded others, and all are held in memory.
+_FORGOTTEN_AT_ONCE_MAX = 5_000
 _AS_TYPED = Policy(secrets="allow", personal="allow")
 
 Arguments = TypeVar("Arguments", bound=Struct)
@@ -219,7 +223,7 @@ def _recall(device: Device, ctx: CallContext, args: RecallArgs) -> Steps:
         tags=chosen.tags,
         kinds=chosen.kinds,
         when=None if args.when is None else parse_span(args.when, now=device.clock()),
-        as_of=None if args.as_of is None else parse_moment(args.as_of),
+        as_of=None if args.as_of is None else parse_as_of(args.as_of, now=device.clock()),
         cursor=args.cursor,
     )
     return search.find(device, asked, client=ctx.client)
@@ -255,22 +259,23 @@ def _revise(device: Device, ctx: CallContext, args: ReviseArgs) -> Steps:
 
 
 def _forget(device: Device, ctx: CallContext, args: ForgetArgs) -> Steps:
-    rows = forgetting.chosen(device, ids=args.ids)
+    rows = forgetting.chosen(device, ids=args.ids, most=_FORGOTTEN_AT_ONCE_MAX)
     token = forgetting.token(device, rows)
     if args.confirm is None:
-        return {"memories": [row.memory for row in rows], "confirm": token}
+        shown = [row.memory for row in rows[:FORGET_SHOWN]]
+        return {"memories": shown, "number": len(rows), "confirm": token}
     forgetting.check_token(device, rows, args.confirm)
     traces = None
     if args.verify:
         yield {"doing": "Noting what to look for"}
         traces = forgetting.traces(device, rows)
-    yield {"doing": "Erasing"}
-    erased = forgetting.erase(device, rows, client=ctx.client)
+    for done in forgetting.erasing(device, rows, client=ctx.client):
+        yield {"doing": "Forgetting", "done": done, "total": len(rows)}
     evidence = None
     if traces is not None:
         yield {"doing": "Searching every page of the vault"}
         evidence = forgetting.verify(device, traces)
-    return {"forgotten": erased, "evidence": evidence}
+    return {"forgotten": [row.memory.id for row in rows], "evidence": evidence}
 
 
 def _findings(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:

@@ -158,6 +158,8 @@ class WhenIdle:
             if self._needed():
                 continue
             try:
+                if self._device.vault.rewrite_is_due:
+                    self._device.vault.rewrite()
                 self._consolidate()
             except SunaivaError as error:
                 _log.warning("consolidation waits: %s", error)

@@ -18,6 +18,7 @@ from mcp_server.model import Kind, Memory
 from mcp_server.vault import audit, store
 from mcp_server.vault.store import Selection
 from shared.clock import to_ms
+from shared.errors import InvalidError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -63,14 +64,16 @@ def gather(
     """Sections with something in them, within `max_tokens`.
 
     Raises:
-        InvalidError: as `search.find` for the topic.
+        InvalidError: as `search.find` for the topic; the budget holds not one line.
     """
+    if not 1 <= max_tokens <= search.TOKENS_MAX:
+        raise InvalidError(f"max_tokens goes from 1 to {search.TOKENS_MAX:,}.")
     on_topic: list[Told] = []
     if topic is not None:
         asked = search.Asked(query=topic, spaces=spaces, max_tokens=max_tokens, limit=_SECTION_MAX)
         answer = search.find(device, asked, client=client)
         if not answer.irrelevant:  # unasked, the nearest would pass for something worth knowing
-            on_topic = [Told(each.memory, each.text) for each in answer.found]
+            on_topic = [Told(each.memory, each.text) for each in answer.found if each.about]
     with device.index.precedence.answering(), device.vault.reading() as db:
         candidates = _candidates(device, db, spaces, client=client, with_latest=topic is None)
     candidates[TOPIC] = on_topic
@@ -81,6 +84,10 @@ def gather(
         lambda told: search.tokens(line(told)) + 1,
         title_cost=lambda title: search.tokens(title) + 2,
     )
+    if not kept and any(candidates.values()):
+        raise InvalidError(
+            f"There is something to know, but not one line of it fits into {max_tokens} tokens. Give more; 1,000 is usual."
+        )
     with device.vault.writing() as db:
         ids = list(dict.fromkeys(told.memory.id for section in kept.values() for told in section))
         device.note(db, "recall", ids, client=client)

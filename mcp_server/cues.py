@@ -2,7 +2,8 @@
 
 Pure, and without a language model: phrases from a table, sentence by sentence, in time linear in the text. A cue is a hint for what to
 show first, never a claim about what is true. Text that arrived from outside must not come to instruct anybody: a tool's output has no cue but its
-days, a file no standing instruction, and of what an assistant says only short notes about the person count.
+days, a file no standing instruction. What an assistant notes on purpose, in short, is the person's word however it is put; of what it says in a
+conversation only what speaks of the person from outside counts, because its "I" is not the person.
 """
 
 import re
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from mcp_server import coming, phrases
-from mcp_server.model import Trust
+from mcp_server.model import Kind, Trust
 from mcp_server.phrases import (
     DATED,
     DECISION,
@@ -43,6 +44,10 @@ _WORD = re.compile(r"[^\W\d_]+")
 _STRAIGHT = str.maketrans("’‘", "''")
 
 
+# What is said, copied or summed up, in contrast to what is noted on purpose.
+_NO_NOTES: frozenset[Kind] = frozenset(("turn", "document", "summary"))
+
+
 class Cited(Struct, frozen=True):
     """One sentence that carries cues."""
 
@@ -58,26 +63,26 @@ class _Ready(Struct, frozen=True):
     expression: re.Pattern[str]
 
 
-def flags(text: str, speaker: str | None, trust: Trust) -> int:
+def flags(text: str, speaker: str | None, trust: Trust, kind: Kind) -> int:
     """The cues of a whole text, as the bits of `phrases`."""
     found = 0
     for sentence in _sentences(text, speaker, trust):
-        for ready, _ in _matches(sentence, _table(speaker, trust), wanted=0xFF):
+        for ready, _ in _matches(sentence, _table(speaker, trust, kind), wanted=0xFF):
             found |= ready.phrase.flags
         if not found & DATED and coming.names_a_day(sentence):
             found |= DATED
         if not found & TIMED and _TIME.search(sentence):
             found |= TIMED
-    return found & _allowed(speaker, trust)
+    return found & _allowed(trust)
 
 
-def cited(text: str, speaker: str | None, trust: Trust, *, wanted: int) -> list[Cited]:
+def cited(text: str, speaker: str | None, trust: Trust, kind: Kind, *, wanted: int) -> list[Cited]:
     """The sentences of a text that carry any of the wanted cues, in their order."""
-    wanted &= _allowed(speaker, trust)
+    wanted &= _allowed(trust)
     found = []
     for sentence in _sentences(text, speaker, trust):
         carried, about, place = 0, None, 0
-        for ready, match in _matches(sentence, _table(speaker, trust), wanted):
+        for ready, match in _matches(sentence, _table(speaker, trust, kind), wanted):
             if not carried:
                 place = match.start()
             carried |= ready.phrase.flags
@@ -90,7 +95,7 @@ def cited(text: str, speaker: str | None, trust: Trust, *, wanted: int) -> list[
     return found
 
 
-def _allowed(speaker: str | None, trust: Trust) -> int:
+def _allowed(trust: Trust) -> int:
     everything = STANDING | PREFERENCE | PROFILE | PROMISE | DONE | DECISION | DATED | TIMED
     if trust == "tool_output":
         return DATED | TIMED
@@ -99,16 +104,22 @@ def _allowed(speaker: str | None, trust: Trust) -> int:
     return everything
 
 
-def _table(speaker: str | None, trust: Trust) -> dict[str, tuple[_Ready, ...]]:
+def _table(speaker: str | None, trust: Trust, kind: Kind) -> dict[str, tuple[_Ready, ...]]:
     if trust == "tool_output":
         return {}
-    return _BY_NOTE if _is_assistant(speaker, trust) else _BY_PERSON
+    if _is_named_assistant(speaker):
+        return _BY_NOTE
+    if trust == "said_by_assistant":
+        return _BY_NOTE if kind in _NO_NOTES else _BY_EITHER
+    return _BY_PERSON
 
 
 def _is_assistant(speaker: str | None, trust: Trust) -> bool:
-    return trust == "said_by_assistant" or (
-        speaker is not None and speaker.casefold() in _ASSISTANTS
-    )
+    return trust == "said_by_assistant" or _is_named_assistant(speaker)
+
+
+def _is_named_assistant(speaker: str | None) -> bool:
+    return speaker is not None and speaker.casefold() in _ASSISTANTS
 
 
 def _sentences(text: str, speaker: str | None, trust: Trust) -> Iterator[str]:
@@ -173,3 +184,7 @@ def _by_word(table: tuple[Phrase, ...]) -> dict[str, tuple[_Ready, ...]]:
 
 _BY_PERSON = _by_word(phrases.PHRASES)
 _BY_NOTE = _by_word(phrases.NOTED)
+_BY_EITHER = {
+    word: _BY_PERSON.get(word, ()) + _BY_NOTE.get(word, ())
+    for word in _BY_PERSON.keys() | _BY_NOTE.keys()
+}

@@ -20,6 +20,7 @@ from mcp_server.vault import keys as vault_keys
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, open_vault
 from shared import crypto
 from shared.clock import Clock
+from shared.errors import CorruptError
 from shared.ids import IdFactory, MemoryId
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Device:
         self.policy = policy
         self.own_words = own_words
         """Whether these are the recovery words of this vault."""
+        self.damaged = False
+        """Whether the vault's file was found damaged: nothing is stored in it any more."""
         self._used_at = time.monotonic()
 
     def changing(self) -> AbstractContextManager["Change"]:
@@ -117,6 +120,11 @@ class Change:
 
 @contextmanager
 def _changing(device: Device) -> "Iterator[Change]":
+    if device.damaged:
+        raise CorruptError(
+            f"{device.vault.path} is damaged, so nothing is changed in it. `sunaiva doctor` says how much can be read; put a "
+            "backup back with `sunaiva restore BACKUP`."
+        )
     with device.index.precedence.answering(), device.index.changing():
         with device.vault.writing() as db:
             change = Change(db)

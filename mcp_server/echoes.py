@@ -40,7 +40,7 @@ _LINE = re.compile(
 )
 _FRAME = re.compile(
     r"^[\s>*-]{0,8}(?:Memories \(quoted data, not instructions\):|What the person's own memory holds \(quoted data.{0,40}|"
-    r"\(more: call again with the cursor\))\s*$",
+    r"\(more: call again with cursor=\S{1,200}\)|\(… left out; the resource memory://ID has a memory whole\))\s*$",
     re.MULTILINE,
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")

@@ -3,8 +3,9 @@
 `answering` is the one place that turns our errors into tool errors; anything else stays a crash.
 """
 
+import difflib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -21,6 +22,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _WRONG_SAID_MAX = 3
+_NAME_CHARS_MAX = 40  # of a wrong name; longer ones are no slip of a key
 
 READ = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -41,26 +43,44 @@ def note_read(device: Device, memories: Sequence[MemoryId]) -> None:
 
 
 class _ClearTool(Tool):
-    """Says of wrong arguments which one, and what it takes, instead of how the validator put it."""
+    """Says of wrong arguments which one, and what it takes, instead of how the validator put it; and of one that it does not know,
+    which the SDK would leave out: a mistyped filter must not answer with everything."""
 
-    async def run(self, *args: Any, **kwargs: Any) -> Any:
+    async def run(self, arguments: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        known = list(self.parameters["properties"])
+        unknown = {name: _no_argument(name, known) for name in arguments if name not in known}
+        if unknown:
+            raise ToolError(_sentence(self.name, unknown))
         try:
-            return await super().run(*args, **kwargs)
+            return await super().run(arguments, *args, **kwargs)
         except ToolError as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
-            raise ToolError(_sentence(self.name, error.__cause__)) from error
+            raise ToolError(_sentence(self.name, _complaints(error.__cause__))) from error
 
 
-def _sentence(tool: str, error: ValidationError) -> str:
+def _no_argument(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name.lower()[:_NAME_CHARS_MAX], known, n=2)
+    instead = f"did you mean {' or '.join(near)}" if near else f"there are {', '.join(known)}"
+    return f"no such argument; {instead}"
+
+
+def _complaints(error: ValidationError) -> dict[str, str]:
     wrong: dict[str, str] = {}
     for each in error.errors(include_url=False, include_context=False):
         # Of a choice of types, each is complained about by itself; the first says enough.
         name = ".".join(
             str(part) for part in each["loc"] if str(part)[:1].islower() or str(part).isdigit()
         )
-        wrong.setdefault(name or "arguments", each["msg"][:1].lower() + each["msg"][1:])
-    said = "; ".join(f"{name}: {why}" for name, why in list(wrong.items())[:_WRONG_SAID_MAX])
+        why = each["msg"].removeprefix("Value error, ")
+        wrong.setdefault(name or "arguments", why[:1].lower() + why[1:])
+    return wrong
+
+
+def _sentence(tool: str, wrong: Mapping[str, str]) -> str:
+    said = "; ".join(
+        f"{name[:_NAME_CHARS_MAX]}: {why}" for name, why in list(wrong.items())[:_WRONG_SAID_MAX]
+    )
     return (
         f"{tool} cannot be called like this. {said}. Correct that and call again; nothing was done."
     )

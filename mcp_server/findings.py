@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # How many of the nearest memories a new one is compared with; more would only be further away.
 _COMPARED = 5
+# What contradicts more than this many of its nearest is one of a series of like things, and a person who has these open about one matter
+# has enough to decide.
+_CONTRADICTED_MAX = 2
 # What is noted on purpose is not compared with what was only said; a turn is compared with both.
 _COMPARED_KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "turn")
 
@@ -58,14 +61,26 @@ def notice(
     near = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
     near |= {row.row: float(other @ vector) for row, other in added[:-1] if other is not None}
     near.pop(besides, None)
-    found = []
-    for row, other in store.by_rows(db, near).items():
-        if other.space != new.memory.space or not _compared(other):
-            continue
-        similar = _noted(device, db, new.memory, other, near[row])
-        if similar is not None:
-            found.append(similar)
-    return tuple(found)
+    others = [
+        (near[row], other)
+        for row, other in store.by_rows(db, near).items()
+        if other.space == new.memory.space and _compared(other)
+    ]
+    pairs = [_related(new.memory, other, cosine) for cosine, other in others]
+    related = [pair for pair in pairs if pair is not None]
+    if sum(how == "may_contradict" for how, *_ in related) > _CONTRADICTED_MAX:
+        related = [pair for pair in related if pair[0] != "may_contradict"]
+    for how, first, second in related:
+        db.execute(
+            "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",
+            [how, store.as_bytes(first.id), store.as_bytes(second.id), to_ms(device.clock())],
+        )
+    return tuple(
+        Similar(other.id, other.text, how)
+        for how, *both in related
+        for other in both
+        if other.id != new.memory.id
+    )
 
 
 def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) -> list[Finding]:
@@ -100,17 +115,11 @@ def _compared(memory: Memory) -> bool:
     )
 
 
-def _noted(
-    device: Device, db: "Database", new: Memory, other: Memory, cosine: float
-) -> Similar | None:
+def _related(new: Memory, other: Memory, cosine: float) -> tuple[Relation, Memory, Memory] | None:
     # What happened later comes second, also if it was told first.
     first, second = sorted((other, new), key=lambda memory: memory.occurred_at or memory.created_at)
     how = noticing.relation(second.text, first.text, cosine)
     repeated = how == "near_duplicate" and "turn" in (new.kind, other.kind)
     if how is None or repeated:  # turns say the same thing again and again, and rightly so
         return None
-    db.execute(
-        "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES (?, ?, ?, ?)",
-        [how, store.as_bytes(first.id), store.as_bytes(second.id), to_ms(device.clock())],
-    )
-    return Similar(other.id, other.text, how)
+    return how, first, second

@@ -5,7 +5,11 @@ from the vault, from its write-ahead log and from memory. What the access log ke
 There is no trash and no undo; a backup made before still holds what it held, and the answer says so.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +19,13 @@ from msgspec import Struct
 from mcp_server.device import Device
 from mcp_server.index.codes import unpack4
 from mcp_server.index.lexical import terms_of
+from mcp_server.index.precedence import Precedence
 from mcp_server.memory import present
 from mcp_server.model import Memory
 from mcp_server.vault import names, pages, store, texts, vector_store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
-from shared.errors import ForbiddenError, InvalidError, UnavailableError
+from shared.errors import ForbiddenError, InvalidError, SunaivaError, UnavailableError
 from shared.ids import MemoryId
 
 if TYPE_CHECKING:
@@ -29,6 +34,13 @@ if TYPE_CHECKING:
 # A wrong `forget` of a whole space is the worst mistake an assistant can make; larger ones are the person's, in the terminal.
 PER_CALL_MAX = 1_000
 _TOKEN_BYTES = 6
+# What is erased in one transaction takes about so long: whoever asks meanwhile waits no longer than that.
+_PIECE_SECONDS = 0.2
+# A lock that is let go and taken again at once is never got by those who wait for it.
+_PAUSE_SECONDS = 0.02
+# A larger vault is rewritten while nobody uses it, or when somebody wants proof: nobody waits for seconds unasked.
+_REWRITTEN_AT_ONCE_BYTES = 100_000_000
+_FIRST_PIECE = 20  # of memories; as many as the time allows from then on
 # Pieces of a text that are searched for on decrypted pages. Shorter ones stand in innocent texts, longer ones may lie
 # across two pages.
 _NEEDLE_BYTES = 24
@@ -39,6 +51,8 @@ _PIECES_MAX = 512
 _BODY_PIECES = 32
 _PIECE_BYTES_MAX = 64  # of a vector: sixteen float32
 _FILE_PART_BYTES = 1 << 20
+_TEXTS_AT_ONCE = 64  # joined, they are searched as fast as one
+_NO_TEXT = b"\xff"  # a byte that UTF-8 does not have
 
 
 class Traces(Struct, frozen=True):
@@ -69,6 +83,7 @@ def chosen(
     ids: Sequence[str] = (),
     conversation: str | None = None,
     space: str | None = None,
+    most: int = PER_CALL_MAX,
 ) -> list[Row]:
     """The memories a request names, with the older versions that each of them superseded.
 
@@ -86,13 +101,13 @@ def chosen(
                 spaces=(space,) if space is not None else None,
                 superseded=True,
             )
-            named += store.page(db, selection, before_row=None, limit=PER_CALL_MAX + 1)
+            named += store.page(db, selection, before_row=None, limit=most + 1)
         everything = {row.row: row for row in named}
         for row in named:
             everything |= {older.row: older for older in store.superseded_chain(db, row.memory.id)}
-    if len(everything) > PER_CALL_MAX:
+    if len(everything) > most:
         raise InvalidError(
-            f"That is more than {PER_CALL_MAX:,} memories; one call forgets at most so many. Nothing was forgotten. "
+            f"That is more than {most:,} memories; one call forgets at most so many. Nothing was forgotten. "
             "Narrow it down, or use `sunaiva forget --space` or `--conversation` in a terminal."
         )
     return sorted(everything.values(), key=lambda row: row.row)
@@ -117,23 +132,56 @@ def check_token(device: Device, rows: Sequence[Row], given: str) -> None:
 
 def erase(device: Device, rows: Sequence[Row], *, client: str) -> tuple[MemoryId, ...]:
     """Erase memories and every trace of them that this device keeps; their ids."""
-    ids = tuple(row.memory.id for row in rows)
-    with device.changing() as change:
-        borne = names.of(change.db, [row.row for row in rows])
-        for row in rows:
-            device.index.lexical.remove(change.db, row.row, terms_of(row.memory))
-            store.delete(change.db, row.row, row.memory.id)
-        names.erase_unused(change.db, borne)
-        device.note(change.db, "forget", ids, client=client)
-        change.then(lambda: device.index.remove([row.row for row in rows]))
+    for _ in erasing(device, rows, client=client):
+        pass
+    return tuple(row.memory.id for row in rows)
+
+
+def erasing(device: Device, rows: Sequence[Row], *, client: str) -> Generator[int, None, None]:
+    """The same in pieces, each a transaction after which others get their turn; yields how many are done. Broken off, it leaves
+    the others as they were."""
+    done, size = 0, _FIRST_PIECE
+    pause = threading.Event()
+    device.vault.plan_rewrite()
+    try:
+        while done < len(rows):
+            device.index.precedence.give_way()
+            begun = time.monotonic()
+            some = rows[done : done + size]
+            _erase_some(device, some, client=client)
+            done += len(some)
+            wished = int(size * _PIECE_SECONDS / (time.monotonic() - begun))
+            size = max(1, min(wished, 2 * size))
+            pause.wait(_PAUSE_SECONDS)
+            yield done
+    except BaseException:
+        with suppress(SunaivaError):  # what stopped it is what has to be told
+            device.vault.truncate_wal()
+        raise
     try:
         device.vault.truncate_wal()
+        if device.vault.file_bytes() <= _REWRITTEN_AT_ONCE_BYTES:
+            device.vault.rewrite()
     except UnavailableError as error:
         raise UnavailableError(
-            "They are forgotten, but old copies of their pages are still in the vault's log, which somebody is reading. "
-            "`sunaiva doctor` empties it as soon as that ends."
+            "They are forgotten, but old copies of their pages may still be in the vault's file or log, which somebody is reading. "
+            "The agent clears them away when it is not used for some minutes."
         ) from error
-    return ids
+
+
+def _erase_some(device: Device, rows: Sequence[Row], *, client: str) -> None:
+    with device.changing() as change:
+        # Somebody else may have forgotten some of them meanwhile.
+        there = store.by_rows(change.db, [row.row for row in rows])
+        borne = names.of(change.db, there)
+        device.index.lexical.remove(
+            change.db, {row: terms_of(memory) for row, memory in there.items()}
+        )
+        for row, memory in there.items():
+            store.delete(change.db, row, memory.id)
+        names.erase_unused(change.db, borne)
+        device.note(change.db, "forget", [each.id for each in there.values()], client=client)
+        change.then(lambda: device.index.remove(list(there)))
 
 
 def traces(device: Device, rows: Sequence[Row]) -> Traces:
@@ -141,7 +189,7 @@ def traces(device: Device, rows: Sequence[Row]) -> Traces:
     doomed = [row.row for row in rows]
     pieces: dict[bytes, str] = {}
     with device.vault.reading() as db:
-        for row in rows:
+        for row in device.index.precedence.in_between(rows):
             pieces |= dict.fromkeys(_pieces(row.memory), f"text of {row.memory.id}")
             for body in texts.bodies(db, [row.row]).values():
                 pieces |= dict.fromkeys(_body_pieces(body), f"the block that held {row.memory.id}")
@@ -160,10 +208,13 @@ def verify(device: Device, wanted: Traces) -> Evidence:
     file of the vault's folder as it lies there.
     """
     looked_at = 0
+    if device.vault.rewrite_is_due:
+        device.vault.rewrite()
 
     def counted() -> Iterator[bytes]:
         nonlocal looked_at
-        for page in pages.decrypted(device.vault.path, device.keys.database):
+        clear = pages.decrypted(device.vault.path, device.keys.database)
+        for page in device.index.precedence.in_between(clear):
             looked_at += 1
             yield page
 
@@ -185,8 +236,9 @@ def verify(device: Device, wanted: Traces) -> Evidence:
         ):
             aside.add(f"the vault in {path.parent}, moved aside by a restore: delete that folder")
     with device.vault.reading() as db:
-        said, nobodys = _in_texts(db, found, wanted.pieces)
-        left = {wanted.pieces[piece] for piece in (found - said) | outside | nobodys}
+        said, nobodys = _in_texts(db, found, wanted.pieces, device.index.precedence)
+        strange = {piece for piece in found - said if not vector_store.holds(db, piece)}
+        left = {wanted.pieces[piece] for piece in strange | outside | nobodys}
         there = zip(wanted.words, device.index.lexical.postings(db, wanted.words), strict=True)
         left |= {f"the word {word!r}" for word, postings in there if len(postings.rows)}
     left |= aside
@@ -202,21 +254,33 @@ def verify(device: Device, wanted: Traces) -> Evidence:
 
 
 def _in_texts(
-    db: "Database", found: set[bytes], pieces: Iterable[bytes]
+    db: "Database", found: set[bytes], pieces: Iterable[bytes], precedence: Precedence
 ) -> tuple[set[bytes], set[bytes]]:
     """Which of the pieces found a memory that is there has in its text: they are its, not a leftover. And which of all
     pieces stand in a text that no memory has, in a block perhaps, where no search of pages would see it.
     """
-    said: set[bytes] = set()
-    nobodys: set[bytes] = set()
     rows = store.all_rows(db)
-    for row, text in texts.every(db):
-        encoded = text.encode()
-        if row in rows:
-            said.update(piece for piece in found if piece in encoded)
-        else:
-            nobodys.update(piece for piece in pieces if piece in encoded)
-    return said, nobodys
+    nobodys: list[bytes] = []
+
+    def theirs() -> Iterator[bytes]:
+        for row, text in texts.every(db):
+            if row in rows:
+                yield text.encode()
+            else:
+                nobodys.append(text.encode())
+
+    said = pages.occurrences(precedence.in_between(_joined(theirs())), filter(_is_text, found))
+    return said, pages.occurrences(nobodys, pieces)
+
+
+def _joined(encoded: Iterator[bytes]) -> Iterator[bytes]:
+    """Many short texts as few long ones; no piece of a text stands in two."""
+    while some := list(itertools.islice(encoded, _TEXTS_AT_ONCE)):
+        yield _NO_TEXT.join(some)
+
+
+def _is_text(piece: bytes) -> bool:
+    return _NO_TEXT not in piece
 
 
 def _overlapping(path: Path) -> Iterator[bytes]:

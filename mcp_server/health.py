@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _BATCH = 500
+# To tell which memories of a damaged file can be read: of one that refuses so often, hardly any.
+_REFUSALS_MAX = 1_000
+_ROWS_LOOKED_AT = 100_000  # where their number itself cannot be read
 # The index cannot be counted, only asked; an index that lost its contents shows in a few hundred questions.
 _SAMPLED = 200
 _WATCH_SECONDS = 0.25
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    memories: int
+    memories: int | None
+    """None: they cannot be counted."""
     spaces: int
     embedded: int
     model: str | None
@@ -37,6 +41,8 @@ class Health(Struct, frozen=True, kw_only=True):
     packed: int
     """Memories whose texts are in compressed blocks."""
     consolidated: consolidate.Last | None
+    damage: str | None
+    """That the file is damaged, how much of it can be read, and what to do."""
     problems: list[str]
     """What is wrong with the file or its log; empty when all is well."""
     file_bytes: int
@@ -45,11 +51,14 @@ class Health(Struct, frozen=True, kw_only=True):
 def examine(device: Device) -> Health:
     """Look at everything; changes nothing."""
     problems = device.vault.problems()
-    memories = spaces = embedded = packed = 0
+    damage = _damage(device) if problems else None
+    memories = None
+    spaces = embedded = packed = 0
     consolidated = None
     try:
         with device.vault.reading() as db:
-            problems += _disagreements(device, db)
+            if damage is None:
+                problems += _disagreements(device, db)
             memories = store.count(db)
             spaces = len(store.spaces(db))
             packed = memories - texts.loose_amount(db).memories
@@ -57,7 +66,9 @@ def examine(device: Device) -> Health:
             embedded = 0 if there is None else there.vectors
         consolidated = consolidate.last(device)
     except CorruptError as error:
-        problems.append(str(error))
+        if damage is None:
+            problems.append(str(error))
+            damage = _damage(device)
     state = device.index.state()
     embedder = device.index.embedder
     return Health(
@@ -71,9 +82,42 @@ def examine(device: Device) -> Health:
         refused=state.refused,
         packed=packed,
         consolidated=consolidated,
+        damage=damage,
         problems=problems,
         file_bytes=device.vault.path.stat().st_size,
     )
+
+
+def _damage(device: Device) -> str:
+    device.damaged = True
+    readable, known = _readable(device)
+    return (
+        f"The vault's file is damaged. {readable:,} {f'of {known:,} ' if known else ''}memories can be read; nothing is stored any "
+        "more. Put a backup back with `sunaiva restore BACKUP`, which keeps the damaged file beside it."
+    )
+
+
+def _readable(device: Device) -> tuple[int, int | None]:
+    """How many memories can be read whole, at least, and how many there are, if that can be told."""
+    try:
+        with device.vault.reading() as db:
+            known = store.count(db)
+            newest = store.newest_row(db)
+    except CorruptError:
+        known, newest = None, _ROWS_LOOKED_AT
+    spans = [(first, min(first + _BATCH - 1, newest)) for first in range(1, newest + 1, _BATCH)]
+    readable = refusals = 0
+    while spans and refusals < _REFUSALS_MAX:
+        first, last = spans.pop()
+        try:
+            with device.vault.reading() as db:
+                readable += len(store.in_span(db, first, last))
+        except CorruptError:
+            refusals += 1
+            middle = (first + last) // 2
+            if first < last:
+                spans += [(first, middle), (middle + 1, last)]
+    return readable, known
 
 
 def _disagreements(device: Device, db: "Database") -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from mcp_server import echoes, findings
+from mcp_server import echoes, findings, screening
 from mcp_server.checks import bounded, checked
 from mcp_server.device import Change, Device
 from mcp_server.findings import Added, Similar
@@ -21,7 +21,7 @@ from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
 from mcp_server.index.live import EMBED_AT_ONCE_MAX
 from mcp_server.model import Draft, Kind, Link, Memory, Source
-from mcp_server.sensitive import Policy, Screened, refused, screen
+from mcp_server.sensitive import Policy
 from mcp_server.vault import audit, names, store
 from mcp_server.vault.store import Row
 from shared import crypto
@@ -76,13 +76,18 @@ def remember(
     """
     sent = [checked(draft, f"Memory {number}") for number, draft in enumerate(bounded(drafts), 1)]
     screened = [
-        _let_in(device, draft.text, policy or device.policy, f"Memory {number}")
+        screening.let_in(
+            draft,
+            policy or device.policy,
+            own_words=device.own_words,
+            which=f"Memory {number}",
+        )
         for number, draft in enumerate(sent, 1)
     ]
     embedder = device.index.embedder
     vectors = _embedded(
         embedder,
-        [memory_text(kept.text, draft.speaker) for kept, draft in zip(screened, sent, strict=True)],
+        [memory_text(kept.text, kept.speaker) for kept, _ in screened],
     )
     added: list[Added] = []
     stored: list[Stored] = []
@@ -98,7 +103,7 @@ def remember(
                 stored.append(Stored(known.memory.id, "known"))
                 continue
             vector = None if vectors is None else vectors[number]
-            kept = msgspec.structs.replace(draft, text=screened[number].text)
+            kept, redacted = screened[number]
             heard = echoes.of_draft(db, device.shown, kept)
             if heard is not None and heard.whole:
                 original = present(db, heard.originals[0])
@@ -112,7 +117,7 @@ def remember(
             row = Row(store.insert(db, memory, digest), memory)
             added.append((row, vector))
             similar = findings.notice(device, db, added)
-            stored.append(Stored(row.memory.id, "stored", similar, screened[number].redacted))
+            stored.append(Stored(row.memory.id, "stored", similar, redacted))
         _store_vectors(device, change, added)
         device.note(db, action, [item.id for item in stored], client=client)
         _publish(device, change, [row for row, _ in added], embedded=vectors is not None)
@@ -125,7 +130,7 @@ def acceptable(device: Device, drafts: Sequence[Draft]) -> list[Draft]:
     return [
         draft
         for draft in drafts
-        if not refused(draft.text, device.policy, own_words=device.own_words)
+        if not screening.refused(draft, device.policy, own_words=device.own_words)
     ]
 
 
@@ -163,8 +168,9 @@ def capture_drafts(
     """
     seen: dict[bytes, int] = {}
     keyed = []
+    kept_as = screening.name_kept(conversation, device.policy, own_words=device.own_words)
     with device.vault.reading() as db:
-        position = store.next_position(db, conversation, space)
+        position = store.next_position(db, kept_as, space)
         for turn in turns:
             said = "\x1f".join(
                 [space, conversation, turn.speaker or "", str(turn.occurred_at), turn.text]
@@ -212,9 +218,15 @@ def revise(
         row = present(db, memory_id)
         old = row.memory
         after = _with_changes(device, old, changes)
-        if after.text != old.text:
-            kept = _let_in(device, after.text, policy or device.policy, "The new text").text
-            after = msgspec.structs.replace(after, text=kept)
+        after, _ = screening.let_in(
+            after,
+            policy or device.policy,
+            own_words=device.own_words,
+            which="The new memory",
+            fields=[
+                name for name in old.__struct_fields__ if getattr(old, name) != getattr(after, name)
+            ],
+        )
         if old.superseded_by is not None:
             newer = present(db, old.superseded_by).memory
             if newer.text == after.text:
@@ -306,18 +318,6 @@ def in_finding(db: "Database", number: int) -> tuple[Row, Row]:
     return first, second
 
 
-def _let_in(device: Device, text: str, policy: Policy, which: str) -> Screened:
-    """Raises:
-    InvalidError: nothing of it may be stored.
-    """
-    screened = screen(text, policy, own_words=device.own_words)
-    if screened.refused:
-        raise InvalidError(
-            f"{which} holds what must not be stored here: {', '.join(screened.refused)}. Nothing was stored. Send it without."
-        )
-    return screened
-
-
 def _embedded(embedder: Embedder | None, texts: list[str]) -> NDArray[np.float32] | None:
     """Vectors of a few texts; None if the model is not there yet, or they are too many to wait for."""
     if embedder is None or len(texts) > EMBED_AT_ONCE_MAX:
@@ -402,13 +402,18 @@ def present(db: "Database", said: str) -> Row:
         row = store.by_id(db, parse_memory_id(said))
         found = [row] if row else []
     if not found:
-        raise NotFoundError(
-            f"There is no memory {said}: it was forgotten, or never was. `recall` and `browse` give ids that exist."
-        )
+        raise absent(said)
     if len(found) > 1:
         both = " and ".join(row.memory.id for row in found)
         raise ConflictError(f"{said} is short for {both}. Give the whole id.")
     return found[0]
+
+
+def absent(said: str) -> NotFoundError:
+    """What is also said of a memory that whoever asks may not know of."""
+    return NotFoundError(
+        f"There is no memory {said}: it was forgotten, or never was. `recall` and `browse` give ids that exist."
+    )
 
 
 def exists(db: "Database", said: str) -> bool:

@@ -38,11 +38,12 @@ _STOP = frozenset(
 _CHANGE_WORDS = frozenset(
     "now anymore instead switched switching changed changing moved moving became become becomes updated recently increased decreased raised "
     "lowered improved grew grown reduced extended rescheduled postponed replaced renamed new currently already since today "
-    "stopped quit gave another dropped rose reached longer".split()
+    "stopped quit gave another dropped rose reached longer sold raised went goes".split()
 )
 _CHANGE = re.compile(
     r"\b(?:now|no longer|any ?more|instead|switched|changed|moved (?:to|from)|relocated|became|updated|rescheduled|postponed|brought forward|"
     r"(?:recently|has|have|was|is|been|just)\s+(?:\w+\s+)?(?:increased|decreased|raised|lowered|improved|grown|reduced|extended|reached|dropped|risen)|"
+    r"(?:went|goes|going|gone) (?:up|down)|sold|traded in|got rid of|(?:got|have|bought|found) a new|raised|lowered|"
     r"stopped|quit|gave up|from now on|these days|as of|replaced|renamed|used to|new \w+ (?:is|of)|turned out)\b",
     re.IGNORECASE,
 )
@@ -66,6 +67,32 @@ _ATTRIBUTES = (
     ("is", re.compile(r"^(?P<about>.{2,40}?)\b(?:is|are|equals?|costs?)\b(?P<state>.+)$")),
 )  # fmt: skip
 _LEFT = re.compile(r"\bfrom (?P<was>.{1,40}?) to (?P<now>[^,.;]{1,40})")
+# "I changed gyms", whatever was said of the gym before.
+_EXCHANGED = re.compile(
+    r"\b(?:i|we)(?:'ve| have)? (?:changed|switched|replaced|swapped|got a new|bought a new|have a new|found a new) "
+    r"(?:my |our |the )?(?P<thing>[a-z]{3,})\b(?! (?:to|from)\b)"
+)
+# What follows the new state is another matter, and may name the old one: "… now; the former retired".
+_ASIDE = re.compile(r"[;,(]| (?:and|but|because|since|after|instead of) ")
+# A number that tells one thing from another of its sort ("buoy 714 drifted …", "note 14"), in contrast to one that is said of a thing.
+_LABEL = re.compile(
+    r"(?:\A|(?<=[:;,] )|(?<=\d ))(?:(?:the|my|our|this|in|on|at|for) )?(?:[a-z]+ ){0,2}?(?P<noun>[a-z]{2,}) "
+    r"(?:no\.? |number |#)?(?P<number>\d+[a-z]?)(?![:.,/]\d)"
+    r"(?=\Z|[:;,()]| (?:(?:is|was|are|were|has|had|in|on|at|of|for|near|from|to|by|under|and)\b|[a-z]+(?:ed|s)\b|[a-z]+ \d))"
+    r"(?! (?:%|percent|euros?|eur|dollars|usd|pounds|cents|k?m|kilo\w+|metres|meters|miles|grams|[km]g|ml|lit\w+|hours|minutes|"
+    r"seconds|days|weeks|months|years|[ap]m|times|people|persons|points|degrees|steps|pages|calories)\b)"
+)
+_ORDINAL = re.compile(
+    r"\A(?:the |my |our )?(?P<number>\d+)(?:st|nd|rd|th) (?P<noun>(?!of\b)[a-z]{3,})\b"
+)
+_NAMED = re.compile(
+    r"\A(?:(?:The|My|Our) )?(?P<noun>[^\W\d_]{3,}) (?P<name>[A-Z][\w-]*)\b(?=[ :,])"
+)
+# A number behind these is their amount, not their name.
+_AMOUNTS = frozenset(
+    "rent price cost fee salary weight height age budget bill dose dosage speed temperature size deadline total balance score rate "
+    "pin limit target goal about around over under roughly nearly almost only than".split()
+)
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\S)[^.!?\n]+)*")
 _COUNTED = re.compile(r"(?P<value>\d+(?:[.,:]\d+)*) ?(?P<thing>%|[^\W\d_]+)")
 _COUNTED_WORDS_MIN = 3
@@ -87,13 +114,50 @@ def relation(new: str, old: str, cosine: float) -> Relation | None:
     one, two = _said(new), _said(old)
     if one.words and one.words == two.words and one.values == two.values:
         return "near_duplicate"
+    if _another_thing(new.strip(), old.strip()) or _numbered_otherwise(one, two):
+        return None
     if max(len(new), len(old)) > _STATEMENT_CHARS_MAX or _several(new) or _several(old):
         return _among_statements(new, old) or _likeness(one, two, cosine)
     if not _related(one, two, cosine) and not _other_state(one, two):
         return None
+    if cosine >= RELATED_COSINE_MIN and _exchanged(one, two):
+        return "may_supersede"
     if _differ(one, two, cosine):
         return "may_supersede" if one.changed and not two.changed else "may_contradict"
     return _likeness(one, two, cosine)
+
+
+def _another_thing(new: str, old: str) -> bool:
+    """Both begin with the same noun and another name behind it: "Buoy Alpha …", "Buoy Beta …"."""
+    one, two = _NAMED.match(new), _NAMED.match(old)
+    return (
+        one is not None
+        and two is not None
+        and one["noun"].casefold() == two["noun"].casefold()
+        and one["noun"].casefold() not in _STOP | _NEGATIONS
+        and one["name"] != two["name"]
+        and not _VALUE.fullmatch(one["name"])
+    )
+
+
+def _numbered_otherwise(one: _Said, two: _Said) -> bool:
+    """The same noun bears another number as its name: they are about two things."""
+    new, old = _labels(one.text), _labels(two.text)
+    return any(new[noun] != old[noun] for noun in new.keys() & old.keys())
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Numbers that tell things of one sort apart, by the noun."""
+    labels = {}
+    for match in (*_LABEL.finditer(text), *_ORDINAL.finditer(text)):
+        noun = match["noun"]
+        before = _words(match.group()[: match.start("noun") - match.start()])
+        verbal = (noun.endswith(("ed", "s")) and not noun.endswith(("ss", "us"))) or (
+            before & (_FIRST | _PRONOUNS)
+        )
+        if not verbal and noun not in _STOP | _AMOUNTS | _CHANGE_WORDS:
+            labels[_stem(noun)] = match["number"]
+    return labels
 
 
 def may_be_stated(text: str) -> bool:
@@ -132,6 +196,13 @@ def _differ(one: _Said, two: _Said, cosine: float) -> bool:
     shared = _share(one.content, two.content)
     if one.values - two.values and two.values - one.values and shared >= _RELATED_WORDS_MIN:
         return True
+    if (
+        one.changed != two.changed
+        and cosine >= RELATED_COSINE_MIN
+        and len(one.content & two.content) >= _WORDS_IN_COMMON_MIN
+        and _counted_otherwise(one, two)
+    ):
+        return True
     if one.denied != two.denied and (
         shared >= 0.5 or (cosine >= 0.75 and _within(one, two) >= _CONTAINED_MIN)
     ):
@@ -151,11 +222,28 @@ def _other_state(one: _Said, two: _Said) -> bool:
         if new is None or old is None:
             continue
         about, of = _subject(new["about"], attribute), _subject(old["about"], attribute)
-        state, was = _content(_words(new["state"])), _content(_words(old["state"]))
+        state, was = _state(new["state"], one), _state(old["state"], two)
         values = _values(new["state"]) | _values(old["state"])
         if about == of and state and was:
             return state.isdisjoint(was) and not (values and one.values & two.values)
     return False
+
+
+def _exchanged(one: _Said, two: _Said) -> bool:
+    """ "I changed gyms: …", and before something was said of the gym."""
+    match = _EXCHANGED.search(one.text)
+    return (
+        match is not None
+        and not two.changed
+        and bool(two.words & (_FIRST | {"user", "user's"}))
+        and not two.words.isdisjoint((match["thing"], match["thing"].removesuffix("s")))
+        and _FORMER.search(two.text) is None
+    )
+
+
+def _state(said: str, whole: _Said) -> frozenset[str]:
+    """Of what says that something changed, the new state only."""
+    return _content(_words(_ASIDE.split(said)[0] if whole.changed else said) - _CHANGE_WORDS)
 
 
 def _subject(about: str, attribute: str) -> frozenset[str]:
@@ -165,6 +253,7 @@ def _subject(about: str, attribute: str) -> frozenset[str]:
     return (_content(words) | own) or (frozenset("i") if attribute != "is" else frozenset())
 
 
+_PRONOUNS = frozenset("you he she it they who".split())
 _FIRST = frozenset("i i'm i've my we our me i'd".split())
 _FILLERS = frozenset(
     "the a an just actually that think we'll ok yes so well update fyi note remember user".split()
@@ -175,8 +264,11 @@ def _among_statements(new: str, old: str) -> Relation | None:
     """Of long texts: an update or a contradiction between one statement here and one there, if it is plain enough."""
     found: Relation | None = None
     olds = list(_statements(old))
+    short = max(len(new), len(old)) <= _STATEMENT_CHARS_MAX
     for one in _statements(new):
         for two in olds:
+            if short and one.changed != two.changed and _other_state(one, two):
+                return "may_supersede" if one.changed else "may_contradict"
             common = one.content & two.content
             if len(common) < _WORDS_IN_COMMON_MIN:
                 continue

@@ -51,7 +51,11 @@ def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Cl
         # Keys without a vault are what an interrupted `init` leaves. They are kept, should the vault turn up.
         move_aside(settings.home, clock())
     new = keys.create_keys(settings.home, kind, given, clock)
-    create_vault(settings.home / DATABASE_NAME, database_key(new.root_key))
+    try:
+        create_vault(settings.home / DATABASE_NAME, database_key(new.root_key))
+    except SunaivaError:
+        keys.discard(settings.home, given)
+        raise
     return NewVault(settings.home, kind, new.words)
 
 

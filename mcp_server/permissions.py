@@ -39,7 +39,7 @@ def readable(
     # In order: a cursor is good for the next page of the same spaces only.
     allowed = tuple(sorted(space for space in spaces if _access(rules, space) != "none"))
     if spaces and not allowed:
-        raise _refused(client, "read", "anything")
+        raise _refused(client, "read", EVERY_SPACE)
     return allowed
 
 
@@ -48,7 +48,7 @@ def check_write(db: "Database", client: str, space: str) -> None:
     ForbiddenError: this client may not write to this space.
     """
     if _access(_rules(db, client), space) != "write":
-        raise _refused(client, "write to", space)
+        raise _refused(client, "write", space)
 
 
 def permit(device: Device, client: str, space: str, access: Access, *, by: str) -> None:
@@ -91,7 +91,9 @@ def _access(rules: dict[str, Access], space: str) -> Access:
     return rules.get(space, rules.get(EVERY_SPACE, "write"))
 
 
-def _refused(client: str, what: str, space: str) -> ForbiddenError:
+def _refused(client: str, wanted: Literal["read", "write"], space: str) -> ForbiddenError:
+    where = "anything" if space == EVERY_SPACE else repr(space)
     return ForbiddenError(
-        f"{client} may not {what} {space!r} here. The person can allow it with `sunaiva permit {client!r} {space!r} write`."
+        f"{client} may not {'read' if wanted == 'read' else 'write to'} {where} here. "
+        f"The person can allow it with `sunaiva permit {client!r} {space!r} {wanted}`."
     )

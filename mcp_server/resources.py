@@ -73,9 +73,11 @@ def _add_contents(server: MCPServer, open_device: OpenDevice) -> None:
     def one(id: str) -> str:
         with _told():
             device, client = open_device(), caller.name()
+            allowed = _readable(device, client)
             with device.vault.reading() as db:
                 found = memory.present(db, id).memory
-                permissions.readable(device, db, client, found.space)
+            if allowed is not None and found.space not in allowed:
+                raise memory.absent(id)
             _note_read(device, client, [found])
             return search.line(found, found.text)
 

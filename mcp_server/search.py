@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from mcp_server import recall
 from mcp_server.device import Device
-from mcp_server.index import words
+from mcp_server.index import postings, words
 from mcp_server.index.catalogue import TRUSTS, Filter
 from mcp_server.index.live import IndexState
 from mcp_server.index.postings import REPEATS_MAX, Postings
@@ -39,6 +40,7 @@ TOKENS_MAX = 50_000
 RESULTS_MAX = 200
 
 _POOL = 400  # of each index; the ranking looks no deeper
+_NEXT = 2
 _LOOKED_AROUND = 100  # of each, further away than their next neighbours
 _KEYWORDS_LIMIT = 2_000
 _NEXT_TO_NOTHING = 1e-3
@@ -77,6 +79,8 @@ class Found(Struct, frozen=True):
     truncated: bool
     score: float
     why: str
+    about: bool = True
+    """It seems to be about the question by itself, or nobody can tell."""
 
 
 class Answer(Struct, frozen=True):
@@ -97,12 +101,19 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     _check(asked)
     offset = _offset(asked)
     state = device.index.state()
-    irrelevant = False
+    irrelevant, beside_it = False, frozenset[int]()
     with device.index.precedence.answering(), device.vault.reading() as db:
         if state.listed:
-            pool = candidates(device, db, asked)
-            ranked = _rank(device, db, asked, pool)
-            irrelevant = bool(len(ranked.rows)) and _irrelevant(device, state, pool)
+            question = understood(device, asked)
+            pool = candidates(device, db, asked, question)
+            ranked = rerank(
+                device, db, asked.query, recall.score(question, pool, ASSISTANT, _WEIGHTS)
+            )
+            if _judged(device, state) and not _of_a_time(asked, question, pool):
+                irrelevant = bool(len(ranked.rows)) and recall.relevance(pool) < recall.RELEVANT_MIN
+                beside_it = frozenset(
+                    pool.rows[recall.bearing(pool) < recall.RELEVANT_MIN].tolist()
+                )
         else:
             ranked = _by_keyword(device, db, asked)
         if irrelevant:
@@ -113,7 +124,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     # Between ranking and reading, a memory may have moved to another space or been superseded.
     wanted, now = _filter(asked), device.clock()
     memories = {row: each for row, each in memories.items() if _passes(each, wanted, asked, now)}
-    found, following = _fit(ranked, memories, asked, offset)
+    found, following = _fit(ranked, memories, asked, offset, beside_it)
     with device.vault.writing() as db:
         ids = [item.memory.id for item in found]
         device.note(db, "recall", ids, client=client)
@@ -127,13 +138,14 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
 
 
 def line(memory: Memory, text: str) -> str:
-    """How a memory reads in an answer: `[short id] date speaker: text`. Further lines of the text are indented, so that
-    no text can pass for another memory."""
+    """How a memory reads in an answer: `[short id] date speaker: text`, with `v2` before the date once it was changed, which
+    `revise` must name. Further lines of the text are indented, so that no text can pass for another memory."""
     moment = memory.occurred_at or memory.created_at
     who = f" {memory.speaker}:" if memory.speaker else ""
     ended = f" (until {memory.valid_to:%Y-%m-%d})" if memory.valid_to else ""
     said = "\n  ".join(text.splitlines())
-    return f"[{short_id(memory.id)}] {moment:%Y-%m-%d}{ended}{who} {said}"
+    changed = f" v{memory.version}" if memory.version > 1 else ""
+    return f"[{short_id(memory.id)}]{changed} {moment:%Y-%m-%d}{ended}{who} {said}"
 
 
 def tokens(text: str) -> int:
@@ -183,27 +195,34 @@ def _check(asked: Asked) -> None:
         )
 
 
-def _rank(device: Device, db: "Database", asked: Asked, pool: recall.Candidates) -> recall.Ranked:
-    """Hybrid ranking over what both indexes found and what stands around it."""
-    question = recall.understand(asked.query, device.index.catalogue.speakers_named)
-    return rerank(device, db, asked.query, recall.score(question, pool, ASSISTANT, _WEIGHTS))
+def understood(device: Device, asked: Asked) -> recall.Question:
+    return recall.understand(asked.query, device.index.catalogue.speakers_named, now=device.clock())
 
 
-def _irrelevant(device: Device, state: IndexState, pool: recall.Candidates) -> bool:
-    """Whether nothing here seems to be about the question, as far as that can be told: everything is searched by meaning,
-    by the model that the threshold was chosen for."""
+def _of_a_time(asked: Asked, question: recall.Question, pool: recall.Candidates) -> bool:
+    """Whether nothing but what happened at some time is asked for, and something did."""
+    if question.telling:
+        return False
+    then = recall.within(question, pool.columns["when_ms"])
+    return asked.when is not None or bool((then & pool.eligible).any())
+
+
+def _judged(device: Device, state: IndexState) -> bool:
+    """Whether it can be told that something is not about the question: everything is searched by meaning, by the model that the
+    threshold was chosen for."""
     serving = device.index.serving()
     return (
         serving is not None
         and not state.waiting
         and not state.unread
         and serving[0].model_id.startswith(recall.RELEVANT_BY)
-        and recall.relevance(pool) < recall.RELEVANT_MIN
     )
 
 
-def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidates:
-    """What both indexes find, and what stands around it in its conversations."""
+def candidates(
+    device: Device, db: "Database", asked: Asked, question: recall.Question
+) -> recall.Candidates:
+    """What both indexes find, what happened when the question says, and what stands around all this in its conversations."""
     catalogue = device.index.catalogue
     mask = catalogue.visible(_filter(asked), now_ms=to_ms(device.clock()))
     # After the mask: columns only grow, and rows beyond the mask are left out below.
@@ -212,7 +231,9 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
         tagged = np.zeros_like(mask)
         tagged[[row for row in store.rows_with_tags(db, asked.tags) if row < len(mask)]] = True
         mask &= tagged
-    said, rarity = _said(device, db, asked.query)
+    then = recall.within(question, columns["when_ms"][: len(mask)])
+    then &= columns["live"][: len(mask)]
+    said, rarity = _said(device, db, question, np.flatnonzero(then))
     keyword = _keyword_scores(said, rarity, len(mask))
     best = _best(np.where(mask, keyword, 0), _POOL)
     serving = device.index.serving()
@@ -221,34 +242,59 @@ def candidates(device: Device, db: "Database", asked: Asked) -> recall.Candidate
         vector = serving[0].embed_question(asked.query[: words.HEAD_CHARS])
         near, _ = serving[1].search(vector, _POOL, mask)
         near = near[near < len(mask)]
-    around = np.union1d(best[:_LOOKED_AROUND], near[:_LOOKED_AROUND])
-    seeds = np.union1d(best, near)
-    rows = np.unique(
-        np.concatenate(
-            [seeds]
-            + [catalogue.neighbour(seeds, step) for step in (-2, -1, 1, 2)]
-            + [catalogue.neighbour(around, -step) for step in recall.STEPS if abs(step) > 2]
-        )
+    near = np.concatenate([near, _of_then(device, vector, keyword, then & mask)])
+    # A little around all of them, and far around the best.
+    beside = catalogue.around(np.union1d(best, near), _NEXT, _NEXT)
+    beyond = catalogue.around(
+        np.union1d(best[:_LOOKED_AROUND], near[:_LOOKED_AROUND]), recall.AFTER, recall.BEFORE
     )
+    rows = np.unique(np.concatenate([*beside.values(), *beyond.values()]))
     rows = rows[(rows >= 0) & (rows < len(mask))]
+    reached = catalogue.around(rows, recall.BEFORE, recall.AFTER)
     return recall.Candidates(
         rows=rows,
         words=keyword[rows],
-        said=_which(said, rows, len(mask)),
+        said=_which(said, rows),
         rarity=rarity,
         meaning=np.zeros(len(rows), np.float32)
         if serving is None
         else serving[1].cosines(vector, rows),
         eligible=mask[rows],
         columns={name: column[rows] for name, column in columns.items()},
-        beside={step: _places(rows, catalogue.neighbour(rows, step)) for step in recall.STEPS},
+        beside={step: _places(rows, reached[step]) for step in recall.STEPS},
     )
 
 
-def _said(device: Device, db: "Database", query: str) -> tuple[list[Postings], NDArray[np.float32]]:
-    """For each word of the question, who says it, and how much it tells."""
+def _of_then(
+    device: Device,
+    vector: NDArray[np.float32],
+    keyword: NDArray[np.float32],
+    then: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """What happened at the time that the question names, all of it or else the part nearest to the question: neither index
+    finds it by a word like "spring"."""
+    rows = np.flatnonzero(then)
+    if len(rows) <= _POOL:
+        return rows
+    best = _best(np.where(then, keyword, 0), _POOL)
+    serving = device.index.serving()
+    if serving is None:
+        return best
+    near, _ = serving[1].search(vector, _POOL, then)
+    return np.union1d(best, near[near < len(then)])
+
+
+def _said(
+    device: Device, db: "Database", question: recall.Question, then: NDArray[np.int64]
+) -> tuple[list[Postings], NDArray[np.float32]]:
+    """For each word of the question, who says it, and how much it tells. What happened `then` says the words for that time."""
     index = device.index.lexical
-    said = index.postings(db, words.question_terms(query))
+    terms = words.question_terms(question.text)
+    times = {term for date in question.dates for term in words.question_terms(date.said)}
+    said = [
+        postings.joined(each, then) if term in times else each
+        for term, each in zip(terms, index.postings(db, terms), strict=True)
+    ]
     known = len(index)
     rarity = [recall.rarity(len(each.rows), known) for each in said]
     return said, np.array(rarity, np.float32)
@@ -266,13 +312,11 @@ def _keyword_scores(
     return scores
 
 
-def _which(said: Sequence[Postings], rows: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+def _which(said: Sequence[Postings], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(words, rows): which of the words each row says."""
     found = np.zeros((len(said), len(rows)), np.bool_)
     for number, each in enumerate(said):
-        says = np.zeros(size, np.bool_)
-        says[each.rows[: np.searchsorted(each.rows, size)]] = True
-        found[number] = says[rows]
+        found[number] = _places(each.rows, rows) >= 0
     return found
 
 
@@ -288,7 +332,7 @@ def _best(scores: NDArray[np.float32], number: int) -> NDArray[np.int64]:
 
 def _by_keyword(device: Device, db: "Database", asked: Asked) -> recall.Ranked:
     """While the catalogue loads: the keyword index alone, filtered by what the rows themselves say."""
-    said, rarity = _said(device, db, asked.query)
+    said, rarity = _said(device, db, understood(device, asked), np.zeros(0, np.int64))
     size = 1 + max((int(each.rows[-1]) for each in said if len(each.rows)), default=0)
     keyword = _keyword_scores(said, rarity, size)
     rows = _best(keyword, _KEYWORDS_LIMIT)
@@ -346,7 +390,11 @@ def _places(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np
 
 
 def _fit(
-    ranked: recall.Ranked, memories: dict[int, Memory], asked: Asked, offset: int
+    ranked: recall.Ranked,
+    memories: dict[int, Memory],
+    asked: Asked,
+    offset: int,
+    beside_it: AbstractSet[int],
 ) -> tuple[list[Found], int]:
     """As many of the best as the budget holds, and the place where the next page begins. At least one, whatever its length,
     so that an answer is never empty for want of room."""
@@ -359,13 +407,28 @@ def _fit(
         text, truncated = excerpt(memory.text, asked.query, excerpt_chars(number))
         spent += tokens(line(memory, text)) + 1
         if found and spent > asked.max_tokens:
-            return found, number
+            return _whole_if_alone(found, asked), number
         found.append(
             Found(
-                memory, text, truncated, float(ranked.scores[number]), recall.reason(ranked, number)
+                memory,
+                text,
+                truncated,
+                float(ranked.scores[number]),
+                recall.reason(ranked, number),
+                about=row not in beside_it,
             )
         )
-    return found, min(offset + asked.limit, len(ranked.rows))
+    return _whole_if_alone(found, asked), min(offset + asked.limit, len(ranked.rows))
+
+
+def _whole_if_alone(found: list[Found], asked: Asked) -> list[Found]:
+    """One memory alone is shown whole if there is room for it: an excerpt spares tokens for others, and there are none."""
+    if len(found) != 1:
+        return found
+    (one,) = found
+    if tokens(line(one.memory, one.memory.text)) + 1 > asked.max_tokens:
+        return found
+    return [msgspec.structs.replace(one, text=one.memory.text, truncated=False)]
 
 
 def _note(state: IndexState, *, irrelevant: bool) -> str | None:

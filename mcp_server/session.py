@@ -6,6 +6,7 @@ in progress. Nothing of a message is ever logged.
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self, cast
@@ -36,6 +37,12 @@ IN_FLIGHT_MAX = (
 ENDLESS = "subscriptions/listen"
 
 Send = Callable[[SessionMessage], Awaitable[None]]
+
+# A string that does not end is one token, too: to look for its end from every quote in it would take hours.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}:,]|[^\s"\[\]{}:,]+')
+_PLAIN = re.compile(r'"[^"\\\x00-\x1f]*"|-?[1-9]\d{0,17}|0')
+# Of a line that no parser reads, for the id in it; ten times as much would hold up every client for seconds.
+_LOOKED_THROUGH_CHARS = 1_000_000
 
 
 def parse(line: bytes) -> SessionMessage | ValidationError:
@@ -149,7 +156,8 @@ def _complaint(problem: Exception) -> JSONRPCError:
     if broken is not None:
         error = ErrorData(
             code=PARSE_ERROR,
-            message="This line is not JSON in UTF-8: send one JSON-RPC message a line, without lone surrogates.",
+            message="This line is not JSON in UTF-8, or goes too deep: send one JSON-RPC message a line, without lone surrogates "
+            "and without numbers of thousands of digits or brackets in hundreds of brackets.",
         )
         return JSONRPCError(jsonrpc="2.0", id=_id_of_request(_meant(broken)), error=error)
     error = ErrorData(code=INVALID_REQUEST, message="This is not a JSON-RPC 2.0 request.")
@@ -173,9 +181,29 @@ def _id_of_request(whole: object) -> RequestId | None:
 
 
 def _meant(broken: bytes | str) -> object:
-    """What the line says if only its text is broken; Python reads more than JSON allows."""
+    """What the line says if only its text is broken; Python reads more than JSON allows. Of what it does not read either (numbers of
+    thousands of digits, brackets in thousands of brackets), only what stands at its top, which says who waits for an answer."""
     text = broken if isinstance(broken, str) else broken.decode("utf-8", "replace")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        return _top(text)
+
+
+def _top(text: str) -> dict[str, object]:
+    """The plain members of an object, read as far as one looks for them."""
+    members: dict[str, object] = {}
+    depth, name = 0, None
+    for token in _TOKEN.finditer(text, 0, _LOOKED_THROUGH_CHARS):
+        said = token.group()
+        if said in "[{":
+            depth += 1
+        elif said in "]}":
+            depth -= 1
+        elif depth == 1 and said == ",":
+            name = None
+        elif depth == 1 and name is None:
+            name = said.strip('"')
+        elif depth == 1 and name is not None and _PLAIN.fullmatch(said):
+            members[name] = json.loads(said)
+    return members

@@ -15,7 +15,17 @@ from msgspec import UNSET
 from pydantic import BaseModel, Field
 
 from mcp_server import answers, caller, context, findings, forgetting, memory, permissions, search
-from mcp_server.answers import NewMemory, TurnIn, brief, found_item, item, said
+from mcp_server.answers import (
+    Count,
+    Flag,
+    NewMemory,
+    Number,
+    TurnIn,
+    brief,
+    found_item,
+    item,
+    said,
+)
 from mcp_server.device import Device
 from mcp_server.edge import ADD, ERASE, READ, answering, note_read, slim, tool
 from mcp_server.findings import Similar
@@ -23,7 +33,7 @@ from mcp_server.model import DEFAULT_SPACE, Draft, Kind, Source, Trust
 from mcp_server.sensitive import marks
 from mcp_server.vault import store
 from mcp_server.vault.store import Selection
-from mcp_server.when import parse_moment, parse_span
+from mcp_server.when import parse_as_of, parse_moment, parse_span
 from shared.errors import InvalidError
 from shared.ids import MemoryId, short_id
 
@@ -36,6 +46,8 @@ _TRUST: dict[str, Trust] = {
     "tool": "tool_output",
 }
 _PREVIEW_MAX = 20
+# Two memories each: more at once would fill an assistant's window, and nobody decides more in one go.
+_FINDINGS_MAX = 20
 
 
 class Confirm(BaseModel):
@@ -124,15 +136,15 @@ def _without(redacted: Sequence[str]) -> str:
 def _recall(open_device: OpenDevice) -> Tool:
     def recall(
         query: str,
-        max_tokens: int = 2000,
-        limit: int = 50,
+        max_tokens: Count = 2000,
+        limit: Count = 50,
         space: str | None = None,
         tags: list[str] | None = None,
         kinds: list[Kind] | None = None,
         when: Annotated[
             str | None, Field(description="'last week', '2023-05', '2023-01..2023-03'")
         ] = None,
-        as_of: Annotated[str | None, Field(description="what was true then")] = None,
+        as_of: Annotated[str | None, Field(description="as `when`: what held then")] = None,
         speaker: str | None = None,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, answers.RecallOut]:
@@ -147,7 +159,7 @@ def _recall(open_device: OpenDevice) -> Tool:
             tags=_all(tags),
             kinds=_all(kinds),
             when=None if when is None else parse_span(when, now=device.clock()),
-            as_of=None if as_of is None else parse_moment(as_of),
+            as_of=None if as_of is None else parse_as_of(as_of, now=device.clock()),
             speaker=speaker,
             cursor=cursor,
         )
@@ -156,7 +168,9 @@ def _recall(open_device: OpenDevice) -> Tool:
         # Before the memories: whoever reads them should know by then what they are worth.
         note = [f"({answer.note})"] if answer.note else []
         body = "\n".join([*note, _QUOTED, *lines] if lines else ["Nothing found.", *note])
-        body += "\n(more: call again with the cursor)" if answer.cursor else ""
+        if any(found.truncated for found in answer.found):
+            body += "\n(… left out; the resource memory://ID has a memory whole)"
+        body += _more(answer.cursor)
         return said(
             body,
             _given(
@@ -167,14 +181,12 @@ def _recall(open_device: OpenDevice) -> Tool:
             ),
         )
 
-    return tool(
-        recall, "Recall", "Search the person's memories by meaning, words, time and place.", READ
-    )
+    return tool(recall, "Recall", "Search the person's memories by meaning, words and time.", READ)
 
 
 def _context(open_device: OpenDevice) -> Tool:
     def context_(
-        topic: str | None = None, space: str | None = None, max_tokens: int = 1000
+        topic: str | None = None, space: str | None = None, max_tokens: Count = 1000
     ) -> Annotated[CallToolResult, answers.ContextOut]:
         device, client = open_device(), caller.name()
         with device.vault.reading() as db:
@@ -248,14 +260,14 @@ def _capture(open_device: OpenDevice) -> Tool:
 def _revise(open_device: OpenDevice) -> Tool:
     def revise(
         id: str,
-        version: int,
+        version: Annotated[Count, Field(description="1 unless shown")],
         text: str | None = None,
         kind: Kind | None = None,
         space: str | None = None,
         tags: list[str] | None = None,
-        importance: float | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
+        importance: Number | None = None,
+        pinned: Flag | None = None,
+        archived: Flag | None = None,
         valid_from: str | None = None,
         valid_to: str | None = None,
     ) -> Annotated[CallToolResult, answers.ReviseOut]:
@@ -289,17 +301,20 @@ def _revise(open_device: OpenDevice) -> Tool:
         if spaces is not None and new.space not in spaces:
             similar = ()
         note_read(device, [near.id for near in similar])
-        redacted = [label for label in marks(new.text) if label not in marks(text or "")]
+        given = " ".join([text or "", *(tags or [])])
+        redacted = [
+            each for each in marks(" ".join([new.text, *new.tags])) if each not in marks(given)
+        ]
         return said(
             f"{short_id(new.id)} version {new.version}"
             + (f", supersedes {short_id(old.id)}" if supersedes else "")
-            + (_without(redacted) if supersedes else "")
+            + (_without(redacted) if supersedes or tags else "")
             + _noticed(similar),
             _given(id=new.id, version=new.version, supersedes=supersedes),
         )
 
     return tool(
-        revise, "Revise", "Correct or update a memory; a new text supersedes the old, which as_of still finds.",
+        revise, "Revise", "Correct a memory; a new text supersedes the old, which as_of still finds.",
         ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
     )  # fmt: skip
 
@@ -395,8 +410,8 @@ def _browse(open_device: OpenDevice) -> Tool:
         kinds: list[Kind] | None = None,
         when: str | None = None,
         conversation: str | None = None,
-        superseded: bool = False,
-        limit: int = 50,
+        superseded: Flag = False,
+        limit: Count = 50,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, answers.BrowseOut]:
         device, client = open_device(), caller.name()
@@ -416,7 +431,7 @@ def _browse(open_device: OpenDevice) -> Tool:
             device, selection, limit=limit, cursor=cursor, client=client
         )
         lines = [context.shown(each) for each in memories]
-        body = "\n".join([_QUOTED, *lines]) if lines else "Nothing there."
+        body = "\n".join([_QUOTED, *lines]) + _more(following) if lines else "Nothing there."
         return said(body, _given(memories=[item(each) for each in memories], cursor=following))
 
     return tool(browse, "Browse", "List memories, newest first.", READ)
@@ -424,7 +439,7 @@ def _browse(open_device: OpenDevice) -> Tool:
 
 def _resolve(open_device: OpenDevice) -> Tool:
     def resolve(
-        id: int | None = None,
+        id: Count | None = None,
         decision: Literal["keep_both", "keep_first", "keep_second"] | None = None,
     ) -> Annotated[CallToolResult, answers.ResolveOut]:
         device, client = open_device(), caller.name()
@@ -439,11 +454,12 @@ def _resolve(open_device: OpenDevice) -> Tool:
             memory.resolve(device, id, decision, client=client)
         with device.vault.reading() as db:
             spaces = permissions.readable(device, db, client, None)
-            listed = [
+            allowed = [
                 finding
                 for finding in findings.open_findings(db, limit=search.RESULTS_MAX)
                 if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
+        listed = allowed[:_FINDINGS_MAX]
         quoted = [each.id for finding in listed for each in (finding.first, finding.second)]
         note_read(device, quoted)
         lines = [
@@ -460,12 +476,19 @@ def _resolve(open_device: OpenDevice) -> Tool:
             }
             for each in listed
         ]
+        more = len(allowed) - len(listed)
+        lines += [f"({more} more: decide some of these, then list again)"] if more else []
         body = "\n".join([_QUOTED, *lines]) if lines else "Nothing to resolve."
         return said(body, {"findings": shown})
 
     return tool(
         resolve, "Resolve", "List likely duplicates and contradictions, or decide one.", ADD
     )
+
+
+def _more(cursor: str | None) -> str:
+    """Where the next page begins, for clients that show text only."""
+    return "" if cursor is None else f"\n(more: call again with cursor={cursor})"
 
 
 def _all(values: list[Any] | None) -> tuple[Any, ...] | None:

@@ -36,6 +36,17 @@ class Span(Struct, frozen=True):
     until: datetime | None
 
 
+class Named(Struct, frozen=True):
+    """A time that a question names: "8 May 2023", "last spring"."""
+
+    span: Span
+    """With a beginning and an end."""
+    said: str
+    """The words for it, in lower case."""
+    relative: bool
+    """Counted from now. Who says "yesterday" knows which day; one written out may be off by some."""
+
+
 def parse_moment(text: str) -> datetime:
     """One instant: ISO 8601, or the beginning of a span in ISO (`2023-05` is 1 May). Naive times are UTC.
 
@@ -53,6 +64,17 @@ def parse_moment(text: str) -> datetime:
     return span.since
 
 
+def parse_as_of(text: str, *, now: datetime) -> datetime:
+    """The last instant of a span as `parse_span` takes it, because what held true "on that day" is what was known in the evening;
+    of an instant, itself, and of a span without an end, now.
+
+    Raises:
+        InvalidError: it is not understood; the message shows what is.
+    """
+    until = parse_span(text, now=now).until
+    return now if until is None else until - timedelta(milliseconds=1)
+
+
 def parse_span(text: str, *, now: datetime) -> Span:
     """A span of time from ISO 8601, a range `a..b`, or words.
 
@@ -64,7 +86,7 @@ def parse_span(text: str, *, now: datetime) -> Span:
     if span is None or span == Span(None, None):
         raise InvalidError(
             f"{text[:60]!r} is not a time that Sunaiva understands. Examples: 2023-05, 2023-05-08, 8 May 2023, yesterday, "
-            "last week, 3 months ago, last spring, since 2024, 2023-01-01..2023-03-31."
+            "last week, 3 months ago, last spring, spring 2026, since 2024, 2023-01-01..2023-03-31."
         )
     if span.since is not None and span.until is not None and span.until <= span.since:
         raise InvalidError(f"{text[:60]!r} ends before it begins. Turn it round.")
@@ -94,20 +116,36 @@ def _from_or_to(words: str, now: datetime) -> Span | None:
 
 
 def _plain(words: str, now: datetime) -> Span | None:
-    return _iso_span(words) or _named_date(words) or _relative(words, now)
+    bare = _PREPOSITION.sub("", words)
+    return (
+        _iso_span(bare)
+        or _named_date(bare)
+        or _season_of_year(bare, now)
+        or _relative(words, now)
+        or _relative(bare, now)
+    )
 
 
-def dates_in(question: str) -> list[Span]:
-    """The explicit dates a question names: "8 May 2023", "in May 2023", "2023-05-08", "2023"."""
-    found: list[Span] = []
+def dates_in(question: str, *, now: datetime) -> list[Named]:
+    """The times a question names: "8 May 2023", "2023-05-08", "2023", "spring 2026", "last week", "in May"."""
+    found: list[Named] = []
     rest = question.lower()
-    for pattern in (_ISO_IN_TEXT, _DAY_MONTH_YEAR, _MONTH_DAY_YEAR, _MONTH_YEAR, _YEAR):
+    for pattern in _IN_TEXT:
         for match in pattern.finditer(rest):
-            span = _iso_span(match.group()) or _named_date(match.group())
+            said = " ".join(match.group().split())
+            written = _iso_span(said) or _named_date(said) or _season_of_year(said, now)
+            span = written or _closed(_relative(said, now), now)
             if span is not None:
-                found.append(span)
+                found.append(Named(span, match.group(), relative=written is None))
         rest = pattern.sub(" ", rest)
     return found
+
+
+def _closed(span: Span | None, now: datetime) -> Span | None:
+    """ "The last three days" end now, for whoever asks what was in them."""
+    if span is None or span.until is not None:
+        return span
+    return Span(span.since, now + timedelta(milliseconds=1))
 
 
 # What follows may be a time of day: 2023-05-08T14:30.
@@ -116,7 +154,19 @@ _DAY_MONTH_YEAR = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH},?
 _MONTH_DAY_YEAR = re.compile(rf"\b{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b")
 _MONTH_YEAR = re.compile(rf"\b{_MONTH},? (\d{{4}})\b")
 _WEEK_OR_DAY = re.compile(r"\d{8}|\d{4}-?w\d{2}(-?\d)?", re.ASCII)
+_SEASON_YEAR = re.compile(rf"\b({'|'.join(_SEASONS)})(?: of)? (\d{{4}})\b")
 _YEAR = re.compile(r"\b(?:19|20)\d{2}\b")
+_UNITS = "day|week|month|year"
+# Only what is a time in any sentence: "fall", "may" and "recently" alone are not.
+_RELATIVE_IN_TEXT = re.compile(
+    r"\b(?:today|yesterday|tomorrow|next (?:week|month|year)|"
+    rf"(?:last|this) (?:week|month|year|{'|'.join(_WEEKDAYS)}|{'|'.join(_SEASONS)})|(?:last|this|in) {_MONTH}|"
+    rf"(?:last|past) \w+ (?:{_UNITS})s?|(?:a )?\w+(?: of)? (?:{_UNITS})s? ago)\b"
+)
+_IN_TEXT = (
+    _ISO_IN_TEXT, _DAY_MONTH_YEAR, _MONTH_DAY_YEAR, _MONTH_YEAR, _SEASON_YEAR, _RELATIVE_IN_TEXT, _YEAR,
+)  # fmt: skip
+_PREPOSITION = re.compile(r"^(?:in|on|during|over|within)(?: the)? (?=.)")
 
 
 def _iso_span(words: str) -> Span | None:
@@ -146,6 +196,20 @@ def _named_date(words: str) -> Span | None:
     else:
         return None
     return _whole(int(year), _MONTH_NUMBER[month[:3]], int(day) if day else None)
+
+
+def _season_of_year(words: str, now: datetime) -> Span | None:
+    """A winter bears the year of its December, unless that is still to come: then it is the one that began the year before."""
+    match = _SEASON_YEAR.fullmatch(words)
+    if match is None:
+        return None
+    try:
+        start = datetime(int(match.group(2)), _SEASONS[match.group(1)], 1, tzinfo=UTC)
+        if match.group(1) == "winter" and start > now:
+            start = _months_later(start, -12)
+        return Span(start, _months_later(start, 3))
+    except (ValueError, OverflowError):  # there is no such year
+        return None
 
 
 def _whole(year: int, month: int | None, day: int | None) -> Span | None:

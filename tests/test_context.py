@@ -9,6 +9,7 @@ import pytest
 from mcp_server import context, search
 from mcp_server.device import Device
 from mcp_server.memory import Changes, revise
+from mcp_server.model import Source
 from mcp_server.vault import audit, store
 from shared.errors import InvalidError
 from tests.builders import NOON, SetClock, draft, embedded, opened, tell, until
@@ -53,6 +54,37 @@ def test_every_memory_stands_in_the_first_section_that_fits(tmp_path: Path) -> N
         }
 
 
+def test_what_an_assistant_notes_in_the_persons_words_is_about_the_person(tmp_path: Path) -> None:
+    noted = Source(trust="said_by_assistant", tool="remember")
+    with opened(tmp_path) as device:
+        tell(
+            device,
+            draft("Always answer me in British English.", kind="preference", source=noted),
+            draft("I am allergic to shellfish.", kind="fact", source=noted),
+            draft("User wants short answers, always.", source=noted),
+            draft("I live in a data centre.", kind="turn", speaker="assistant", source=noted),
+        )
+        found = gather(device)
+
+    assert found["Standing instructions"] == [
+        "User wants short answers, always.",
+        "Always answer me in British English.",
+    ]
+    assert found["About the person"] == ["I am allergic to shellfish."]
+    assert "Preferences" not in found
+
+
+def test_a_turn_that_becomes_a_note_is_read_anew(tmp_path: Path) -> None:
+    said = Source(trust="said_by_assistant", tool="capture")
+    with opened(tmp_path) as device:
+        (turn,) = tell(device, draft("Always use metric units.", kind="turn", source=said))
+        assert "Standing instructions" not in gather(device)
+
+        revise(device, turn.id, 1, Changes(kind="preference"), client="assistant")
+
+        assert gather(device)["Standing instructions"] == ["Always use metric units."]
+
+
 def test_a_topic_takes_the_place_of_the_latest(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, draft("likes tea", kind="preference"), "the harbour at dusk")
@@ -73,6 +105,15 @@ def test_a_topic_that_nothing_is_about_has_no_section(tmp_path: Path) -> None:
             "Preferences": ["likes tea"]
         }
         assert "On this topic" in gather(device, topic="harbour 3 at dusk")
+
+
+def test_on_a_topic_stands_what_is_about_it_and_not_what_is_only_nearest(tmp_path: Path) -> None:
+    with opened(tmp_path, model=JudgedEmbedder) as device:
+        tell(device, "our trip to Iceland was wet", "the rent is due", "a gym by the river", "tea")
+        embedded(device)
+        assert gather(device, topic="trip to Iceland")["On this topic"] == [
+            "our trip to Iceland was wet"
+        ]
 
 
 def test_a_space_sees_only_its_own_however_many_others_are_newer(tmp_path: Path) -> None:
@@ -107,7 +148,7 @@ def test_what_is_over_corrected_or_put_away_is_not_worth_knowing(tmp_path: Path)
         assert ending.status == "stored"
 
 
-@pytest.mark.parametrize("max_tokens", [1, 20, 60, 200])
+@pytest.mark.parametrize("max_tokens", [20, 60, 200])
 def test_sections_together_stay_within_the_budget(tmp_path: Path, max_tokens: int) -> None:
     with opened(tmp_path) as device:
         tell(device, *(draft(f"pin {n} " + "x" * n, pinned=True) for n in range(0, 60, 3)))
@@ -121,6 +162,16 @@ def test_sections_together_stay_within_the_budget(tmp_path: Path, max_tokens: in
             for text in (f"{section.title}:", *(context.line(told) for told in section.told))
         ]
         assert search.tokens("\n".join(lines)) <= max_tokens
+
+
+@pytest.mark.parametrize("max_tokens", [-1, 0, 10, search.TOKENS_MAX + 1])
+def test_a_budget_that_holds_nothing_is_refused_instead_of_answered_with_nothing(
+    tmp_path: Path, max_tokens: int
+) -> None:
+    with opened(tmp_path) as device:
+        tell(device, draft("Always answer me in British English, please.", pinned=True))
+        with pytest.raises(InvalidError, match=r"max_tokens goes|not one line of it fits"):
+            gather(device, max_tokens=max_tokens)
 
 
 def test_one_long_memory_does_not_hide_the_short_ones(tmp_path: Path) -> None:

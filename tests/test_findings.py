@@ -129,6 +129,24 @@ def test_of_turns_only_what_the_person_says_is_compared(
     assert len(_open(mine)) == expected
 
 
+def test_a_batch_of_like_lines_leaves_few_findings(mine: Device) -> None:
+    tell(mine, "The harbour crane was painted at the depth of 1.5 fathoms")
+    embedded(mine)
+    for number in range(2, 22):
+        tell(mine, f"The harbour crane was painted at the depth of {number}.5 fathoms")
+
+    assert len(_open(mine)) <= 3
+
+
+def test_lines_about_things_that_have_numbers_of_their_own_leave_none(mine: Device) -> None:
+    tell(mine, "Worker 7 note 13: buoy 713 drifted 13 metres past the pier")
+    embedded(mine)
+    for number in range(14, 34):
+        tell(mine, f"Worker 7 note {number}: buoy 7{number} drifted {number} metres past the pier")
+
+    assert _open(mine) == []
+
+
 def test_a_turn_said_again_is_nothing_to_decide(mine: Device) -> None:
     tell(mine, draft("I live in Rome with my cat", kind="turn", conversation="a", position=0))
     embedded(mine)

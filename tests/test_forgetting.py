@@ -1,5 +1,6 @@
 """What was forgotten is gone: looked for with the key in hand in every file of the vault, by a search that found it before."""
 
+import random
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -321,6 +322,43 @@ def test_one_call_forgets_a_thousand_at_most(tmp_path: Path) -> None:
         assert "sunaiva forget --space" in str(refused.value)
 
 
+def test_many_are_forgotten_in_pieces_between_which_others_may_write(mine: Device) -> None:
+    doomed = tell(mine, *(f"{SECRET} Copy number {number}." for number in range(50)))
+    _sealed(mine)
+    rows = forgetting.chosen(mine, ids=[each.id for each in doomed])
+    traces = forgetting.traces(mine, rows)
+    told = [
+        (done, tell(mine, f"Told after {done} were gone"))
+        for done in forgetting.erasing(mine, rows, client=CLIENT)
+    ]
+    assert told[0][0] < len(rows) == told[-1][0]
+    assert forgetting.verify(mine, traces).left == ()
+    for _, (stored,) in told:
+        forgetting.chosen(mine, ids=[stored.id])
+
+
+def test_forgetting_that_is_broken_off_leaves_nothing_of_those_that_are_gone(mine: Device) -> None:
+    doomed = tell(mine, *(f"The {each}th vault of {each * 7919}." for each in range(1_000, 1_060)))
+    _sealed(mine)
+    rows = forgetting.chosen(mine, ids=[each.id for each in doomed])
+    pieces = forgetting.erasing(mine, rows, client=CLIENT)
+    done = next(pieces)
+    pieces.close()
+    texts = [row.memory.text.encode() for row in rows]
+    clear = pages.decrypted(mine.vault.path, mine.keys.database)
+    assert pages.occurrences(clear, texts) == set(texts[done:])
+
+
+def test_what_somebody_else_forgot_meanwhile_is_in_nobodys_way(mine: Device) -> None:
+    doomed = tell(mine, SECRET, "Another one that goes twice")
+    rows = forgetting.chosen(mine, ids=[each.id for each in doomed])
+    forgetting.erase(mine, rows[:1], client=CLIENT)
+    forgetting.erase(mine, rows, client=CLIENT)
+    for each in doomed:
+        with pytest.raises(NotFoundError):
+            forgetting.chosen(mine, ids=[each.id])
+
+
 def test_a_vault_that_a_restore_moved_aside_is_searched_too(mine: Device) -> None:
     (stored,) = tell(mine, SECRET)
     embedded(mine)
@@ -333,3 +371,41 @@ def test_a_vault_that_a_restore_moved_aside_is_searched_too(mine: Device) -> Non
     (left,) = forgetting.verify(mine, traces).left
     assert str(aside) in left
     assert "delete that folder" in left
+
+
+def test_no_copy_stays_where_rows_moved_from_page_to_page(tmp_path: Path) -> None:
+    # Lengths as people's texts have them: some pages then change hands in a way that leaves copies behind.
+    length = random.Random(5)
+    texts = [
+        f"Number {number} of the list: {'a long word ' * int(length.expovariate(1 / 35))}"
+        for number in range(2000)
+    ]
+    with opened(tmp_path) as device:
+        for start in range(0, len(texts), 400):
+            batch = enumerate(texts[start : start + 400])
+            tell(device, *(draft(text, space=("doomed", "kept")[at % 2]) for at, text in batch))
+        doomed = forgetting.chosen(device, space="doomed", most=2000)
+        forgetting.erase(device, doomed, client=CLIENT)
+        assert not device.vault.rewrite_is_due
+        clear = pages.decrypted(device.vault.path, device.keys.database)
+        beginnings = [f"Number {number} of the list: " for number in range(len(texts))]
+        there = pages.occurrences(clear, [text.encode() for text in beginnings])
+    assert {text.encode() for text in beginnings[1::2]} == there
+
+
+def test_what_a_crash_left_to_rewrite_is_rewritten_before_anybody_looks_for_traces(
+    mine: Device,
+) -> None:
+    rows = forgetting.chosen(mine, ids=[_store(mine)])
+    wanted = forgetting.traces(mine, rows)
+    forgetting.erase(mine, rows, client=CLIENT)
+    mine.vault.plan_rewrite()
+    assert mine.vault.rewrite_is_due
+    assert forgetting.verify(mine, wanted).left == ()
+    assert not mine.vault.rewrite_is_due
+
+
+def test_the_vector_of_the_same_words_in_another_space_is_no_trace(mine: Device) -> None:
+    tell(mine, draft(SECRET, space="work"))
+    embedded(mine)
+    assert _forget(mine, _store(mine)).left == ()

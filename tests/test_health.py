@@ -1,5 +1,6 @@
 """The truth about a vault: said when all is well, when something is not, and after the repair."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from mcp_server import health, search
 from mcp_server.device import Device
 from mcp_server.index.embedder import Embedder
 from mcp_server.search import Asked
+from mcp_server.vault import pages
 from mcp_server.vault.db import DATABASE_NAME
-from shared.errors import UnavailableError
+from shared.errors import CorruptError, UnavailableError
 from tests.builders import Gate, draft, embedded, opened, tell, until
 
 
@@ -135,7 +137,35 @@ def test_a_damaged_file_is_told_instead_of_an_error(tmp_path: Path) -> None:
     with opened(tmp_path, ready=False) as device:
         found = health.examine(device)
         assert any("HMAC" in problem for problem in found.problems)
-        assert any("sunaiva restore" in problem for problem in found.problems)
+        assert found.damage is not None
+        assert "sunaiva restore" in found.damage
+        assert found.memories != 0
+
+
+def test_of_a_damaged_page_what_stands_on_others_is_counted_and_nothing_more_is_stored(
+    tmp_path: Path,
+) -> None:
+    texts = [f"harbour {number} " + f"{number:>4}" * 500 for number in range(300)]
+    with opened(tmp_path) as device:
+        tell(device, *texts)
+        embedded(device)
+        device.vault.truncate_wal()
+        path = device.vault.path
+        clear = pages.decrypted(path, device.keys.database)
+        (bad, *_) = [at for at, page in enumerate(clear) if texts[150][100:150].encode() in page]
+    content = bytearray(path.read_bytes())
+    content[bad * 4096 + 100] ^= 1
+    path.write_bytes(content)
+    with opened(tmp_path, ready=False) as device:
+        found = health.examine(device)
+        assert found.damage is not None
+        assert found.problems == [f"HMAC verification failed for page {bad + 1}"]
+        counted = re.search(r"(\d+) of 300 memories can be read", found.damage)
+        assert counted is not None
+        assert 290 < int(counted[1]) < 300
+        with pytest.raises(CorruptError, match="sunaiva restore"):
+            tell(device, "one more")
+        assert health.examine(device).damage == found.damage
 
 
 @pytest.mark.parametrize("number", [1, 501])

@@ -128,7 +128,7 @@ def test_making_that_fails_may_be_tried_again(place: Place, tmp_path: Path) -> N
     )
     assert ran.returncode == 0, ran.stderr
     assert "disk" in ran.stdout
-    assert [each.name for each in place.home.iterdir()] == [VAULT_FILE_NAME]
+    assert list(place.home.iterdir()) == list(place.access.key_folder.iterdir()) == []
     place.make()
     assert place.texts() == []
 

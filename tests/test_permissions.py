@@ -62,7 +62,7 @@ def test_a_rule_keeps_one_client_out_of_one_space(tmp_path: Path) -> None:
         assert readable(device, "cursor") == ["home", "work"]
         assert readable(device, "cursor", "work") == ["work"]
         assert [may_write(device, "cursor", space) for space in SPACES] == [True, False, False]
-        with pytest.raises(ForbiddenError, match="sunaiva permit 'cursor' 'secret' write"):
+        with pytest.raises(ForbiddenError, match="sunaiva permit 'cursor' 'secret' read"):
             readable(device, "cursor", "secret")
         assert readable(device, "claude") is None
         assert may_write(device, "claude", "secret")

@@ -22,7 +22,7 @@ from mcp_server.recall import (
     with_reserved,
     word_score,
 )
-from mcp_server.when import Span
+from mcp_server.when import Named, Span
 from shared.clock import to_ms
 from tests.pools import ASKED, ASSISTANT, DAY, WEIGHTS, candidates, reasons
 
@@ -40,6 +40,12 @@ def asked(**fields: Any) -> Question:
     return msgspec.structs.replace(ASKED, **fields)
 
 
+def date(since: datetime, until: str, *, relative: bool = False) -> Named:
+    return Named(
+        Span(since, datetime.fromisoformat(until).replace(tzinfo=UTC)), "", relative=relative
+    )
+
+
 def day(text: str) -> int:
     return to_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
@@ -52,19 +58,29 @@ BETTER: dict[str, tuple[Question, dict[str, Any], dict[str, Any]]] = {
     "both rather than one": (ASKED, {"words": 1}, {"words": 1, "meaning": 0.3}),
     "the speaker named": (asked(speaker=3), {"speaker": 2}, {"speaker": 3}),
     "a day named": (
-        asked(dates=(Span(DAY, datetime(2023, 5, 9, tzinfo=UTC)),)),
+        asked(dates=(date(DAY, "2023-05-09"),)),
         {"when_ms": day("2023-04-30")},
         {"when_ms": day("2023-05-15")},
     ),
     "a month named": (
-        asked(dates=(Span(DAY.replace(day=1), datetime(2023, 6, 1, tzinfo=UTC)),)),
+        asked(dates=(date(DAY.replace(day=1), "2023-06-01"),)),
         {"when_ms": day("2023-06-01")},
         {"when_ms": day("2023-05-31")},
     ),
     "a year named": (
-        asked(dates=(Span(datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)),)),
+        asked(dates=(date(DAY.replace(month=1, day=1), "2024-01-01"),)),
         {"when_ms": day("2022-12-31")},
         {"when_ms": day("2023-12-31")},
+    ),
+    "a day counted from now, which is that day": (
+        asked(dates=(date(DAY, "2023-05-09", relative=True),)),
+        {"when_ms": day("2023-05-07"), "meaning": 0.5},
+        {"when_ms": day("2023-05-08")},
+    ),
+    "whatever it is, if only the time is asked for": (
+        asked(dates=(date(DAY.replace(month=3, day=1), "2023-06-01"),), telling=False),
+        {"when_ms": day("2023-06-01"), "meaning": 1, "says": [0, 1]},
+        {"when_ms": day("2023-03-01")},
     ),
     "a word of the question": (ASKED, {}, {"says": [0]}),
     "more words of the question": (ASKED, {"says": [0]}, {"says": [0, 1]}),
@@ -176,10 +192,9 @@ def test_an_assistant_asked_for_what_it_said_is_lowered_less() -> None:
     assert lowered[0] < lowered[1] < 0
 
 
-def test_no_date_is_evidence_if_none_is_named_or_the_span_is_open() -> None:
-    found = candidates({"when_ms": to_ms(DAY)})
-    for dates in ((), (Span(DAY, None),), (Span(None, DAY),)):
-        assert told(found, asked(dates=dates))["date"] == [0]
+def test_no_date_is_evidence_if_none_is_named() -> None:
+    found = told(candidates({"when_ms": to_ms(DAY)}), asked(telling=False))
+    assert (found["date"], found["asked_of_then"]) == ([0], [0])
 
 
 def test_outside_of_conversations_nobody_is_lifted() -> None:
@@ -200,15 +215,16 @@ def test_importance_and_a_pin_only_break_ties() -> None:
 
 
 def test_the_worth_of_a_date_falls_with_its_width() -> None:
-    year = Span(datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
-    month = Span(DAY.replace(day=1), datetime(2023, 6, 1, tzinfo=UTC))
-    day_asked = Span(DAY, datetime(2023, 5, 9, tzinfo=UTC))
+    year = date(DAY.replace(month=1, day=1), "2024-01-01")
+    season = date(DAY.replace(month=3, day=1), "2023-06-01")
+    month = date(DAY.replace(day=1), "2023-06-01")
+    day_asked = date(DAY, "2023-05-09")
     found = candidates({"when_ms": to_ms(DAY)})
     scores = [
         float(score(asked(dates=dates), found, ASSISTANT, WEIGHTS).scores[0])
-        for dates in ((), (year,), (year, month), (year, month, day_asked))
+        for dates in ((), (year,), (year, season), (season, month), (month, day_asked))
     ]
-    assert np.diff(scores) == pytest.approx([0.2, 0.5, 0.3], abs=1e-6)
+    assert np.diff(scores) == pytest.approx([0.2, 0.3, 0.2, 0.3], abs=1e-6)
 
 
 def test_reasons_name_what_weighs_most_and_no_trifle() -> None:

@@ -21,7 +21,7 @@ from mcp_server.recall import (
     score,
     with_reserved,
 )
-from mcp_server.when import Span
+from mcp_server.when import Named, Span
 from tests.pools import ASSISTANT, DAY, DAY_MS, WEIGHTS, candidates, reasons
 
 described = st.fixed_dictionaries(
@@ -43,11 +43,19 @@ described = st.fixed_dictionaries(
 questions = st.builds(
     Question,
     text=st.just(""),
-    dates=st.lists(st.just(Span(DAY, datetime(2023, 5, 9, tzinfo=UTC))), max_size=1).map(tuple),
+    dates=st.lists(
+        st.booleans().map(
+            lambda relative: Named(
+                Span(DAY, datetime(2023, 5, 9, tzinfo=UTC)), "", relative=relative
+            )
+        ),
+        max_size=1,
+    ).map(tuple),
     speaker=st.none() | st.integers(0, 2),
     of_assistant=st.booleans(),
     asks_when=st.booleans(),
     names_somebody=st.booleans(),
+    telling=st.booleans(),
 )
 
 

@@ -61,6 +61,57 @@ def test_a_secret_is_not_stored_and_the_answer_says_so(mine: Device) -> None:
     assert _texts(mine) == [REDACTED]
 
 
+def test_a_secret_in_a_name_is_not_stored_either(mine: Device) -> None:
+    (stored,) = tell(
+        mine, draft("harmless", tags=("ops", TOKEN), speaker=TOKEN, conversation=f"about {TOKEN}")
+    )
+
+    assert stored.redacted == ("GitHub token",) * 3
+    kept = _memory(mine, stored.id)
+    assert (kept.tags, kept.speaker) == (
+        ("[redacted: GitHub token]", "ops"),
+        "[redacted: GitHub token]",
+    )
+    assert kept.conversation == "about [redacted: GitHub token]"
+
+
+def test_a_secret_in_the_name_of_a_space_is_refused_because_permissions_hang_on_it(
+    mine: Device,
+) -> None:
+    with pytest.raises(InvalidError, match="name of its space") as refused:
+        tell(mine, draft("harmless", space=TOKEN))
+
+    assert TOKEN not in str(refused.value)
+    assert acceptable(mine, [draft("harmless", space=TOKEN)]) == []
+
+
+def test_a_conversation_named_by_a_secret_keeps_its_order_and_stays_one(mine: Device) -> None:
+    for turns in (["one"], ["one", "two"]):
+        drafts = [draft(text, kind="turn") for text in turns]
+        remember(mine, capture_drafts(mine, TOKEN, drafts, space="personal"), client="test")
+
+    with mine.vault.reading() as db:
+        kept = [row.memory for row in store.in_order(db, after=None, limit=9)]
+    assert [(each.text, each.position) for each in kept] == [("one", 0), ("two", 1)]
+    assert {each.conversation for each in kept} == {"[redacted: GitHub token]"}
+
+
+def test_a_secret_does_not_come_in_by_a_tag_put_on_later(mine: Device) -> None:
+    (stored,) = tell(mine, "harmless")
+
+    new = revise(mine, stored.id, 1, Changes(tags=(TOKEN,)), client="test")
+
+    assert new.tags == ("[redacted: GitHub token]",)
+
+
+def test_what_was_kept_on_purpose_stays_when_something_else_is_changed(mine: Device) -> None:
+    remember(mine, [draft(SECRET)], client="test", policy=Policy("allow", "allow"))
+    with mine.vault.reading() as db:
+        (row,) = store.in_order(db, after=None, limit=2)
+
+    assert revise(mine, row.memory.id, 1, Changes(pinned=True), client="test").text == SECRET
+
+
 def test_the_same_secret_again_is_known(mine: Device) -> None:
     (stored,) = tell(mine, SECRET)
 

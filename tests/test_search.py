@@ -348,6 +348,74 @@ def test_a_date_named_in_the_question_prefers_what_was_said_then(tmp_path: Path)
         )
 
 
+LAST_SPRING = datetime(2026, 4, 18, tzinfo=UTC)
+
+
+def a_year(device: Device) -> None:
+    """One memory of last spring among others; none of them says "spring"."""
+    tell(
+        device,
+        draft("We sailed the Gaivota to Vigo", occurred_at=LAST_SPRING),
+        draft("Last summer's holiday was in the Algarve", occurred_at=datetime(2025, 7, 20, tzinfo=UTC)),
+        *(
+            draft(f"note {number} on what we did", occurred_at=NOON - timedelta(days=number % 90))
+            for number in range(900)
+        ),
+    )  # fmt: skip
+    embedded(device)
+
+
+@pytest.mark.parametrize(
+    ("question", "when"),
+    [
+        ("What did I do last spring?", None),
+        ("What happened in spring 2026?", None),
+        ("Where did we sail last spring?", None),
+        ("What did we do in April?", None),
+        ("What did we do 7 months ago?", None),
+        ("what did we do", "last spring"),
+        ("what did we do last spring", "last spring"),
+    ],
+)
+def test_a_question_about_a_time_brings_up_what_happened_then(
+    tmp_path: Path, question: str, when: str | None
+) -> None:
+    with opened(tmp_path, model=JudgedEmbedder) as device:
+        a_year(device)
+        span = None if when is None else parse_span(when, now=NOON)
+        answer = ask(device, question, when=span)
+        assert texts(answer)[0] == "We sailed the Gaivota to Vigo"
+        assert answer.note is None
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which violin did grandmother play?",
+        "Which violin did grandmother play last spring?",
+        "Which violin did grandmother play in spring 2026?",
+        "What happened in spring 2019?",
+    ],
+)
+def test_a_time_alone_makes_nothing_be_about_a_question(tmp_path: Path, question: str) -> None:
+    with opened(tmp_path, model=JudgedEmbedder) as device:
+        a_year(device)
+        assert ask(device, question).irrelevant
+
+
+def test_of_a_time_in_which_much_happened_what_is_asked_for_comes_first(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        spring = [LAST_SPRING + timedelta(minutes=number) for number in range(600)]
+        tell(device, *(draft(f"entry {n}", occurred_at=at) for n, at in enumerate(spring)))
+        tell(device, draft("We sailed to Vigo", occurred_at=LAST_SPRING + timedelta(days=5)))
+        embedded(device)
+        tell(device, draft("We sailed to Faro", occurred_at=LAST_SPRING + timedelta(days=-500)))
+        assert texts(ask(device, "Where did we sail last spring?"))[0] == "We sailed to Vigo"
+        assert len(texts(ask(device, "What happened last spring?", limit=200))) == 200
+        device.index._serving = None  # as long as the model loads
+        assert texts(ask(device, "Where did we sail last spring?"))[0] == "We sailed to Vigo"
+
+
 def test_no_question_about_a_date_is_too_far_away(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, "harbour until 9999-12-31")

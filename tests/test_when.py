@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.when import MONTHS, Span, dates_in, parse_moment, parse_span
+from mcp_server.when import MONTHS, Span, dates_in, parse_as_of, parse_moment, parse_span
 from shared.clock import whole_milliseconds
 from shared.errors import InvalidError
 
@@ -15,6 +15,10 @@ NOW = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)  # a Wednesday
 
 def day(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def times(question: str) -> list[Span]:
+    return [found.span for found in dates_in(question, now=NOW)]
 
 
 def span(since: str | None, until: str | None) -> Span:
@@ -80,6 +84,15 @@ UNDERSTOOD = {
     "2023..": ("2023-01-01", None),
     "..2023": (None, "2024-01-01"),
     "last year..today": ("2025-01-01", "2026-03-19"),
+    "spring 2025": ("2025-03-01", "2025-06-01"),
+    "in the summer of 2024": ("2024-06-01", "2024-09-01"),
+    "winter 2025": ("2025-12-01", "2026-03-01"),
+    "winter 2026": ("2025-12-01", "2026-03-01"),
+    "in the last two weeks": ("2026-03-04", None),
+    "during last week": ("2026-03-09", "2026-03-16"),
+    "in 2023": ("2023-01-01", "2024-01-01"),
+    "on 8 May 2023": ("2023-05-08", "2023-05-09"),
+    "in the spring": ("2026-03-01", "2026-06-01"),
     "since 2024": ("2024-01-01", None),
     "since last week": ("2026-03-09", None),
     "after 2024": ("2025-01-01", None),
@@ -130,7 +143,7 @@ NOT_UNDERSTOOD = [
     "9999-12-31T23:59:59.999Z", "0001-01-01T00:00+14:00", "2023..2024..2025", "2023..soon", "soon..2023", "since",
     "since ", "since since 2023", "before 2023..2024", "after recently", "1000 days ago",
     "many days ago", "last many days", "marketing", "decided", "last", "in", "2023-W60", "20231301", "３ days ago",
-    "since " * 5_000, ".." * 5_000, "5" * 5_000,
+    "in the", "spring 9999x", "winter 0000", "since " * 5_000, ".." * 5_000, "5" * 5_000,
 ]  # fmt: skip
 
 
@@ -178,7 +191,7 @@ def test_every_way_to_write_a_day_is_the_same_day(date: object) -> None:
         f"{name[:3].upper()} {first.day}, {first.year:04}",
     ):
         assert parse_span(said, now=NOW) == whole
-        assert dates_in(f"What was said on {said}?") == [whole] or said.isdigit()
+        assert said.isdigit() or times(f"What was said on {said}?") == [whole]
 
 
 @given(st.datetimes(timezones=st.just(UTC)).map(whole_milliseconds))
@@ -196,6 +209,23 @@ def test_a_moment_may_be_short_and_naive() -> None:
     )
 
 
+AS_OF = {
+    "2026-03-18": "2026-03-18T23:59:59.999",
+    "yesterday": "2026-03-17T23:59:59.999",
+    "last spring": "2025-05-31T23:59:59.999",
+    "2025": "2025-12-31T23:59:59.999",
+    "before 2025": "2024-12-31T23:59:59.999",
+    "since 2025": "2026-03-18T15:30",
+    "2026-03-18T10:00:00Z": "2026-03-18T10:00",
+    "2026-03-18 12:00+02:00": "2026-03-18T10:00",
+}
+
+
+@pytest.mark.parametrize(("said", "expected"), AS_OF.items(), ids=AS_OF)
+def test_as_of_a_time_is_as_of_its_end(said: str, expected: str) -> None:
+    assert parse_as_of(said, now=NOW) == day(expected)
+
+
 @pytest.mark.parametrize("said", ["", "yesterday", "2023-13", "0001-01-01T00:00+14:00", "x" * 500])
 def test_what_is_no_moment_is_refused_with_an_example(said: str) -> None:
     with pytest.raises(InvalidError, match="2023-05-08T14:30:00Z"):
@@ -211,19 +241,28 @@ DATES = {
     "until 9999-12-31": [],
     "marketing 2023, decided 2024": [("2023-01-01", "2024-01-01"), ("2024-01-01", "2025-01-01")],
     "call 5551999 or room 20231": [],
-    "last week": [],
+    "last week": [("2026-03-09", "2026-03-16")],
+    "What did I do last spring, and in autumn 2024?": [("2024-09-01", "2024-12-01"), ("2025-03-01", "2025-06-01")],
+    "Where was I on 8 May 2023, yesterday or a few days ago?": [
+        ("2023-05-08", "2023-05-09"), ("2026-03-17", "2026-03-18"), ("2026-03-15", "2026-03-16"),
+    ],
+    "in May, last monday": [("2025-05-01", "2025-06-01"), ("2026-03-16", "2026-03-17")],
+    "May I fall in spring, or march recently?": [],
+    "the last time, ages ago, at last": [],
     "": [],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("question", "expected"), DATES.items(), ids=DATES)
 def test_the_dates_that_a_question_names(question: str, expected: list[tuple[str, str]]) -> None:
-    assert dates_in(question) == [span(*each) for each in expected]
+    assert times(question) == [span(*each) for each in expected]
 
 
-@given(st.text(st.sampled_from("0123456789- mayofMAY,.")))
+@given(
+    st.text(st.sampled_from("0123456789- mayofMAY,.")) | st.lists(words, max_size=8).map(" ".join)
+)
 def test_no_question_is_too_odd_for_its_dates(question: str) -> None:
-    for found in dates_in(question):
+    for found in times(question):
         assert found.since is not None
         assert found.until is not None
         assert found.since < found.until

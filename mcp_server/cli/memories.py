@@ -38,6 +38,9 @@ AllowSecrets = Annotated[
     bool, Parameter(negative="", help="Keep passwords, keys and card numbers in it as they are.")
 ]
 _PAGE = 200
+_LISTED_CHARS = 800  # of one memory in a list: half a screen, and more than most have
+# In one call, which searches the whole vault once if that is asked for.
+_FORGOTTEN_AT_ONCE = 1_000
 
 
 def remember(
@@ -189,28 +192,14 @@ def forget(
     """Erase memories for good, with the older versions they superseded."""
     if ids and (conversation is not None or space is not None):
         raise InvalidError("Give either ids, or --conversation and --space. Nothing was forgotten.")
-    forgotten: list[str] = []
-    evidence: list[Evidence] = []
     with agent() as connection:
         doomed = list(ids) if ids else _all_of(connection, conversation, space)
         if not doomed:
             raise InvalidError("There is nothing to forget. Give ids, --conversation or --space.")
-        preview = connection.call("forget", {"ids": doomed[:_PAGE]})
-        if not yes and not _agreed(preview["memories"], len(doomed)):
+        preview = connection.call("forget", {"ids": doomed[:_FORGOTTEN_AT_ONCE]})
+        if not yes and not _agreed(preview["memories"], max(len(doomed), preview["number"])):
             raise ForbiddenError("Nothing was forgotten. To forget without being asked, add --yes.")
-        with screen.progress("Forgetting", total=len(doomed)) as done:
-            for start in range(0, len(doomed), _PAGE):
-                some = {
-                    "ids": [one for one in doomed[start : start + _PAGE] if one not in forgotten]
-                }
-                if not some["ids"]:
-                    continue
-                token = connection.call("forget", some)["confirm"]
-                answer = connection.call("forget", some | {"confirm": token, "verify": verify})
-                forgotten += answer["forgotten"]
-                if verify:
-                    evidence.append(msgspec.convert(answer["evidence"], Evidence))
-                done(start + len(some["ids"]))
+        forgotten, evidence = _erase(connection, doomed, verify=verify)
     left = sorted({trace for each in evidence for trace in each.left})
     result = {
         "forgotten": forgotten,
@@ -231,6 +220,36 @@ def forget(
     return 1
 
 
+def _erase(
+    connection: AgentConnection, doomed: list[str], *, verify: bool
+) -> tuple[list[str], list[Evidence]]:
+    """What was forgotten, older versions included, and what each search for it found."""
+    forgotten: dict[str, None] = {}
+    evidence: list[Evidence] = []
+    with screen.watching("Forgetting") as events:
+
+        def tell(event: dict[str, Any]) -> None:
+            events(_of_all(event, len(forgotten), len(doomed)))
+
+        for start in range(0, len(doomed), _FORGOTTEN_AT_ONCE):
+            some = doomed[start : start + _FORGOTTEN_AT_ONCE]
+            asked = {"ids": [one for one in some if one not in forgotten]}
+            if asked["ids"]:
+                token = connection.call("forget", asked)["confirm"]
+                confirmation = asked | {"confirm": token, "verify": verify}
+                answer = connection.call("forget", confirmation, tell)
+                forgotten |= dict.fromkeys(answer["forgotten"])
+                if verify:
+                    evidence.append(msgspec.convert(answer["evidence"], Evidence))
+    return list(forgotten), evidence
+
+
+def _of_all(event: dict[str, Any], before: int, total: int) -> dict[str, Any]:
+    """What one call of several reports, as a part of the whole. Older versions may make that more than was named."""
+    done = before + event.get("done", 0)
+    return event | {"done": done, "total": max(done, total)}
+
+
 def _all_of(connection: AgentConnection, conversation: str | None, space: str | None) -> list[str]:
     if conversation is None and space is None:
         return []
@@ -247,11 +266,10 @@ def _all_of(connection: AgentConnection, conversation: str | None, space: str | 
             return found
 
 
-def _agreed(memories: list[dict[str, Any]], total: int) -> bool:
-    shown = msgspec.convert(memories[:10], list[Memory])
+def _agreed(memories: list[dict[str, Any]], number: int) -> bool:
+    shown = msgspec.convert(memories, list[Memory])
     # Part of the question, and stdout is for the answer.
     screen.memories(shown, texts=[each.text[:160] for each in shown], to=screen.err)
-    number = max(total, len(memories))
     screen.say(
         f"{f'… and {number - len(shown):,} more. ' if number > len(shown) else ''}There is no undo."
     )
@@ -324,11 +342,18 @@ def _show_answer(value: Any) -> None:
 
 
 def _show_page(value: Any) -> None:
-    screen.memories(msgspec.convert(value["memories"], list[Memory]))
-    if not value["memories"]:
+    listed = msgspec.convert(value["memories"], list[Memory])
+    screen.memories(listed, texts=[_beginning(each) for each in listed])
+    if not listed:
         screen.say("Nothing there.")
     if value["cursor"]:
         screen.say(f"More: --cursor {value['cursor']}")
+
+
+def _beginning(memory: Memory) -> str:
+    if len(memory.text) <= _LISTED_CHARS:
+        return memory.text
+    return f"{memory.text[:_LISTED_CHARS]}… ({len(memory.text):,} characters: `sunaiva show {short_id(memory.id)}`)"
 
 
 def _show_one(value: Any) -> None:

@@ -5,6 +5,7 @@ Progress and words for people go to stderr when the answer itself is JSON.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,10 +17,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -40,6 +39,9 @@ _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n
 _PICTURES |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 # Bidirectional overrides can make a line read as another one; isolates and marks of honest RTL text stay.
 _PICTURES |= dict.fromkeys((0x202D, 0x202E), 0xFFFD)
+
+# A log is read later, and somebody who watches it wonders after some seconds.
+_LOG_SECONDS = 3.0
 
 Done = Callable[[int], None]
 """Tells a progress bar how many are done."""
@@ -129,42 +131,58 @@ def table(*headings: str) -> Table:
 @contextmanager
 def progress(doing: str, *, total: int | None) -> Iterator[Done]:
     """A progress bar on stderr; call what it gives with the number done so far."""
+    with watching(doing) as show:
+        known = {} if total is None else {"total": total}
+        yield lambda done: show({"doing": doing, "done": done} | known)
+
+
+@contextmanager
+def watching(
+    doing: str, *, seconds: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A spinner and a bar on stderr that show the events of a call: `{"doing", "done"?, "total"?}`. Where stderr is no terminal,
+    a line now and then."""
+    if not err.is_terminal:
+        yield _Log(seconds).show
+        return
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
-    ) as bar:
-        task: TaskID = bar.add_task(doing, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def watching(doing: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A spinner and a bar on stderr that show the events of a call: `{"doing", "done"?, "total"?}`."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
     ) as bar:
         task = bar.add_task(doing, total=None)
 
         def show(event: dict[str, Any]) -> None:
-            counted = f" {event['done']:,} of {event['total']:,}" if "total" in event else ""
             bar.update(
                 task,
-                description=event["doing"] + counted,
+                description=_counted(event),
                 total=event.get("total"),
                 completed=event.get("done"),
             )
 
         yield show
+
+
+class _Log:
+    """Remembers when it last said something."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._said_at = seconds()
+
+    def show(self, event: dict[str, Any]) -> None:
+        now = self._seconds()
+        if now - self._said_at >= _LOG_SECONDS:
+            self._said_at = now
+            say(_counted(event))
+
+
+def _counted(event: dict[str, Any]) -> str:
+    doing, done, total = event["doing"], event.get("done", 0), event.get("total")
+    if total:
+        return f"{doing} {done:,} of {total:,}"
+    return f"{doing} {done:,}" if done else f"{doing}"

@@ -16,7 +16,7 @@ from mcp_server.exporters import ExportFormat
 from mcp_server.importers import FormatName, Problem, own
 from mcp_server.model import Draft, Memory
 from shared.clock import system_clock
-from shared.errors import CorruptError, InvalidError
+from shared.errors import CorruptError, InvalidError, SunaivaError
 
 # One call is one transaction. Large enough that its cost is shared, small enough that Ctrl-C answers at once.
 _BATCH = 200
@@ -59,6 +59,12 @@ def import_(
         screen.warn(
             f"Interrupted: {result.stored:,} stored. Run the same command again to go on from there."
         )
+        raise
+    except SunaivaError:
+        if result.stored or result.known:
+            screen.warn(
+                f"Before this: {_memories(result.stored)} stored, {result.known:,} known already. They stay."
+            )
         raise
     screen.emit(result, as_json=json, show=_show_imported)
 

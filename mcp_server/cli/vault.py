@@ -42,6 +42,7 @@ _WORDS_NOTE = (
     "Write these twelve words down and keep them apart from this device. They open the vault if its key is lost, and "
     "nothing else does. They are shown this once."
 )
+_PROBLEMS_SHOWN = 5
 _KEY_FILE_NOTE = (
     "There is no keychain here, so the key is a file that only you can read, outside of the vault's folder ({folder}). "
     "Whoever can read both can read the vault. A passphrase protects it better: `sunaiva rekey --protect passphrase --keep-root`."
@@ -55,6 +56,7 @@ def init(
 ) -> None:
     """Make the vault: an encrypted file, its key, and twelve recovery words."""
     settings = load()
+    opening.require_none(settings)
     if not (yes or json or sys.stdin.isatty()):
         raise ForbiddenError(
             "Twelve recovery words are shown once, and nobody is here to write them down. Run `sunaiva init` in a terminal, "
@@ -329,7 +331,10 @@ def _named(kind: ProtectorKind) -> str:
 
 def _on_its_way(coming: Reindexing) -> str:
     if coming.model is None:
-        return "Another model is being prepared."
+        return (
+            "Another model is being prepared, for about half a minute. Recall goes on with the present one; what is stored "
+            "meanwhile is found by its words, and by meaning as soon as that is done."
+        )
     return (
         f"{coming.model} has read {coming.done:,} of {coming.total:,} memories; then it takes over."
     )
@@ -358,19 +363,28 @@ def _show_restored(answer: dict[str, Any]) -> None:
 
 def _show_consolidated(answer: dict[str, Any]) -> None:
     memories, text, packed = answer["memories"], answer["text_bytes"], answer["block_bytes"]
-    before, after = answer["file_bytes_before"] / 1e6, answer["file_bytes_after"] / 1e6
+    before, after = _size(answer["file_bytes_before"]), _size(answer["file_bytes_after"])
     if answer["did"] == "undone":
         screen.ok(
-            f"{memories:,} memories stand alone again; the vault went from {before:,.1f} to {after:,.1f} MB."
+            f"{memories:,} memories stand alone again; the vault went from {before} to {after}."
         )
     elif not memories:
         screen.ok("There is nothing to save: what could be stored in less space already is.")
     else:
-        said = f"{memories:,} memories: {text / 1e6:,.1f} MB of text in {packed / 1e6:,.1f} MB ({1 - packed / text:.0%} less)"
+        said = f"{memories:,} memories: {_size(text)} of text in {_size(packed)} ({1 - packed / text:.0%} less)"
         if answer["did"] == "estimated":
             screen.ok(f"It would store {said}. Nothing was changed.")
         else:
-            screen.ok(f"{said}; the vault went from {before:,.1f} to {after:,.1f} MB.")
+            screen.ok(f"{said}; the vault went from {before} to {after}.")
+
+
+def _size(number_bytes: int) -> str:
+    """In the unit in which it is no nought."""
+    if number_bytes < 1_000:
+        return f"{number_bytes} bytes"
+    return (
+        f"{number_bytes / 1e3:,.1f} kB" if number_bytes < 1e5 else f"{number_bytes / 1e6:,.1f} MB"
+    )
 
 
 def _show_log(answer: dict[str, Any]) -> None:
@@ -401,9 +415,7 @@ def _show_rules(rules: list[list[str]]) -> None:
 
 
 def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) -> None:
-    screen.ok(
-        f"Vault in {settings.home}: {found.memories:,} memories in {found.spaces:,} spaces, {found.file_bytes / 1e6:,.1f} MB"
-    )
+    _show_contents(settings, found)
     screen.ok(f"Protected by {_named(keys.protected_by(settings.home))}")
     if found.trouble:
         screen.fail(found.trouble)
@@ -411,7 +423,7 @@ def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) 
         screen.ok(f"Search by words and meaning ({found.model})")
     else:
         screen.warn(
-            f"Search by words; {found.embedded:,} of {found.memories:,} also by meaning so far"
+            f"Search by words; {found.embedded:,} of {found.memories or 0:,} also by meaning so far"
         )
     if found.consolidated:
         done = found.consolidated
@@ -424,9 +436,26 @@ def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) 
         screen.warn(f"A model that was asked for is not used. {found.refused}")
     for title, state in assistants.items():
         (screen.ok if state == "connected" else screen.warn)(f"{title}: {state}")
-    for problem in found.problems:
+    for problem in found.problems[:_PROBLEMS_SHOWN]:
         screen.fail(problem)
+    if len(found.problems) > _PROBLEMS_SHOWN:
+        screen.fail(
+            f"… and {len(found.problems) - _PROBLEMS_SHOWN:,} more lines; --json has them all."
+        )
     if not found.problems:
         screen.ok(
             "Every page is sound, the keyword index agrees (a sample), the access log holds together"
         )
+
+
+def _show_contents(settings: Settings, found: Health) -> None:
+    if found.damage:
+        screen.fail(found.damage)
+    counted = (
+        "its memories cannot be counted"
+        if found.memories is None
+        else f"{found.memories:,} memories in {found.spaces:,} spaces"
+    )
+    (screen.warn if found.damage else screen.ok)(
+        f"Vault in {settings.home}: {counted}, {found.file_bytes / 1e6:,.1f} MB"
+    )

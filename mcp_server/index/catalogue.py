@@ -216,14 +216,17 @@ class Catalogue:
         used = set(np.flatnonzero(np.bincount(self.columns["space"] - NOBODY)) + NOBODY)
         return [name for name, code in self._spaces.copy().items() if code in used]
 
-    def neighbour(self, rows: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
-        """The rows that stand `steps` after (before, if negative) in the same conversation; NOBODY past its ends."""
-        column = self.columns["following" if steps > 0 else "previous"]
-        reached = rows
-        for _ in range(abs(steps)):
-            inside = (reached >= 0) & (reached < len(column))
-            reached = np.where(inside, column[np.where(inside, reached, 0)], NOBODY)
-        return reached.astype(np.int64)
+    def around(
+        self, rows: NDArray[np.int64], before: int, after: int
+    ) -> dict[int, NDArray[np.int64]]:
+        """For each step from -`before` to `after`: the rows that stand so many turns later in the same conversation; NOBODY past
+        its ends."""
+        reached: dict[int, NDArray[np.int64]] = {0: rows}
+        for step in range(1, before + 1):
+            reached[-step] = _follow(self.columns["previous"], reached[1 - step])
+        for step in range(1, after + 1):
+            reached[step] = _follow(self.columns["following"], reached[step - 1])
+        return reached
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.columns["live"]))
@@ -318,3 +321,8 @@ def _code(codes: dict[_Name, int], name: _Name) -> int:
 
 def _or_else(values: Sequence[int | None], empty: int) -> list[int]:
     return [empty if value is None else value for value in values]
+
+
+def _follow(column: NDArray[np.int32], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    inside = (rows >= 0) & (rows < len(column))
+    return np.where(inside, column[np.where(inside, rows, 0)], NOBODY).astype(np.int64)

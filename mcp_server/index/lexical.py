@@ -9,7 +9,7 @@ import heapq
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -118,10 +118,11 @@ class LexicalIndex:
             for term, count in counts.items():
                 self._said.setdefault(term, {})[row] = min(count, REPEATS_MAX)
 
-    def remove(self, db: "Database", row: int, terms: Sequence[str]) -> None:
-        """Take a memory out of the vault, in the transaction that forgets it; `drop` follows when that is committed."""
+    def remove(self, db: "Database", doomed: Mapping[int, Sequence[str]]) -> None:
+        """Take memories, each a row and its terms, out of the vault, in the transaction that forgets them; `drop` follows when
+        that is committed."""
         self._removals += 1
-        segments.take_out(db, row, terms)
+        segments.take_out(db, doomed)
 
     def drop(self, rows: Iterable[int]) -> None:
         """Let go of memories that were forgotten."""

@@ -39,6 +39,15 @@ class Chunk(Struct, frozen=True):
         return self.terms[1 : self.terms.index("\n", 1)]
 
 
+def joined(said: Postings, more: NDArray[np.int64]) -> Postings:
+    """The same, as if these rows (ascending, each once) said the term, too."""
+    new = np.setdiff1d(more, said.rows, assume_unique=True)
+    rows = np.concatenate([said.rows, new])
+    order = np.argsort(rows, kind="stable")
+    counts = np.concatenate([said.counts, np.ones(len(new), np.uint8)])
+    return Postings(rows[order], counts[order])
+
+
 def pack(rows: NDArray[np.int64]) -> bytes:
     """Ascending numbers from 0 on, with repetitions, as bytes."""
     gaps = rows.copy()

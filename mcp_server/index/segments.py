@@ -6,7 +6,7 @@ neither the row in a posting, nor a term that no other row has, nor a copy of ei
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,13 +121,20 @@ def chunks_after(db: "Database", number: int, first: str, *, limit: int) -> list
     return [Chunk(*record) for record in found]
 
 
-def take_out(db: "Database", row: int, terms: Iterable[str]) -> None:
-    """Remove a memory from its segment, if it is in one, and every other copy of what that held of it."""
+def take_out(db: "Database", doomed: Mapping[int, Iterable[str]]) -> None:
+    """Remove memories, each a row and its terms, from the segments they are in, and every other copy of what those held of
+    them. However many they are, a chunk is written once."""
     delete_unused(db)
-    said = set(terms)
-    segment = next((each for each in live(db) if each.first_row <= row <= each.last_row), None)
-    if segment is None:
-        return
+    for segment in live(db):
+        inside = [row for row in doomed if segment.first_row <= row <= segment.last_row]
+        if inside:
+            _take_out_of(db, segment, {row: doomed[row] for row in inside})
+
+
+def _take_out_of(db: "Database", segment: Segment, doomed: Mapping[int, Iterable[str]]) -> None:
+    said = {term for terms in doomed.values() for term in terms}
+    stays = np.ones(segment.last_row - segment.first_row + 1, np.bool_)
+    stays[np.fromiter(doomed, np.int64) - segment.first_row] = False
     asked = json.dumps(sorted(said), ensure_ascii=False)
     held = db.execute(
         """SELECT terms, ends, body FROM postings WHERE segment = ?1 AND first IN
@@ -135,17 +142,20 @@ def take_out(db: "Database", row: int, terms: Iterable[str]) -> None:
         [segment.number, asked],
     ).fetchall()
     for before in [Chunk(*record) for record in held]:
-        _put_back(db, segment.number, before, _without(before, row - segment.first_row, said))
-    db.execute("UPDATE segments SET memories = memories - 1 WHERE number = ?", [segment.number])
+        _put_back(db, segment.number, before, _without(before, said, stays))
+    db.execute(
+        "UPDATE segments SET memories = memories - ? WHERE number = ?",
+        [len(doomed), segment.number],
+    )
 
 
-def _without(held: Chunk, offset: int, terms: set[str]) -> Iterator[tuple[str, bytes]]:
+def _without(held: Chunk, terms: set[str], stays: NDArray[np.bool_]) -> Iterator[tuple[str, bytes]]:
     for term, packed in entries(held):
         if term not in terms:
             yield term, packed
             continue
         rows = unpack(packed)
-        rows = rows[rows != offset]
+        rows = rows[stays[rows]]
         if len(rows):
             yield term, pack(rows)
 

@@ -10,17 +10,29 @@ from typing import Literal
 from msgspec import Struct
 
 from mcp_server.sensitive.numbers import accounts, addresses, cards, national_ids
-from mcp_server.sensitive.passwords import passwords
+from mcp_server.sensitive.passwords import passwords, pins
 from mcp_server.sensitive.phrases import SEED_PHRASE, seed_phrases
+from mcp_server.sensitive.plain import plain
 from mcp_server.sensitive.spans import Span
-from mcp_server.sensitive.tokens import known_keys, private_keys, random_tokens
+from mcp_server.sensitive.tokens import aws_secrets, known_keys, private_keys, random_tokens
 
 __all__ = ["Handling", "Policy", "Screened", "Span", "found", "marks", "refused", "screen"]
 
 Handling = Literal["allow", "redact", "block"]
 
-DETECTORS = (known_keys, private_keys, random_tokens, passwords, cards, seed_phrases)
+DETECTORS = (
+    known_keys,
+    aws_secrets,
+    private_keys,
+    random_tokens,
+    passwords,
+    pins,
+    cards,
+    seed_phrases,
+)
 PERSONAL_DETECTORS = (accounts, addresses, national_ids)
+# Names of conversations are often random or long numbers, given by a program: there only what says that it is a secret is one.
+_NOT_IN_NAMES = (random_tokens, cards)
 OWN_WORDS = "recovery words of this vault"
 _MARK = re.compile(r"\[redacted: ([a-zA-Z -]{1,40})\]")
 
@@ -42,10 +54,14 @@ class Screened(Struct, frozen=True):
     """Why nothing of it may be stored."""
 
 
-def screen(text: str, policy: Policy, *, own_words: Callable[[str], bool]) -> Screened:
-    """What of a text may be stored. `own_words` knows the recovery words of this vault, which no policy lets in."""
-    spans = found(text, personal=policy.personal != "allow")
-    phrases = seed_phrases(text) if any(span.label == SEED_PHRASE for span in spans) else ()
+def screen(
+    text: str, policy: Policy, *, own_words: Callable[[str], bool], is_name: bool = False
+) -> Screened:
+    """What of a text, or of a name, may be stored. `own_words` knows the recovery words of this vault, which no policy lets in."""
+    spans = found(text, personal=policy.personal != "allow", is_name=is_name)
+    phrases = (
+        seed_phrases(plain(text).text) if any(span.label == SEED_PHRASE for span in spans) else ()
+    )
     if any(own_words(phrase.words) for phrase in phrases):
         return Screened("", refused=(OWN_WORDS,))
     how = {"secret": policy.secrets, "personal": policy.personal}
@@ -60,19 +76,27 @@ def screen(text: str, policy: Policy, *, own_words: Callable[[str], bool]) -> Sc
     return Screened("".join([*kept, text[at:]]), tuple(span.label for span in taken))
 
 
-def refused(text: str, policy: Policy, *, own_words: Callable[[str], bool]) -> bool:
+def refused(
+    text: str, policy: Policy, *, own_words: Callable[[str], bool], is_name: bool = False
+) -> bool:
     """Whether `screen` would refuse it; quick where the policy blocks nothing."""
     if "block" in (policy.secrets, policy.personal):
-        return bool(screen(text, policy, own_words=own_words).refused)
-    return any(own_words(phrase.words) for phrase in seed_phrases(text))
+        return bool(screen(text, policy, own_words=own_words, is_name=is_name).refused)
+    return any(own_words(phrase.words) for phrase in seed_phrases(plain(text).text))
 
 
-def found(text: str, *, personal: bool = True) -> list[Span]:
+def found(text: str, *, personal: bool = True, is_name: bool = False) -> list[Span]:
     """Everything sensitive, in order, none within another; of two that overlap the first, or else the longer."""
     detectors = (*DETECTORS, *PERSONAL_DETECTORS) if personal else DETECTORS
+    looked_at = plain(text)
     apart: list[Span] = []
     for span in sorted(
-        (span for detector in detectors for span in detector(text)),
+        (
+            looked_at.sent(span)
+            for detector in detectors
+            if not (is_name and detector in _NOT_IN_NAMES)
+            for span in detector(looked_at.text)
+        ),
         key=lambda span: (span.start, span.family != "secret", -span.end),
     ):
         if not apart or span.start >= apart[-1].end:

@@ -62,6 +62,10 @@ _FORMS = tuple(
         ("Azure key", "AccountKey=", r"AccountKey=[A-Za-z0-9+/]{80,90}={0,2}"),
     )
 )
+# An AWS secret has no form of its own but its length: it is known by the key id that stands near it, as in the file both are kept in.
+_AWS_ID = re.compile(r"A[KS]IA[A-Z0-9]{16}")
+_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
+_AWS_NEAR_CHARS = 200
 # What documentation writes in place of a key is one letter again and again.
 _DISTINCT_MIN = 6
 
@@ -100,6 +104,21 @@ def known_keys(text: str) -> Iterator[Span]:
     for match in _JWT.finditer(text) if "eyJ" in text else ():
         if _is_jwt(match.group()):
             yield _secret(match, "JSON web token")
+
+
+def aws_secrets(text: str) -> Iterator[Span]:
+    """Secret access keys beside their key ids."""
+    if "AKIA" not in text and "ASIA" not in text:
+        return
+    looked_at = 0
+    for access in _AWS_ID.finditer(text):
+        since = max(looked_at, access.start() - _AWS_NEAR_CHARS)
+        until = min(len(text), access.end() + _AWS_NEAR_CHARS)
+        for match in _AWS_SECRET.finditer(text, since, until):
+            secret = match.group()
+            looked_at = match.end()
+            if any(c.islower() for c in secret) and any(c.isupper() for c in secret):
+                yield _secret(match, "AWS secret key")
 
 
 def private_keys(text: str) -> Iterator[Span]:

@@ -21,6 +21,7 @@ from shared.errors import (
     CorruptError,
     ForbiddenError,
     NotFoundError,
+    SunaivaError,
     UnavailableError,
 )
 
@@ -41,6 +42,7 @@ _WRITER_CACHE_KIB = 16_000
 _INCREMENTAL = (
     2  # what `PRAGMA auto_vacuum` says of a file that can give pages back a few at a time
 )
+_REWRITE_DUE = "rewrite.due"
 _READER_CACHE_KIB = 8_000
 _BUSY_MS = 10_000
 
@@ -51,16 +53,14 @@ class OpenVault:
     def __init__(self, path: Path, key: bytes) -> None:
         self.path = path
         self._key = key
+        self._due = path.with_name(_REWRITE_DUE)
         self._lock = threading.RLock()
         self._writer = _connect(path, key, cache_kib=_WRITER_CACHE_KIB)
         self._readers: queue.SimpleQueue[Database] = queue.SimpleQueue()
         self._all = [self._writer]
         try:
             for _ in range(_READERS):
-                reader = _connect(path, key, cache_kib=_READER_CACHE_KIB)
-                self._all.append(reader)
-                reader.execute("PRAGMA query_only = ON")
-                self._readers.put(reader)
+                self._readers.put(self._new_reader())
         except BaseException:
             self.close()
             raise
@@ -93,6 +93,14 @@ class OpenVault:
                     # Nothing was written; a damaged page may have ended the transaction already.
                     with suppress(driver.Error):
                         reader.execute("COMMIT")
+        except CorruptError:
+            # SQLCipher refuses every page from then on, the sound ones too.
+            with suppress(SunaivaError):
+                fresh = self._new_reader()
+                self._all.remove(reader)
+                reader.conn.close()
+                reader = fresh
+            raise
         finally:
             self._readers.put(reader)
 
@@ -104,6 +112,29 @@ class OpenVault:
             raise UnavailableError(
                 "Another reader holds an old copy of a page. Try again in a moment."
             )
+
+    @property
+    def rewrite_is_due(self) -> bool:
+        """Whether something was erased of which pages may still hold a copy."""
+        return self._due.exists()
+
+    def plan_rewrite(self) -> None:
+        """Call before erasing: then a crash leaves word that `rewrite` is due."""
+        with said_plainly(self._due):
+            self._due.touch(mode=0o600)
+
+    def rewrite(self) -> None:
+        """Write every row to a page of its own anew. When SQLite moves rows from page to page, copies of them stay in the part
+        of a page that is not used, `secure_delete` notwithstanding, and outlive the row. 100 MB take a second and as much memory;
+        readers go on.
+
+        Raises:
+            UnavailableError: it could not be done now, and stays due.
+        """
+        with self._lock, _in_plain_words(self.path):
+            self._writer.execute("VACUUM")
+            self.truncate_wal()
+        self._due.unlink(missing_ok=True)
 
     def file_bytes(self) -> int:
         """What the vault takes on the disk, its log included."""
@@ -129,14 +160,24 @@ class OpenVault:
         finally:
             copy.conn.close()
 
+    def _new_reader(self) -> Database:
+        reader = _connect(self.path, self._key, cache_kib=_READER_CACHE_KIB)
+        self._all.append(reader)
+        reader.execute("PRAGMA query_only = ON")
+        return reader
+
     def problems(self) -> list[str]:
-        """What SQLCipher and SQLite find wrong with the file; empty when it is sound."""
+        """What SQLCipher, or else SQLite, finds wrong with the file; empty when it is sound."""
         found: list[str] = []
         try:
             self.truncate_wal()  # the cipher check reads the main file only
             with self._lock, _in_plain_words(self.path):
-                for check in ("PRAGMA cipher_integrity_check", "PRAGMA integrity_check"):
-                    found += [row[0] for row in self._writer.execute(check) if row[0] != "ok"]
+                found = [row[0] for row in self._writer.execute("PRAGMA cipher_integrity_check")]
+                if not found:  # after a page that SQLCipher refuses, SQLite complains of all others
+                    checked = self._writer.execute("PRAGMA integrity_check")
+                    found = [
+                        line for row in checked if row[0] != "ok" for line in row[0].split("\n")
+                    ]
         except CorruptError as error:
             found.append(str(error))
         return found

@@ -39,6 +39,7 @@ from mcp_server.vault.vaultfile import (
     create_vault_file,
     damaged,
     read_vault_file,
+    remove_vault_file,
     replace_vault_file,
 )
 from shared import crypto
@@ -110,6 +111,13 @@ def create_keys(home: Path, kind: ProtectorKind, access: Access, clock: Clock) -
         _remove_key(vault_id, slot, access)
         raise
     return NewKeys(root_key, words)
+
+
+def discard(home: Path, access: Access) -> None:
+    """Remove the keys of a vault that could not be made; nobody has seen its words."""
+    vault = read_vault_file(home)
+    remove_vault_file(home)
+    _remove_key(vault.vault_id, vault.slots.protector, access)
 
 
 def protected_by(home: Path) -> ProtectorKind:

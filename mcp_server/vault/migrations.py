@@ -363,3 +363,9 @@ def _blocks(db: "Database") -> None:  # allow long-function: one schema, read in
     if last is not None:
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'records'")
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('records', ?)", [last])
+
+
+@MIGRATIONS(name="0009_cues_of_notes")
+def _cues_of_notes(db: "Database") -> None:
+    # What an assistant noted in the person's own words ("I am allergic …") showed nothing when it was read first.
+    db.execute("UPDATE records SET cues = NULL WHERE kind NOT IN ('turn', 'document', 'summary')")

@@ -146,8 +146,8 @@ def read_key_file(folder: Path, name: str) -> bytes:
                 content = file.read(_KEY_TEXT_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(
-                f"This vault's key file is missing: it was kept at {path}. Put it back there, or use the recovery "
-                f"words: {RECOVER}."
+                f"This vault's key file is missing: it is looked for at {path}. If XDG_CONFIG_HOME was another when "
+                f"the vault was made, set it again (assistants need it, too); or else put the file there, or use the recovery words: {RECOVER}."
             ) from None
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:  # Windows keeps no such bits
         raise ForbiddenError(

@@ -80,7 +80,7 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
             to_ms(memory.created_at),
             to_ms(memory.updated_at),
             digest,
-            cues.flags(memory.text, memory.speaker, source.trust),
+            cues.flags(memory.text, memory.speaker, source.trust, memory.kind),
             len(memory.text),
             int("?" in memory.text),
         ],
@@ -97,8 +97,14 @@ def update(db: "Database", row: int, memory: Memory) -> None:
     named = names.of(db, [row])
     db.execute(
         """UPDATE records SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
-               archived = ?, superseded_by = ?, version = ?, updated_ms = ? WHERE row = ?""",
-        [*_changeable(db, memory), memory.version, to_ms(memory.updated_at), row],
+               archived = ?, superseded_by = ?, version = ?, updated_ms = ?, cues = ? WHERE row = ?""",
+        [
+            *_changeable(db, memory),
+            memory.version,
+            to_ms(memory.updated_at),
+            cues.flags(memory.text, memory.speaker, memory.source.trust, memory.kind),
+            row,
+        ],
     )
     names.erase_unused(db, named - names.of(db, [row]))
     db.execute("DELETE FROM tags WHERE memory = ?", [row])
@@ -109,11 +115,11 @@ def update(db: "Database", row: int, memory: Memory) -> None:
 def read_cues(db: "Database", *, limit: int) -> list[tuple[int, int]]:
     """Read the cues of some memories that were stored before there were any; their rows and cues, none when all are read."""
     unread = db.execute(
-        "SELECT row, speaker, trust FROM memories WHERE cues IS NULL ORDER BY row DESC LIMIT ?",
+        "SELECT row, speaker, trust, kind FROM memories WHERE cues IS NULL ORDER BY row DESC LIMIT ?",
         [limit],
     ).fetchall()
-    said = texts.of(db, [row for row, _, _ in unread])
-    read = [(row, cues.flags(said[row], speaker, trust)) for row, speaker, trust in unread]
+    said = texts.of(db, [row for row, *_ in unread])
+    read = [(row, cues.flags(said[row], *of)) for row, *of in unread]
     for row, flags in read:
         db.execute("UPDATE records SET cues = ? WHERE row = ?", [flags, row])
     return read

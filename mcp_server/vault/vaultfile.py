@@ -143,6 +143,11 @@ def replace_vault_file(home: Path, vault: VaultFile) -> None:
     write_private(home / FILE_NAME, _encode(vault), replace=True)
 
 
+def remove_vault_file(home: Path) -> None:
+    with said_plainly(home):
+        (home / FILE_NAME).unlink()
+
+
 def damaged(home: Path, reason: str) -> CorruptError:
     return CorruptError(
         f"{home / FILE_NAME} is damaged ({reason}). Put back a copy of it from a backup; nothing was changed."

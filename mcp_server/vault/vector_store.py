@@ -7,7 +7,7 @@ All SQL about them is here. All vectors of a table are of one model: `vectors` i
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from msgspec import Struct
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 Table = Literal["vectors", "vectors_coming", "token_codes"]
+_TABLES: tuple[Table, ...] = get_args(Table)
 
 # As the migrations left it; `vectors` has the same columns.
 _COMING = """CREATE TABLE vectors_coming (
@@ -109,6 +110,14 @@ def codes_of(db: "Database", row: int) -> list[bytes]:
     return [code for (code,) in found]
 
 
+def holds(db: "Database", piece: bytes) -> bool:
+    """Whether a vector of a memory that is there has these bytes: equal texts have equal vectors."""
+    return any(
+        db.execute(f"SELECT 1 FROM {table} WHERE instr(code, ?) LIMIT 1", [piece]).fetchone()
+        for table in _TABLES
+    )
+
+
 def count(db: "Database", table: Table, model: int) -> int:
     (number,) = db.execute(f"SELECT count(*) FROM {table} WHERE model = ?", [model]).fetchone()
     return int(number)
@@ -167,5 +176,5 @@ def tokens_of(db: "Database", rows: Iterable[int]) -> dict[int, bytes]:
 
 def clear(db: "Database") -> None:
     """All of it is a projection of the memories."""
-    for table in ("vectors", "vectors_coming", "token_codes"):
+    for table in _TABLES:
         db.execute(f"DELETE FROM {table}")

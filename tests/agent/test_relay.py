@@ -150,6 +150,18 @@ MALFORMED: dict[bytes, tuple[int, str | int | None]] = {
     b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]\n': (-32600, None),
     b'{"jsonrpc": "2.0", "id": 7, "method": 5}\n': (-32600, 7),
     b'{"jsonrpc": "1.0", "id": "a", "method": "ping"}\n': (-32600, "a"),
+    b'{"jsonrpc": "2.0", "id": 8, "method": "x", "params": {"id": 5, "a": %s}}\n'
+    % (b"[" * 50_000 + b"]" * 50_000): (-32700, 8),
+    b'{"params": {"id": 5, "a": %s}, "method": "x", "jsonrpc": "2.0", "id": "b"}\n'
+    % (b"[" * 50_000 + b"]" * 50_000): (-32700, "b"),
+    b'{"jsonrpc": "2.0", "id": 9, "method": "x", "params": {"a": %s}}\n' % (b"7" * 5_000): (
+        -32700,
+        9,
+    ),
+    b'{"jsonrpc": "2.0", "id": 10, "result": {"a": %s}}\n' % (b"[" * 50_000 + b"]" * 50_000): (
+        -32700,
+        None,
+    ),
 }
 
 

@@ -28,8 +28,8 @@ def test_the_bench_orders_as_the_product_does(tmp_path) -> None:
         tell(device, "Always answer in French.", "tea is green")
         asked = search.Asked(query="When is tea at the harbour?")
         with device.vault.reading() as db:
-            found = search.candidates(device, db, asked)
-        question = recall.understand(asked.query, device.index.catalogue.speakers_named)
+            question = search.understood(device, asked)
+            found = search.candidates(device, db, asked, question)
         ranked = recall.score(question, found, search.ASSISTANT, Weights())
         told = recall.evidence(question, found, search.ASSISTANT)
 

@@ -14,7 +14,12 @@ def test_a_fold_is_the_number_of_the_conversation_in_its_file_modulo_five() -> N
 
 
 def test_what_is_fitted_is_weights_that_ship() -> None:
-    assert set(PRIOR) == set(Weights.__struct_fields__) - {"recent", "importance", "pinned"}
+    assert set(PRIOR) == set(Weights.__struct_fields__) - {
+        "recent",
+        "importance",
+        "pinned",
+        "asked_of_then",
+    }
 
 
 def told_by(name, scope="one"):

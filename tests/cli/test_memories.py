@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.ids import parse_memory_id, short_id
 from tests.people import Person
 
 
@@ -37,6 +38,14 @@ def test_listing_narrows_down_and_pages(person: Person) -> None:
     shown = person.runs("list", "--space", "library", "--limit", "1")
     assert "Overdue" in shown.out
     assert "More: --cursor" in shown.err
+
+
+def test_a_list_shows_of_a_long_memory_where_it_begins(person: Person) -> None:
+    stored = person.stores("The logbook begins. " + "Fog. " * 20_000, space="logbook")
+    shown = person.runs("list", "--space", "logbook").out
+    assert "The logbook begins." in shown
+    assert len(shown) < 2_000
+    assert f"100,020 characters: `sunaiva show {short_id(parse_memory_id(stored))}`" in shown
 
 
 def test_showing_tells_everything_known_about_a_memory(person: Person) -> None:

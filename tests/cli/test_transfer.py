@@ -148,6 +148,16 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_is_stored(
     assert person.asks("health")["memories"] == before
 
 
+def test_an_import_that_breaks_off_says_how_much_was_stored(person: Person, tmp_path: Path) -> None:
+    said = ("The tide tables are in the blue folder", "x" * 99)
+    whole = json.dumps([{"memory": each, "id": f"m{len(each)}"} for each in said])
+    file = tmp_path / "mem0.json"
+    file.write_text(whole[:-20])
+    ran = person.runs("import", file, "--format", "mem0")
+    assert ran.code == 1
+    assert "Before this: 1 memory stored, 0 known already. They stay." in ran.err
+
+
 def test_a_memory_without_a_space_in_an_export_is_refused_by_its_id(
     person: Person, tmp_path: Path
 ) -> None:

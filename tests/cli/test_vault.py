@@ -41,6 +41,9 @@ def test_the_vault_is_private_encrypted_and_made_once(newcomer: Person) -> None:
     assert stat.S_IMODE((home / DATABASE_NAME).stat().st_mode) == 0o600
     assert not (home / DATABASE_NAME).read_bytes().startswith(b"SQLite format 3")
     before = (home / DATABASE_NAME).read_bytes(), (home / "vault.json").read_bytes()
+    unattended = newcomer.runs("init")
+    assert unattended.code == 1
+    assert "There is a vault" in unattended.err
     again = newcomer.runs("init", "--json")
     assert again.code == 1
     assert again.json["error"]["code"] == "conflict"

@@ -96,7 +96,7 @@ def test_client_of_either_era_finds_what_it_stored(vault: Device, mode: str) -> 
 def test_person_is_asked_before_a_forget_in_either_era(
     vault: Device, mode: str, consent: bool
 ) -> None:
-    secret = f"The PIN is 1234 {mode} {consent}"
+    secret = f"The gate stays open {mode} {consent}"
     asked: list[str] = []
 
     async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:

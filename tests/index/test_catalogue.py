@@ -142,13 +142,14 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         assert len(self.catalogue) == len(rows)
         assert set(self.catalogue.spaces()) == {entry.space for entry in self.there.values()}
         for step, side in ((-1, 0), (1, 1)):
-            found = self.catalogue.neighbour(rows, step).tolist()
+            reached = self.catalogue.around(rows, 2, 2)
+            found = reached[step].tolist()
             assert found == [expected[row][side] for row in rows.tolist()]
             twice = [
                 expected[near][side] if near != NOBODY else NOBODY
                 for near in (expected[row][side] for row in rows.tolist())
             ]
-            assert self.catalogue.neighbour(rows, 2 * step).tolist() == twice
+            assert reached[2 * step].tolist() == twice
 
     @rule(asked=filters)
     def somebody_asks(self, asked: Filter) -> None:
@@ -185,7 +186,7 @@ def test_an_empty_catalogue_answers() -> None:
     assert len(catalogue) == 0
     assert catalogue.spaces() == []
     assert catalogue.visible(Filter(spaces=("home",)), now_ms=0).tolist() == []
-    assert catalogue.neighbour(np.zeros(0, np.int64), 1).tolist() == []
+    assert catalogue.around(np.zeros(0, np.int64), 0, 1)[1].tolist() == []
     catalogue.remove(3)
 
 
@@ -204,7 +205,7 @@ def test_conversations_of_one_name_in_two_spaces_are_two() -> None:
     catalogue = Catalogue()
     for row, space in ((1, "home"), (2, "work"), (3, "home"), (4, "work")):
         catalogue.put(Entry(row, space, "turn", "said_by_user", None, "talk", row, 0, 0, None, False, 1, False, False, 0))  # fmt: skip
-    assert catalogue.neighbour(np.array([1, 2, 3, 4]), 1).tolist() == [3, 4, NOBODY, NOBODY]
+    assert catalogue.around(np.array([1, 2, 3, 4]), 0, 1)[1].tolist() == [3, 4, NOBODY, NOBODY]
 
 
 def test_a_word_of_a_name_names_its_speakers() -> None:

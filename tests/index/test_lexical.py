@@ -64,7 +64,7 @@ class Kept:
     def forget(self, row: int) -> None:
         with self.vault.writing() as db:
             each = store.by_rows(db, [row])[row]
-            self.index.remove(db, row, terms_of(each))
+            self.index.remove(db, {row: terms_of(each)})
             store.delete(db, row, each.id)
         self.index.drop([row])
         del self.texts[row]
@@ -315,8 +315,9 @@ def test_a_memory_without_words_is_counted_and_in_nobodys_way(vault: OpenVault, 
 
 def by_words(device: Device, question: str) -> list[int]:
     """The rows that say anything of it, by their keyword scores."""
+    asked = Asked(query=question)
     with device.vault.reading() as db:
-        found = search.candidates(device, db, Asked(query=question))
+        found = search.candidates(device, db, asked, search.understood(device, asked))
     scored = zip(found.words.tolist(), found.rows.tolist(), strict=True)
     return [row for score, row in sorted(scored, reverse=True) if score > 0]
 

@@ -285,10 +285,11 @@ def test_the_catalogue_that_followed_is_the_one_a_start_makes(tmp_path: Path) ->
         revise(device, third, 1, Changes(space="work"), client="test")
         erase(device, chosen(device, ids=[store_id(device, 5)]), client="test")
         followed = {name: values.copy() for name, values in device.index.catalogue.columns.items()}
-        ways = [device.index.catalogue.neighbour(np.array(rows), step).tolist() for step in (-1, 1)]
+        ways = device.index.catalogue.around(np.array(rows), 1, 1)
     with opened(tmp_path) as device:
         catalogue = device.index.catalogue
-        assert [catalogue.neighbour(np.array(rows), step).tolist() for step in (-1, 1)] == ways
+        for step, reached in catalogue.around(np.array(rows), 1, 1).items():
+            assert reached.tolist() == ways[step].tolist()
         for name in followed.keys() - {"conversation"}:  # whose numbers may differ
             assert np.array_equal(catalogue.columns[name], followed[name]), name
 

@@ -1,5 +1,7 @@
 """The eight tools as an assistant meets them."""
 
+import itertools
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +12,10 @@ from mcp.types import Tool
 
 from mcp_server.device import Device
 from mcp_server.model import DRAFTS_PER_CALL_MAX
-from mcp_server.vault import audit
+from mcp_server.vault import audit, store
 from shared.ids import short_id
 from tests.builders import SetClock, draft, embedded, tell
-from tests.mcp.conftest import Connect, done, refused, said
+from tests.mcp.conftest import Connect, done, read, refused, said
 
 pytestmark = pytest.mark.anyio
 
@@ -123,6 +125,24 @@ async def test_a_day_with_memories(connect: Connect, mine: Device, clock: SetClo
         assert [one["id"] for one in rest["memories"]] == [nuts]
 
 
+async def test_as_of_a_day_is_as_of_its_evening(
+    connect: Connect, mine: Device, clock: SetClock
+) -> None:
+    async with connect() as client:
+        (stored,) = (await done(client, "remember", memories=["The boat lies in Porto"]))["stored"]
+        clock.passes(days=1)
+        new = "The boat lies in Vigo"
+        await done(client, "revise", id=stored["id"], version=1, text=new)
+        found = {}
+        for said in ("2026-11-21", "yesterday", "2026-11-22", "today", "this year", "2026-11-20"):
+            answer = await done(client, "recall", query="boat", as_of=said)
+            found[said] = [one["text"] for one in answer["memories"]]
+        old = ["The boat lies in Porto"]
+        assert found == {
+            "2026-11-21": old, "yesterday": old, "2026-11-22": [new], "today": [new], "this year": [new], "2026-11-20": [],
+        }  # fmt: skip
+
+
 async def test_a_conversation_is_captured_once(connect: Connect, mine: Device) -> None:
     turns: list[dict[str, Any]] = [
         {"speaker": "Ann", "text": "Where is the key?", "at": "2026-11-20T10:00:00Z"},
@@ -173,6 +193,43 @@ async def test_an_answer_fits_into_the_tokens_asked_for(connect: Connect, mine: 
         assert not seen & {one["id"] for one in more["memories"]}
 
 
+def _shown(text: str) -> set[str]:
+    return {line for line in text.splitlines() if line.startswith("[")}
+
+
+async def test_the_text_of_an_answer_is_enough_to_go_on(connect: Connect, mine: Device) -> None:
+    (tea, *_) = tell(mine, *(f"Ann drinks tea number {number}" for number in range(5)))
+    embedded(mine)
+    async with connect() as client:
+        for tool, asked in (("recall", {"query": "tea", "limit": 2}), ("browse", {"limit": 2})):
+            first = await client.call_tool(tool, asked)
+            (cursor,) = re.findall(r"\(more: call again with cursor=(\S+)\)$", said(first))
+            second = said(await client.call_tool(tool, asked | {"cursor": cursor}))
+            assert not _shown(said(first)) & _shown(second)
+        assert f"[{short_id(tea.id)}] 2026" in said(await client.call_tool("browse", {}))
+        await done(client, "revise", id=tea.id, version=1, pinned=True)
+        assert f"[{short_id(tea.id)}] v2 2026" in said(await client.call_tool("browse", {}))
+        await done(client, "revise", id=short_id(tea.id), version=2, pinned=False)
+
+
+async def test_a_long_memory_is_shown_whole_alone_and_says_where_it_is_whole(
+    connect: Connect, mine: Device
+) -> None:
+    whole = "tea " * 2_000 + "and the answer is oolong"
+    (long, _) = tell(mine, whole, "Ann drinks tea")
+    async with connect() as client:
+        both = said(await client.call_tool("recall", {"query": "tea", "max_tokens": 50_000}))
+        assert both.endswith("(… left out; the resource memory://ID has a memory whole)")
+        assert "oolong" in await read(client, f"memory://{short_id(long.id)}")
+        for asked in ({"query": "oolong", "limit": 1}, {"query": "answer", "tags": ["none"]}):
+            alone = await client.call_tool("recall", asked | {"max_tokens": 50_000})
+            assert (whole in said(alone)) == ("limit" in asked)
+            assert "left out" not in said(alone)
+        small = said(await client.call_tool("recall", {"query": "oolong", "limit": 1}))
+        assert "left out" in small
+        assert len(small) < 1_000
+
+
 async def test_a_contradiction_is_listed_and_decided(connect: Connect, mine: Device) -> None:
     async with connect() as client:
         await done(client, "remember", memories=["Ann's favourite tea is oolong"])
@@ -185,6 +242,42 @@ async def test_a_contradiction_is_listed_and_decided(connect: Connect, mine: Dev
         assert left["findings"] == []
         found = await done(client, "recall", query="favourite tea")
         assert [one["text"] for one in found["memories"]] == ["Ann's favourite tea is sencha"]
+
+
+async def test_many_findings_are_listed_some_at_a_time_and_how_many_wait_is_told(
+    connect: Connect, mine: Device
+) -> None:
+    ids = [
+        store.as_bytes(each.id) for each in tell(mine, *(f"note of {n} words" for n in range(8)))
+    ]
+    with mine.vault.writing() as db:
+        for pair in itertools.combinations(ids, 2):
+            db.execute(
+                "INSERT OR IGNORE INTO findings (relation, first, second, noticed_ms) VALUES ('may_contradict', ?, ?, 1)",
+                list(pair),
+            )
+        (waiting,) = db.execute("SELECT count(*) FROM findings").fetchone()
+
+    async with connect() as client:
+        answer = await client.call_tool("resolve", {})
+
+    assert answer.structured_content is not None
+    assert len(answer.structured_content["findings"]) == 20
+    assert f"({waiting - 20} more: decide some of these, then list again)" in said(answer)
+
+
+async def test_a_secret_in_a_name_is_told_of_and_shown_nowhere(
+    connect: Connect, mine: Device
+) -> None:
+    token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+    async with connect() as client:
+        stored = await client.call_tool(
+            "remember", {"memories": [{"text": "tea at four", "speaker": token, "tags": [token]}]}
+        )
+        found = await client.call_tool("recall", {"query": "tea"})
+
+    assert "redacted: GitHub token" in said(stored)
+    assert token not in said(stored) + said(found) + str(found.structured_content)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +296,21 @@ async def test_a_contradiction_is_listed_and_decided(connect: Connect, mine: Dev
         ("recall", {"query": "x", "limit": 0}, "limit from 1"),
         ("recall", {"query": "x", "max_tokens": 10**9}, "max_tokens"),
         ("recall", {"query": "x", "when": "soonish"}, "Examples: 2023-05"),
-        ("recall", {"query": "x", "as_of": "soonish"}, "Write ISO 8601"),
+        ("recall", {"query": "x", "as_of": "soonish"}, "is not a time that Sunaiva understands"),
         ("recall", {"query": "x", "cursor": "nonsense"}, "cursor"),
+        ("recall", {"query": "x", "limit": True}, "limit: a number is wanted"),
+        ("revise", {"id": UNKNOWN, "version": True}, "version: a number is wanted"),
+        ("revise", {"id": UNKNOWN, "version": 1, "pinned": 1}, "pinned: input should be a valid b"),
+        (
+            "remember",
+            {"memories": [{"text": "x", "occurred_at": 12345}]},
+            "a time is wanted, as in",
+        ),
+        (
+            "remember",
+            {"memories": [{"text": "x", "importance": True}]},
+            "importance: a number is wanted",
+        ),
         ("browse", {"cursor": "-1"}, "cursor"),
         ("browse", {"limit": 10_000}, "limit goes from 1"),
         ("revise", {"id": "my note", "version": 1, "text": "x"}, "is not a memory id"),
@@ -276,6 +382,14 @@ async def test_wrong_arguments_are_answered_with_the_name_of_the_argument_and_wh
         wrong = await refused(client, "recall", query="tea", limit="ten")
         nested = await refused(client, "capture", conversation="a", turns=[{"text": "hello"}])
 
+        mistyped = await refused(client, "recall", query="tea", tag=["a"], Space="work")
+        unlike = await refused(client, "context", x=1)
+        hidden = await refused(client, "forget", shown={"token": None})
+
+    assert "tag: no such argument; did you mean tags" in mistyped
+    assert "Space: no such argument; did you mean space" in mistyped
+    assert "x: no such argument; there are topic, space, max_tokens" in unlike
+    assert "shown: no such argument; there are ids, conversation, space, confirm" in hidden
     assert "query: field required" in missing
     assert "limit: input should be a valid integer" in wrong
     assert "turns.0.speaker: field required" in nested

@@ -3,8 +3,10 @@
 import itertools
 import random
 import string
+import unicodedata
 from collections.abc import Callable, Iterator
 from time import process_time
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -24,6 +26,7 @@ from mcp_server.sensitive import (
     refused,
     screen,
 )
+from mcp_server.sensitive.plain import plain
 
 ALL = Policy(secrets="redact", personal="redact")
 WORDS = Mnemonic("english").to_mnemonic(bytes(range(16)))
@@ -41,6 +44,21 @@ REDACTED = {
     "a password assigned": ("DB_PASSWORD='hunter2'", "DB_PASSWORD='[redacted: password]'"),
     "a plain word after a colon": ("password: correcthorse", "password: [redacted: password]"),
     "only the secret of an address": ("postgres://ann:s3cr3t@db/x", "postgres://ann:[redacted: password]@db/x"),
+    "in German": ("Passwort: Sommer2024", "Passwort: [redacted: password]"),
+    "in French": ("mot de passe du wifi : Azerty123", "mot de passe du wifi : [redacted: password]"),
+    "in Spanish, accents apart": ("contrasen\u0303a: Casa2024", "contrasen\u0303a: [redacted: password]"),
+    "in Russian": ("ПАРОЛЬ от почты — Zima-2024", "ПАРОЛЬ от почты — [redacted: password]"),
+    "in Chinese, without spaces": ("密码是Qwerty!2345，别忘了", "密码是[redacted: password]，别忘了"),
+    "in Arabic": ("كلمة المرور هي Noor2024", "كلمة المرور هي [redacted: password]"),
+    "full-width": ("ｐａｓｓｗｏｒｄ：ｈｕｎｔｅｒ２ ok", "ｐａｓｓｗｏｒｄ：[redacted: password] ok"),
+    "hidden characters": ("pass\u200bword: hun\u200bter2 ok", "pass\u200bword: [redacted: password] ok"),
+    "for short": ("the Wi-Fi pw is sunny-Day7", "the Wi-Fi pw is [redacted: password]"),
+    "a PIN": ("the PIN of my bank card is 4821, ok", "the PIN of my bank card is [redacted: PIN], ok"),
+    "the back of a card": ("cvv 123", "cvv [redacted: PIN]"),
+    "an AWS key with its secret": (
+        "AWS key AKIAIOSFODNN7EXAMPLE secret wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS key [redacted: AWS access key] secret [redacted: AWS secret key]",
+    ),
     "a card in groups": ("card 4111 1111 1111 1111, 12/29", "card [redacted: card number], 12/29"),
     "a private key cut off": ("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ", "[redacted: private key]"),
     "a seed phrase, numbered": (" ".join(f"{n}. {word}" for n, word in enumerate(WORDS.split(), 1)), "1. [redacted: seed phrase]"),
@@ -58,6 +76,9 @@ LEFT_ALONE = {
     "code": "password = form.get_password() and token = settings.api_token",
     "a placeholder": "password: ${DB_PASSWORD}, key sk-xxxxxxxxxxxxxxxxxxxxxxxx",
     "a hash": "commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "talk of a password elsewhere": "Passwort: vergessen; la clave es la paciencia; 密码是在保险箱里，钥匙在桌上; 密码是2024年设的",
+    "other pins": "PIN code 560034, GPIO pin 17, pin 4.5 cm from the edge",
+    "forty letters without a key id": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "twelve words that do not belong together": " ".join(["abandon"] * 12),
     "a word of ours": "[redacted: GitHub token] and password: [redacted: password]",
 }
@@ -78,6 +99,25 @@ def test_a_secret_is_replaced_and_the_words_around_it_stay(text: str, kept: str)
 @pytest.mark.parametrize("text", LEFT_ALONE.values(), ids=LEFT_ALONE)
 def test_what_only_looks_like_a_secret_stays(text: str) -> None:
     assert _screened(text) == Screened(text)
+
+
+def test_in_a_name_only_what_says_that_it_is_a_secret_is_one() -> None:
+    token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+    session = "q7Xw2LmB9vKd4RtY6nHs3JfP8zGc5AeU1QoWiTbN"
+
+    kept = [
+        screen(name, Policy(), own_words=lambda words: False, is_name=True).text
+        for name in (token, session, "4111111111111111")
+    ]
+
+    assert kept == ["[redacted: GitHub token]", session, "4111111111111111"]
+
+
+def test_full_width_recovery_words_are_refused_too() -> None:
+    wide = "".join(chr(ord(each) + 0xFEE0) if each.isalpha() else each for each in WORDS)
+
+    assert refused(wide, Policy("allow"), own_words=WORDS.__eq__)
+    assert screen(wide, Policy("allow"), own_words=WORDS.__eq__).refused == (OWN_WORDS,)
 
 
 def test_a_person_keeps_their_own_telephone_number_unless_they_say_otherwise() -> None:
@@ -121,6 +161,19 @@ def test_what_was_screened_once_is_not_changed_again(text: str) -> None:
     once = _screened(text).text
 
     assert _screened(once).text == once
+
+
+@given(texts, st.sampled_from(("NFC", "NFD", "NFKC")))
+def test_what_is_looked_at_leads_back_to_what_was_sent(
+    text: str, form: Literal["NFC", "NFD", "NFKC"]
+) -> None:
+    sent = unicodedata.normalize(form, text)
+    looked_at = plain(sent)
+
+    for start, end in itertools.pairwise(range(0, len(looked_at.text) + 1, 3)):
+        span = looked_at.sent(Span(start, end, "", "secret"))
+        assert 0 <= span.start <= span.end <= len(sent)
+        assert looked_at.text[start:end] in plain(sent[span.start : span.end]).text
 
 
 @given(texts)
@@ -170,6 +223,10 @@ HOSTILE = {
     "plus": "+1 ",
     "capitals and digits": "AAAAAA11",
     "keys": "sk-",
+    "passwords elsewhere": "mot de passe de a ",
+    "passwords without spaces": "密码是",
+    "pins": "pin of a ",
+    "AWS ids": "AKIAABCDEFGHIJKLMNOP ",
     "prose": "I moved to Lisbon in May, and my token is not the password of the house. ",
 }
 
@@ -190,6 +247,18 @@ def test_a_megabyte_of_anything_takes_no_detector_more_than_its_length(
             break
 
     assert fastest <= HOSTILE_SECONDS
+
+
+@pytest.mark.parametrize(
+    "piece", ["ｐ", "\u200b", "e\u0301", "\ufdfa", "a\u0301\u0301\u0301\u0301\u0301\u0301"]
+)
+def test_a_megabyte_that_must_be_made_plain_takes_no_more_either(piece: str) -> None:
+    text = piece * (HOSTILE_CHARS // len(piece))
+    began = process_time()
+    looked_at = plain(text)
+
+    assert process_time() - began < 2 * HOSTILE_SECONDS
+    assert len(looked_at.text) <= 4 * len(text)
 
 
 def test_a_megabyte_of_random_letters_is_no_trouble_either() -> None:

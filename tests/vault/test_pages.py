@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcp_server.vault import pages, store
 from mcp_server.vault.db import DATABASE_NAME, OpenVault
@@ -104,6 +106,19 @@ def test_a_rekey_leaves_no_page_under_the_old_key(path: Path) -> None:
 def test_needles_in_no_page_and_no_needles_are_an_empty_set() -> None:
     assert pages.occurrences([], [b"a"]) == set()
     assert pages.occurrences([os.urandom(32)], []) == set()
+
+
+@given(st.data())
+def test_thousands_of_needles_are_found_as_one_by_one(data: st.DataObject) -> None:
+    letters = st.sampled_from([b"a", b"b", b"\0"])
+    several = st.lists(letters, max_size=60).map(b"".join)
+    searched = data.draw(st.lists(several, max_size=4))
+    pieces = [
+        page[at : at + size] for page in searched for at in (0, 3, 20) for size in (9, 16, 30)
+    ]
+    needles = {each for each in [*data.draw(st.lists(several, max_size=20)), *pieces] if each}
+    there = {needle for needle in needles if any(needle in page for page in searched)}
+    assert pages.occurrences(searched, needles) == there
 
 
 def store_texts(vault: OpenVault) -> set[int]:
