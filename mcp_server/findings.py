@@ -1,5 +1,6 @@
 """What is noticed when a memory comes in: likenesses, contradictions, updates. Noted for a person to decide, never acted on."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
@@ -96,6 +97,20 @@ def open_findings(db: "Database", *, limit: int, about: MemoryId | None = None) 
         Finding(number, relation, memories[first], memories[second])
         for number, relation, first, second in found
     ]
+
+
+def updates(db: "Database", rows: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Of these rows, each older one with the newer one that seems to replace it; undecided ones, the longest known first."""
+    among = json.dumps(rows.tolist())
+    return db.execute(
+        """SELECT older.row, newer.row FROM findings
+               JOIN records AS older ON older.id = first JOIN records AS newer ON newer.id = second
+           WHERE decision IS NULL AND relation = 'may_supersede'
+               AND first IN (SELECT id FROM records WHERE row IN (SELECT value FROM json_each(?1)))
+               AND second IN (SELECT id FROM records WHERE row IN (SELECT value FROM json_each(?1)))
+           ORDER BY number""",
+        [among],
+    ).fetchall()
 
 
 def about(db: "Database", memory_id: MemoryId) -> tuple[Similar, ...]:

@@ -7,7 +7,7 @@ the best of its conversation, a question just before it, its speaker, its time. 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 
@@ -291,6 +291,21 @@ def with_reserved(cues: NDArray[np.uint8], wanted: int) -> Rows:
             order.remove(best)
             order.insert(place, best)
     return np.array(order, np.int64)
+
+
+def newer_first(ranked: Ranked, updates: Sequence[tuple[int, int]]) -> Ranked:
+    """The same, with each newer row of these pairs (older, newer) right before the older one, if it came after it."""
+    order = ranked.rows.tolist()
+    for older, newer in updates:
+        before = order.index(older)
+        if order.index(newer) > before:
+            order.remove(newer)
+            order.insert(before, newer)
+    places = {row: place for place, row in enumerate(ranked.rows.tolist())}
+    moved = np.array([places[row] for row in order], np.int64)
+    told = {name: values[moved] for name, values in ranked.evidence.items()}
+    # Scores stay where they are and fall from the first to the last.
+    return Ranked(ranked.rows[moved], ranked.scores, told)
 
 
 def reason(ranked: Ranked, place: int) -> str:

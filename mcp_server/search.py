@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mcp_server import recall
 from mcp_server.device import Device
+from mcp_server.findings import updates
 from mcp_server.index import postings, words
 from mcp_server.index.catalogue import TRUSTS, Filter
 from mcp_server.index.live import IndexState
@@ -116,6 +117,8 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
                 )
         else:
             ranked = _by_keyword(device, db, asked)
+        if asked.as_of is None:
+            ranked = recall.newer_first(ranked, updates(db, ranked.rows[:RESULTS_MAX]))
         if irrelevant:
             asked = msgspec.structs.replace(
                 asked, max_tokens=min(asked.max_tokens, _NEAREST_TOKENS)
@@ -126,8 +129,7 @@ def find(device: Device, asked: Asked, *, client: str) -> Answer:
     memories = {row: each for row, each in memories.items() if _passes(each, wanted, asked, now)}
     found, following = _fit(ranked, memories, asked, offset, beside_it)
     with device.vault.writing() as db:
-        ids = [item.memory.id for item in found]
-        device.note(db, "recall", ids, client=client)
+        device.note(db, "recall", [item.memory.id for item in found], client=client)
     return Answer(
         found=tuple(found),
         cursor=_cursor(asked, following) if following < len(ranked.rows) else None,
@@ -203,8 +205,8 @@ def _of_a_time(asked: Asked, question: recall.Question, pool: recall.Candidates)
     """Whether nothing but what happened at some time is asked for, and something did."""
     if question.telling:
         return False
-    then = recall.within(question, pool.columns["when_ms"])
-    return asked.when is not None or bool((then & pool.eligible).any())
+    then = recall.within(question, pool.columns["when_ms"]) & pool.eligible
+    return asked.when is not None or bool(then.any())
 
 
 def _judged(device: Device, state: IndexState) -> bool:

@@ -56,7 +56,7 @@ def test_an_update_is_proposed_and_once_accepted_the_old_is_reached_by_its_time(
     clock.passes(days=10)
     (new,) = tell(mine, "I live in Oslo now, no longer in Rome")
     assert [each.relation for each in new.similar] == ["may_supersede"]
-    assert _recalled(mine) != ["I live in Rome"]
+    assert _recalled(mine) == ["I live in Oslo now, no longer in Rome", "I live in Rome"]
     with mine.vault.reading() as db:
         (finding,) = findings.open_findings(db, limit=10)
 

@@ -17,6 +17,7 @@ from mcp_server.recall import (
     Ranked,
     Weights,
     evidence,
+    newer_first,
     relevance,
     score,
     with_reserved,
@@ -180,3 +181,22 @@ def test_the_scale_of_the_keyword_index_does_not_matter(
     one = scores_of(score(question, found, ASSISTANT, WEIGHTS))
     two = scores_of(score(question, scaled, ASSISTANT, WEIGHTS))
     assert one == pytest.approx(two, abs=1e-3)
+
+
+@given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=4))))  # fmt: skip
+def test_what_replaces_another_comes_before_it_and_nothing_is_lost(
+    drawn: tuple[int, list[tuple[int, int]]],
+) -> None:
+    number, pairs = drawn
+    updates = [(older, newer) for older, newer in pairs if older != newer][:1]
+    rows = np.arange(number, dtype=np.int64)
+    scores = np.linspace(1, 0, number, dtype=np.float32)
+    ranked = newer_first(Ranked(rows, scores, {"words": scores}), updates)
+    order = ranked.rows.tolist()
+    assert sorted(order) == rows.tolist()
+    assert np.array_equal(ranked.scores, scores)
+    assert ranked.evidence["words"].tolist() == scores[ranked.rows].tolist()
+    for older, newer in updates:
+        assert order.index(newer) < order.index(older)
+    others = [row for row in order if row not in {row for pair in updates for row in pair}]
+    assert others == sorted(others)
