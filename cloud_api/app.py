@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
+from msgspec import structs
 
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
@@ -24,7 +25,7 @@ from cloud_api.http.rate_limits import RateLimits
 from cloud_api.http.reference import reference
 from cloud_api.http.refusing import Refusing
 from cloud_api.http.request_ids import request_id
-from cloud_api.settings import SECRET_CHARS_MIN, load
+from cloud_api.settings import SECRET_CHARS_MIN, Secret, load
 from cloud_api.telemetry.logs import configure_logs
 from cloud_api.telemetry.requests import ObservedRequests
 from cloud_api.ties import leave_with_parent
@@ -91,8 +92,11 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
 
 def document() -> bytes:
     """The OpenAPI document of this version, as it is kept in `docs/api`."""
-    # Wiring asks for a secret and a database; a document is made without either.
-    settings = load({"SUNAIVA_CLOUD_SECRET": "for no installation".ljust(SECRET_CHARS_MIN)})
+    # Wiring asks for a secret, a database and a place for files; a document is made without any, and leaves no folder.
+    settings = structs.replace(
+        load({"SUNAIVA_CLOUD_SECRET": "for no installation".ljust(SECRET_CHARS_MIN)}),
+        blobs_url=Secret("memory:///"),
+    )
     schema = litestar(wiring.build(settings, "postgresql://")).openapi_schema.to_schema()
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
 

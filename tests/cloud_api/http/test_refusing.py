@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from cloud_api.app import document, litestar
 from cloud_api.deps import Deps
 from cloud_api.http.refusing import refusals
+from cloud_api.settings import load
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,3 +82,10 @@ def test_every_refusal_is_a_problem_with_an_example_of_one(described: dict[str, 
 def test_the_kept_document_is_the_present_one() -> None:
     kept = (ROOT / "docs" / "api" / "openapi.json").read_bytes()
     assert kept == document(), "sunaiva-cloud openapi > docs/api/openapi.json"
+
+
+def test_making_the_document_leaves_no_folder() -> None:
+    folder = load({}).home / "blobs"
+    was_there = folder.exists()
+    document()
+    assert folder.exists() == was_there
