@@ -4,6 +4,9 @@ It needs no database, but for a key it does not know yet. A request without a to
 needs somebody has a guard. This module must never answer a request itself.
 """
 
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -11,9 +14,19 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from cloud_api.accounts.means import Means
-from cloud_api.accounts.tokens import Bearer, NotLoggedInError, key_id_of, verify_access_token
+from cloud_api.accounts.tokens import (
+    Bearer,
+    Claims,
+    Issuer,
+    NotLoggedInError,
+    bearer_now,
+    claims_of,
+    key_id_of,
+)
 from cloud_api.http.caller import identify
 
+# Some 5 MB of each process.
+KNOWN_TOKENS_MAX = 10_000
 _BEARER = "sunaiva.bearer"
 _MEANS = "sunaiva.accounts"
 
@@ -23,6 +36,7 @@ class Authentication(ASGIMiddleware):
 
     def __init__(self, means: Means) -> None:
         self._means = means
+        self._known = KnownTokens()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         own: Any = scope  # ours beside what ASGI names
@@ -30,7 +44,7 @@ class Authentication(ASGIMiddleware):
         token = _presented(scope)
         if token is not None:
             try:
-                bearer = await authenticate(self._means, token)
+                bearer = await authenticate(self._means, token, self._known)
             except NotLoggedInError:
                 pass
             else:
@@ -39,13 +53,35 @@ class Authentication(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-async def authenticate(means: Means, token: str) -> Bearer:
+class KnownTokens:
+    """What tokens say whose signature was good: to check one again costs as much as a small question to the database. The least
+    recently used go first. Their digests are kept, never they themselves.
+    """
+
+    def __init__(self, most: int = KNOWN_TOKENS_MAX) -> None:
+        self._most = most
+        self._claims: OrderedDict[bytes, Claims] = OrderedDict()
+
+    def claims(self, token: str, public_jwk: Mapping[str, str], issuer: Issuer) -> Claims:
+        # With the key and the issuer: the same token means nothing under others.
+        said = "\n".join([token, public_jwk["x"], issuer.issuer, issuer.audience])
+        digest = hashlib.sha256(said.encode()).digest()
+        known = self._claims.get(digest)
+        if known is None:
+            known = self._claims[digest] = claims_of(token, public_jwk, issuer)
+            if len(self._claims) > self._most:
+                self._claims.popitem(last=False)
+        self._claims.move_to_end(digest)
+        return known
+
+
+async def authenticate(means: Means, token: str, known: KnownTokens) -> Bearer:
     """
     Raises:
         NotLoggedInError
     """
     jwk = await means.keys.public(key_id_of(token))
-    return verify_access_token(token, jwk, means.site.issuer, now=means.clock())
+    return bearer_now(known.claims(token, jwk, means.site.issuer), now=means.clock())
 
 
 def bearer_of(scope: Any) -> Bearer:

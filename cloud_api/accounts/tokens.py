@@ -56,6 +56,15 @@ class Bearer(Struct, frozen=True):
     session: SessionId
 
 
+class Claims(Struct, frozen=True):
+    """What our tokens say, as far as it is used."""
+
+    sub: UUID
+    sid: UUID
+    iat: int
+    exp: int
+
+
 class Issuer(Struct, frozen=True):
     """Who signs, and for whom: a token of a staging server is none in production."""
 
@@ -133,13 +142,12 @@ def key_id_of(token: str) -> str:
     return kid
 
 
-def verify_access_token(
-    token: str, public_jwk: Mapping[str, str], issuer: Issuer, *, now: datetime
-) -> Bearer:
-    """Who the token speaks for.
+def claims_of(token: str, public_jwk: Mapping[str, str], issuer: Issuer) -> Claims:
+    """What a token says that we signed; true of it for ever, so that it may be kept. Whether its time has come, or is over, is
+    for `bearer_now`.
 
     Raises:
-        NotLoggedInError: forged, altered, expired, made for somebody else, or by somebody else.
+        NotLoggedInError: forged, altered, made for somebody else, or by somebody else.
     """
     try:
         claims = jwt.decode(
@@ -160,22 +168,22 @@ def verify_access_token(
     except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise NotLoggedInError from None
     try:
-        ours = msgspec.convert(claims, _Claims)
+        return msgspec.convert(claims, Claims)
     except msgspec.ValidationError:
         raise NotLoggedInError from None
-    if not _is_current(ours, now):
+
+
+def bearer_now(claims: Claims, *, now: datetime) -> Bearer:
+    """
+    Raises:
+        NotLoggedInError: expired, or not valid yet.
+    """
+    if not _is_current(claims, now):
         raise NotLoggedInError
-    return Bearer(account=AccountId(ours.sub), session=SessionId(ours.sid))
+    return Bearer(account=AccountId(claims.sub), session=SessionId(claims.sid))
 
 
-class _Claims(Struct, frozen=True):
-    sub: UUID
-    sid: UUID
-    iat: int
-    exp: int
-
-
-def _is_current(claims: _Claims, now: datetime) -> bool:
+def _is_current(claims: Claims, now: datetime) -> bool:
     seconds, skew = _seconds(now), int(CLOCK_SKEW.total_seconds())
     # A life longer than ours was not given by us, whatever its signature says.
     lasts = claims.exp - claims.iat <= ACCESS_TOKEN_LIFE.total_seconds()

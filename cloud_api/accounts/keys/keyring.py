@@ -53,8 +53,8 @@ class Keyring:
         Raises:
             NotLoggedInError: there is none of this name.
         """
-        for published in (await self.published(), await self._published_anew()):
-            for jwk in published:
+        for published in (self.published, self._published_anew):
+            for jwk in await published():
                 if jwk["kid"] == kid:
                     return jwk
         raise NotLoggedInError

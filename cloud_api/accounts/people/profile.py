@@ -4,10 +4,10 @@ from msgspec import Struct
 
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import store
-from cloud_api.accounts.people.actions import own
+from cloud_api.accounts.people.actions import AccountGoneError
 from cloud_api.accounts.people.store import Person
-from cloud_api.accounts.roles.store import roles_of
 from cloud_api.accounts.tokens import Bearer
+from cloud_api.db import Connection
 
 
 class Profile(Struct, frozen=True):
@@ -16,13 +16,26 @@ class Profile(Struct, frozen=True):
 
 
 async def read(means: Means, bearer: Bearer) -> Profile:
+    """
+    Raises:
+        AccountGoneError: it was deleted, and the access token is still good for some minutes.
+    """
     async with means.db.transaction(bearer.account) as connection:
-        person = await own(connection, bearer)
-        return Profile(person, await roles_of(connection, bearer.account))
+        return await _of(connection, bearer)
 
 
 async def change(means: Means, bearer: Bearer, *, name: str | None, language: str) -> Profile:
+    """
+    Raises:
+        AccountGoneError
+    """
     async with means.db.transaction(bearer.account) as connection:
         await store.set_profile(connection, bearer.account, name=name, language=language)
-        person = await own(connection, bearer)
-        return Profile(person, await roles_of(connection, bearer.account))
+        return await _of(connection, bearer)
+
+
+async def _of(connection: Connection, bearer: Bearer) -> Profile:
+    found = await store.person_and_roles(connection, bearer.account)
+    if found is None:
+        raise AccountGoneError
+    return Profile(*found)

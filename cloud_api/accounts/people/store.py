@@ -47,6 +47,20 @@ async def person(connection: Connection, account: AccountId | None) -> Person | 
         return await cursor.fetchone()
 
 
+async def person_and_roles(
+    connection: Connection, account: AccountId
+) -> tuple[Person, list[str]] | None:
+    """Both in one question: this is what clients ask most."""
+    cursor = await connection.execute(
+        "SELECT id, mail, name, language, password_hash, password_changed_at, created_at, "
+        "ARRAY (SELECT role FROM account_roles WHERE account_id = %(account)s ORDER BY role) "
+        "FROM accounts WHERE id = %(account)s",
+        {"account": account},
+    )
+    row = await cursor.fetchone()
+    return None if row is None else (Person(*row[:-1]), row[-1])
+
+
 async def lock_person(connection: Connection, account: AccountId) -> Person | None:
     async with connection.cursor(row_factory=class_row(Person)) as cursor:
         await cursor.execute(

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud_api.accounts.authentication import KnownTokens
 from cloud_api.accounts.tokens import (
     ACCESS_TOKEN_CHARS_MAX,
     Bearer,
@@ -25,11 +26,12 @@ from cloud_api.accounts.tokens import (
     NotLoggedInError,
     SessionId,
     SigningKey,
+    bearer_now,
+    claims_of,
     digest_of,
     key_id_of,
     new_token,
     sign_access_token,
-    verify_access_token,
 )
 from cloud_api.db import AccountId
 from shared import crypto
@@ -75,7 +77,7 @@ def signed(payload: dict[str, Any], **headers: Any) -> str:
 
 def bearer(token: str, *, issuer: Issuer = ISSUER, later: timedelta = timedelta(0)) -> Bearer:
     assert key_id_of(token) == "first-key"
-    return verify_access_token(token, public(key()), issuer, now=NOON + later)
+    return bearer_now(claims_of(token, public(key()), issuer), now=NOON + later)
 
 
 def test_a_token_speaks_for_whom_it_was_made() -> None:
@@ -140,7 +142,7 @@ def test_a_public_key_is_no_secret_to_sign_with() -> None:
         claims(), secret, algorithm="HS256", headers={"kid": "first-key", "typ": "at+jwt"}
     )
     with pytest.raises(NotLoggedInError):
-        verify_access_token(token, public(key()), ISSUER, now=NOON)
+        bearer_now(claims_of(token, public(key()), ISSUER), now=NOON)
 
 
 def test_a_token_of_another_kind_of_key_is_refused() -> None:
@@ -191,3 +193,29 @@ def test_an_opaque_token_is_found_by_its_digest_and_of_its_kind_only() -> None:
 @pytest.mark.parametrize("text", ["", "sunaiva_refresh_", "sunaiva_refresh_" + "x" * 100, "é" * 20])
 def test_what_is_no_token_has_no_digest_that_is_known(text: str) -> None:
     assert digest_of("refresh", text) != new_token("refresh").digest
+
+
+def test_a_token_that_was_verified_once_is_judged_by_its_time_key_and_issuer_again() -> None:
+    token = sign_access_token(key(), ISSUER, ADA, token_id="x", now=NOON)
+    known = KnownTokens()
+    said = known.claims(token, public(key()), ISSUER)
+    assert known.claims(token, public(key()), ISSUER) is said
+    with pytest.raises(NotLoggedInError):
+        bearer_now(said, now=NOON + timedelta(hours=1))
+    with pytest.raises(NotLoggedInError):
+        known.claims(token, public(key(b"t" * 32)), ISSUER)
+    with pytest.raises(NotLoggedInError):
+        known.claims(token, public(key()), Issuer("https://staging.example.org", ISSUER.audience))
+
+
+def test_of_the_known_tokens_the_least_recently_used_go_first() -> None:
+    tokens = [
+        sign_access_token(key(), ISSUER, ADA, token_id=str(number), now=NOON) for number in range(3)
+    ]
+    known = KnownTokens(most=2)
+    first = known.claims(tokens[0], public(key()), ISSUER)
+    second = known.claims(tokens[1], public(key()), ISSUER)
+    assert known.claims(tokens[0], public(key()), ISSUER) is first
+    known.claims(tokens[2], public(key()), ISSUER)
+    assert known.claims(tokens[0], public(key()), ISSUER) is first
+    assert known.claims(tokens[1], public(key()), ISSUER) is not second
