@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from mcp_server.rendezvous import ask_to_leave
 settings.register_profile("ci", max_examples=50, derandomize=True, deadline=None)
 settings.register_profile("nightly", max_examples=2_000, deadline=None)
 settings.load_profile("ci")  # `pytest --hypothesis-profile nightly` takes the other one
+
+
+def pytest_configure() -> None:
+    # A shell ignores Ctrl-C in what it runs in the background, and so would every program that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Device(Struct, frozen=True):
