@@ -1,6 +1,6 @@
 """Wires the parts of the cloud together: the only place where settings become things.
 
-Building opens nothing but the installation's secret; connections open with the application or the worker that uses them.
+Building opens nothing but the installation's secret, and makes the folder of the blobs; connections open with the application or the worker that uses them.
 """
 
 import os

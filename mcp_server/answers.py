@@ -192,3 +192,8 @@ def said(text: str, structured: dict[str, Any] | Any) -> CallToolResult:
 
 def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def more_at(cursor: str | None) -> str:
+    """Where the next page begins, for clients that show text only."""
+    return "" if cursor is None else f"\n(more: call again with cursor={cursor})"

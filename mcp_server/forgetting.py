@@ -162,6 +162,8 @@ def erasing(device: Device, rows: Sequence[Row], *, client: str) -> Generator[in
         device.vault.truncate_wal()
         if device.vault.file_bytes() <= _REWRITTEN_AT_ONCE_BYTES:
             device.vault.rewrite()
+        else:
+            device.vault.plan_rewrite()  # again: one under way may have ended since, and been for what went before
     except UnavailableError as error:
         raise UnavailableError(
             "They are forgotten, but old copies of their pages may still be in the vault's file or log, which somebody is reading. "

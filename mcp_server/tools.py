@@ -24,6 +24,7 @@ from mcp_server.answers import (
     brief,
     found_item,
     item,
+    more_at,
     said,
 )
 from mcp_server.device import Device
@@ -170,7 +171,7 @@ def _recall(open_device: OpenDevice) -> Tool:
         body = "\n".join([*note, _QUOTED, *lines] if lines else ["Nothing found.", *note])
         if any(found.truncated for found in answer.found):
             body += "\n(… left out; the resource memory://ID has a memory whole)"
-        body += _more(answer.cursor)
+        body += more_at(answer.cursor)
         return said(
             body,
             _given(
@@ -431,7 +432,7 @@ def _browse(open_device: OpenDevice) -> Tool:
             device, selection, limit=limit, cursor=cursor, client=client
         )
         lines = [context.shown(each) for each in memories]
-        body = "\n".join([_QUOTED, *lines]) + _more(following) if lines else "Nothing there."
+        body = "\n".join([_QUOTED, *lines]) + more_at(following) if lines else "Nothing there."
         return said(body, _given(memories=[item(each) for each in memories], cursor=following))
 
     return tool(browse, "Browse", "List memories, newest first.", READ)
@@ -484,11 +485,6 @@ def _resolve(open_device: OpenDevice) -> Tool:
     return tool(
         resolve, "Resolve", "List likely duplicates and contradictions, or decide one.", ADD
     )
-
-
-def _more(cursor: str | None) -> str:
-    """Where the next page begins, for clients that show text only."""
-    return "" if cursor is None else f"\n(more: call again with cursor={cursor})"
 
 
 def _all(values: list[Any] | None) -> tuple[Any, ...] | None:

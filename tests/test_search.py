@@ -20,7 +20,6 @@ from mcp_server.memory import Changes, revise, take_in
 from mcp_server.model import Draft, Kind, Memory
 from mcp_server.search import Answer, Asked, line, tokens
 from mcp_server.vault import audit, store
-from mcp_server.vault.store import Selection
 from mcp_server.when import Span, parse_span
 from shared.errors import InvalidError
 from tests.builders import NOON, Gate, SetClock, draft, embedded, memory, new_id, opened, tell
@@ -479,29 +478,3 @@ def turn(number: int) -> Draft:
     return draft(
         f"harbour {number}", kind="turn", conversation="talk", position=number, speaker="Ann"
     )
-
-
-def test_browsing_is_by_the_newest_stored_page_by_page(tmp_path: Path) -> None:
-    with opened(tmp_path) as device:
-        tell(device, *(draft(f"note {n}", space="work" if n % 2 else "home") for n in range(7)))
-        seen: list[str] = []
-        cursor = None
-        while True:
-            page, cursor = search.browse(
-                device, Selection(spaces=("home",)), limit=3, cursor=cursor, client="reader"
-            )
-            seen += [each.text for each in page]
-            assert last_access(device).memories == tuple(each.id for each in page)
-            if cursor is None:
-                break
-        assert seen == ["note 6", "note 4", "note 2", "note 0"]
-        assert (last_access(device).client, last_access(device).action) == ("reader", "read")
-
-
-@pytest.mark.parametrize(
-    ("limit", "cursor"),
-    [(0, None), (search.RESULTS_MAX + 1, None), (1, ""), (1, "-1"), (1, "x"), (1, "٣"), (1, "9" * 40)],
-)  # fmt: skip
-def test_a_page_that_cannot_be_is_refused(tmp_path: Path, limit: int, cursor: str | None) -> None:
-    with opened(tmp_path, ready=False) as device, pytest.raises(InvalidError):
-        search.browse(device, Selection(), limit=limit, cursor=cursor, client="test")
