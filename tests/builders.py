@@ -19,6 +19,7 @@ from mcp_server.index.lexical import LexicalIndex
 from mcp_server.index.models import Models
 from mcp_server.memory import Stored, remember
 from mcp_server.model import Draft, Memory, Source
+from mcp_server.vault import audit
 from mcp_server.vault.db import DATABASE_NAME, OpenVault, create_vault, open_vault
 from mcp_server.vault.migrations import MIGRATIONS
 from mcp_server.vault.store import as_bytes
@@ -252,3 +253,8 @@ def memory(text: str, **fields: Any) -> Memory:
 
 def new_id() -> MemoryId:
     return _ids.memory_id()
+
+
+def last_access(device: Device) -> audit.Access:
+    with device.vault.reading() as db:
+        return audit.lines(db, before=None, limit=1)[0]

@@ -5,16 +5,9 @@ from pathlib import Path
 import pytest
 
 from mcp_server import search
-from mcp_server.device import Device
-from mcp_server.vault import audit
 from mcp_server.vault.store import Selection
 from shared.errors import InvalidError
-from tests.builders import draft, opened, tell
-
-
-def last_access(device: Device) -> audit.Access:
-    with device.vault.reading() as db:
-        return audit.lines(db, before=None, limit=1)[0]
+from tests.builders import draft, last_access, opened, tell
 
 
 def test_browsing_is_by_the_newest_stored_page_by_page(tmp_path: Path) -> None:

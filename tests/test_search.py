@@ -19,10 +19,21 @@ from mcp_server.forgetting import chosen, erase
 from mcp_server.memory import Changes, revise, take_in
 from mcp_server.model import Draft, Kind, Memory
 from mcp_server.search import Answer, Asked, line, tokens
-from mcp_server.vault import audit, store
+from mcp_server.vault import store
 from mcp_server.when import Span, parse_span
 from shared.errors import InvalidError
-from tests.builders import NOON, Gate, SetClock, draft, embedded, memory, new_id, opened, tell
+from tests.builders import (
+    NOON,
+    Gate,
+    SetClock,
+    draft,
+    embedded,
+    last_access,
+    memory,
+    new_id,
+    opened,
+    tell,
+)
 from tests.fakes import HashEmbedder, JudgedEmbedder
 
 
@@ -36,11 +47,6 @@ def texts(answer: Answer) -> list[str]:
 
 def lines(answer: Answer) -> list[str]:
     return [search.line(found.memory, found.text) for found in answer.found]
-
-
-def last_access(device: Device) -> audit.Access:
-    with device.vault.reading() as db:
-        return audit.lines(db, before=None, limit=1)[0]
 
 
 def test_what_was_said_is_found_by_its_words_and_says_why(tmp_path: Path) -> None:
