@@ -261,6 +261,6 @@ def _greatest(a: dict[T, V], b: dict[T, V]) -> dict[T, V]:
         return a
     merged = dict(a)
     for name, value in b.items():
-        if name not in merged or value > merged[name]:  # type: ignore[operator] # V is ordered
+        if name not in merged or value > merged[name]:
             merged[name] = value
     return merged
