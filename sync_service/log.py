@@ -13,7 +13,7 @@ from msgspec import Struct
 from shared.clock import from_ms
 from shared.crypto import signing_public_key
 from shared.errors import InvalidError
-from sync_service import clock, merge, ops
+from sync_service import clock, keys, merge, ops
 from sync_service.alarms import Alarm, Kind
 from sync_service.clock import Hlc
 from sync_service.merge import State
@@ -51,7 +51,8 @@ class Self(Struct, frozen=True, kw_only=True):
     seeding: bool
     sealed_ms: int
     heads_told: bytes
-    heard_ms: int
+    caught_up: bool
+    reached_ms: int
     reread_after: int | None
     reread_ms: int
     rereads: int
@@ -67,7 +68,7 @@ class OwnFrame(Struct, frozen=True):
 
 
 _SELF = ", ".join(Self.__struct_fields__)
-_FLAGS = ("paused", "adopting", "seeding")
+_FLAGS = ("paused", "adopting", "seeding", "caught_up")
 
 
 # --- this device ---------------------------------------------------------------------------------------------
@@ -115,9 +116,9 @@ def set_up(
             vault,
             sign_seed,
             kem_seed,
-            device_id(public),
+            keys.device_id(public),
             incarnation,
-            stream_id(public, incarnation),
+            keys.stream_id(public, incarnation),
         ],
     )
     add_control(db, entries)
@@ -133,15 +134,6 @@ def leave(db: "Database") -> None:
     ).fetchall()
     for (table,) in tables:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names, above)
-
-
-def device_id(sign_public: bytes) -> bytes:
-    return hashlib.sha256(sign_public).digest()[:16]
-
-
-def stream_id(sign_public: bytes, incarnation: int) -> bytes:
-    named = b"sunaiva/stream/1" + sign_public + incarnation.to_bytes(4, "big")
-    return hashlib.sha256(named).digest()[:8]
 
 
 def own_stream(db: "Database") -> bytes:
@@ -328,9 +320,9 @@ def epoch_keys(db: "Database") -> dict[int, bytes]:
     return {epoch: bytes(key) for epoch, key in found}
 
 
-def add_epoch_keys(db: "Database", keys: Mapping[int, bytes]) -> None:
+def add_epoch_keys(db: "Database", epochs: Mapping[int, bytes]) -> None:
     db.conn.executemany(
-        "INSERT OR IGNORE INTO sync_epochs (epoch, key) VALUES (?, ?)", list(keys.items())
+        "INSERT OR IGNORE INTO sync_epochs (epoch, key) VALUES (?, ?)", list(epochs.items())
     )
 
 

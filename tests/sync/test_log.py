@@ -17,7 +17,7 @@ def _set_up() -> TableReplica:
             vault=bytes(16),
             sign_seed=bytes(32),
             kem_seed=bytes(32),
-            incarnation=0,
+            incarnation=1,
             entries=[b"found"],
             epoch_keys={1: bytes(32)},
         )
