@@ -31,6 +31,7 @@ FORGETS_WINDOW_MS = 3_600_000
 FORGETS_MIN = 20
 FORGETS_MAX = 500
 FORGETS_PER_CENT = 20
+_CONTROL_SEQ = slice(40, 44)  # of a batch's header
 _REREAD_FIRST_MS = 60_000
 _REREAD_LAST_MS = 24 * 3_600_000
 
@@ -106,6 +107,11 @@ def judge(
     return Fits()
 
 
+def control_seq_of(raw: bytes) -> int:
+    """What a batch says of the device list, before anything about it is checked."""
+    return int.from_bytes(raw[_CONTROL_SEQ], "big")
+
+
 def contents(
     outbox: Iterable[tuple[int, bytes]],
 ) -> Iterator[Sequence[tuple[int, bytes]]]:
@@ -156,9 +162,9 @@ def same_place(
     return here == there
 
 
-
-
-def compare_claim(claim: Head, *, reached: int, known: bytes | None) -> Literal["gap", "fork"] | None:
+def compare_claim(
+    claim: Head, *, reached: int, known: bytes | None
+) -> Literal["gap", "fork"] | None:
     """What another device's word about a stream means for what was applied here, up to `reached`."""
     if claim.seq > reached:
         return "gap"
