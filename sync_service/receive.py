@@ -321,7 +321,6 @@ def _finish(work: _Work, cursor: int | None) -> None:
                 for kind in _ALARMS.values():
                     log.settle(db, kind, _place(one.frame))
         _compare_digests(work)
-        log.write(db, heard_ms=work.now_ms)
     if cursor is not None:
         log.write(db, cursor=cursor)
     if work.troubled_pos is not None:

@@ -76,11 +76,12 @@ class Relay:
             if not relay.may_compact(self.members, manifest.device, cosigners):
                 continue
             covers = {head.stream: head.seq for head in manifest.covers}
-            batches = [
-                (pos, frames.parse(raw).header.stream, frames.parse(raw).header.seq)
-                for pos, raw in self.log
-            ]
-            reached = relay.covered(batches, covers, after=self.min_pos - 1)
+            reached = self.min_pos - 1
+            for pos, batch in self.log:
+                header = frames.parse(batch).header
+                if header.seq > covers.get(header.stream, 0):
+                    break
+                reached = pos
             dropped = [pos for pos, _ in self.log if pos <= reached]
             self.log = [(pos, raw) for pos, raw in self.log if pos > reached]
             self.min_pos = reached + 1
