@@ -15,7 +15,6 @@ from shared.errors import SunaivaError, UnavailableError
 from sync_service import (
     adopting,
     amend,
-    control,
     frames,
     healing,
     inbox,
@@ -119,7 +118,7 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
     report = Report()
     with engine.replica.transaction() as db:
         me = log.read(db)
-        members = control.replay(log.control(db))
+        members = log.members(db)
     if me.paused:
         report.paused = True
         return report
@@ -148,8 +147,9 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
 def _receive(run: _Run) -> None:
     try:
         standing = run.transport.standing()
-    except NoVaultError:
-        healing.found_again(run.transport, run.replica, run.now_ms)
+    except (NoVaultError, RevokedError):
+        # It may have lost the list, or the end of it where this device was admitted. If not, it says the same again.
+        healing.give_list_back(run.transport, run.replica, run.now_ms)
         standing = run.transport.standing()
     except UnavailableError as error:
         run.report.unavailable = str(error)

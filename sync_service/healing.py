@@ -4,14 +4,14 @@ has it, and what cannot be explained becomes an alarm. Nothing is ever concluded
 
 from typing import TYPE_CHECKING
 
-from sync_service import adopting, control, inbox, log, plan
+from sync_service import adopting, control, inbox, log, membership, plan
 from sync_service.alarms import Kind
 from sync_service.control import Members
 from sync_service.keys import Random
 from sync_service.log import Self
 from sync_service.ops import Head
 from sync_service.replica import Replica
-from sync_service.transport import SeqGapError, Standing, Transport
+from sync_service.transport import ControlConflictError, SeqGapError, Standing, Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -38,15 +38,19 @@ _OF_PASSAGE: tuple[Kind, ...] = (
 )
 
 
-def found_again(transport: Transport, replica: Replica, now_ms: int) -> None:
-    """The relay knows nothing of the vault: it is given the whole device list, then everything else."""
+def give_list_back(transport: Transport, replica: Replica, now_ms: int) -> None:
+    """The relay does not know the vault, or not this device: it is given what it lacks of the device list."""
+    shown = len(membership.read_list(transport))
     with replica.transaction() as db:
         entries = log.control(db)
-        if log.read(db).generation is not None:
+        if not shown and log.read(db).generation is not None:
             _begin_again(db, "reset", "vault", _RESET, now_ms)
             log.write(db, generation=None)
-    for entry in entries:
-        transport.append_control(entry)
+    for entry in entries[shown:]:
+        try:
+            transport.append_control(entry)
+        except ControlConflictError:
+            return  # it has a list of its own
 
 
 def follow_generation(db: "Database", standing: Standing, now_ms: int) -> None:

@@ -52,7 +52,7 @@ def follow(
                 break
             good.append(entry)
         with replica.transaction() as db:
-            log.add_control(db, good)
+            log.add_control(db, good, members)
             _take_keys(db, members, now_ms)
             if wrong is not None:
                 log.raise_alarm(db, _kind(wrong), "device list", str(wrong), now_ms)
@@ -114,7 +114,7 @@ def append(
     after = control.extend(members, entry)  # never sent if it breaks the law itself
     transport.append_control(entry)
     with replica.transaction() as db:
-        log.add_control(db, [entry])
+        log.add_control(db, [entry], after)
         _take_keys(db, after, now_ms)
     return after
 

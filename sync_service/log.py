@@ -8,14 +8,17 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from shared.clock import from_ms
 from shared.crypto import signing_public_key
 from shared.errors import InvalidError
 from sync_service import clock, keys, merge, ops
+from sync_service import control as control_list
 from sync_service.alarms import Alarm, Kind
 from sync_service.clock import Hlc
+from sync_service.control import Members
 from sync_service.merge import State
 from sync_service.ops import Op
 from sync_service.replica import Change, is_new
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 NO_HASH = bytes(32)
 _DIGESTS = 1 << 256
+_MEMBERS = msgspec.msgpack.Decoder(Members)
 
 
 class NotSetUpError(InvalidError):
@@ -100,20 +104,21 @@ def write(db: "Database", **values: Any) -> None:
 def set_up(
     db: "Database",
     *,
-    vault: bytes,
     sign_seed: bytes,
     kem_seed: bytes,
     incarnation: int,
     entries: Sequence[bytes],
+    now: Members,
     epoch_keys: Mapping[int, bytes],
 ) -> None:
-    """Begin to sync: from here on every change is recorded. `entries` is the device list, which has admitted this device."""
+    """Begin to sync: from here on every change is recorded. `entries` is the device list, which has admitted this device, and
+    `now` what it says."""
     public = signing_public_key(sign_seed)
     db.execute(
         """INSERT INTO sync_self (number, vault, sign_seed, kem_seed, device, incarnation, stream)
            VALUES (1, ?, ?, ?, ?, ?, ?)""",
         [
-            vault,
+            now.vault,
             sign_seed,
             kem_seed,
             keys.device_id(public),
@@ -121,14 +126,14 @@ def set_up(
             keys.stream_id(public, incarnation),
         ],
     )
-    add_control(db, entries)
+    add_control(db, entries, now)
     add_epoch_keys(db, epoch_keys)
 
 
 def leave(db: "Database") -> None:
     """Sync no more, and keep nothing of it; the memories stay."""
     tables = db.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_epochs', "
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_members', 'sync_epochs', "
         "'sync_outbox', 'sync_frames', 'sync_heads', 'sync_chain', 'sync_claims', 'sync_held', 'sync_forgets', "
         "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots')"
     ).fetchall()
@@ -308,10 +313,25 @@ def control_seq(db: "Database") -> int:
     return int(seq)
 
 
-def add_control(db: "Database", entries: Sequence[bytes]) -> None:
+def members(db: "Database") -> Members:
+    """What the device list says."""
+    found = db.execute("SELECT members FROM sync_members").fetchone()
+    try:
+        return _MEMBERS.decode(found[0]) if found else control_list.replay(control(db))
+    except msgspec.DecodeError:
+        return control_list.replay(control(db))
+
+
+def add_control(db: "Database", entries: Sequence[bytes], now: Members) -> None:
+    """Entries that were checked, and what the list says with them."""
     first = control_seq(db) + 1
     db.conn.executemany(
         "INSERT INTO sync_control (seq, entry) VALUES (?, ?)", list(enumerate(entries, first))
+    )
+    db.execute(
+        """INSERT INTO sync_members (number, members) VALUES (1, ?)
+           ON CONFLICT (number) DO UPDATE SET members = excluded.members""",
+        [msgspec.msgpack.encode(now)],
     )
 
 

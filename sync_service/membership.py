@@ -71,11 +71,11 @@ def enter(
     with replica.transaction() as db:
         log.set_up(
             db,
-            vault=members.vault,
             sign_seed=seeds.sign,
             kem_seed=seeds.kem,
             incarnation=incarnation,
             entries=said,
+            now=members,
             epoch_keys=control.epoch_keys(members, seeds),
         )
     return members
@@ -101,7 +101,7 @@ def revoke(
         ControlConflictError
     """
     with replica.transaction() as db:
-        members = control.replay(log.control(db))
+        members = log.members(db)
         me = log.read(db)
         heads = inbox.heads(db)
         member = members.members.get(device)
@@ -124,7 +124,7 @@ def rename(
     transport: Transport, replica: Replica, device: bytes, name: str, now_ms: int
 ) -> Members:
     with replica.transaction() as db:
-        members = control.replay(log.control(db))
+        members = log.members(db)
         me = log.read(db)
         key = log.epoch_keys(db)[members.epoch]
     sealed = keys.seal_name(name, key, vault=members.vault, epoch=members.epoch, device=device)
@@ -135,7 +135,7 @@ def rename(
 def new_words(transport: Transport, replica: Replica, recovery: Seeds, now_ms: int) -> Members:
     """Let other recovery words take the place of those of today."""
     with replica.transaction() as db:
-        members = control.replay(log.control(db))
+        members = log.members(db)
         me = log.read(db)
         key = log.epoch_keys(db).get(members.epoch)
     entry = amend.recovery(members, listing.signer_of(me), recovery, epoch_key=key)

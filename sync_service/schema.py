@@ -47,6 +47,11 @@ SCHEMA = """
         seq INTEGER PRIMARY KEY,
         entry BLOB NOT NULL
     ) STRICT;
+    -- What the entries come to, so that not every signature in them is checked anew each time; made from them again if it cannot be read.
+    CREATE TABLE sync_members (
+        number INTEGER PRIMARY KEY CHECK (number = 1),
+        members BLOB NOT NULL
+    ) STRICT;
     CREATE TABLE sync_epochs (
         epoch INTEGER PRIMARY KEY,
         key BLOB NOT NULL CHECK (length(key) = 32)
