@@ -29,7 +29,7 @@ SegmentName = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 
 class Segment(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     name: SegmentName
-    bytes: int
+    size: int
     hash: bytes
 
 
@@ -126,4 +126,4 @@ def _is_head(head: Head) -> bool:
 
 
 def _is_segment(segment: Segment) -> bool:
-    return 0 < segment.bytes <= SEGMENT_BYTES_MAX and len(segment.hash) == HASH_BYTES
+    return 0 < segment.size <= SEGMENT_BYTES_MAX and len(segment.hash) == HASH_BYTES
