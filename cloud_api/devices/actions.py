@@ -16,9 +16,10 @@ from cloud_api.devices import passes, rules, store
 from cloud_api.devices.names import DeviceId, VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.http.refusals import InvalidFieldError, NotAuthenticatedError
+from shared.agreement import is_signed
 from shared.clock import Clock
 from shared.errors import ConflictError, NotFoundError, QuotaExceededError
-from sync_service.relay import is_token_statement_signed, token_statement
+from sync_service.relay import token_statement
 
 
 class Devices(Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ async def let_in(
     )
     async with devices.db.transaction() as connection:
         found = await store.device(connection, vault, device)
-    if found is None or not is_token_statement_signed(statement, signature, found.sign_public):
+    if found is None or not is_signed(found.sign_public, statement, signature):
         raise DeviceRefusedError
     account = AccountId(found.account_id)
     async with devices.db.transaction(account) as connection:

@@ -11,6 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from cloud_api.accounts.guards import requires
 from cloud_api.accounts.tokens import NotLoggedInError
 from cloud_api.devices.actions import Devices
 from cloud_api.devices.passes import DevicePassError, KnownPasses, Pass, key_id_of
@@ -18,6 +19,7 @@ from cloud_api.http.caller import identify
 
 _PASS = "sunaiva.device"  # noqa: S105 (where it is found, no secret)
 _SCHEME = b"bearer "
+_OWN = requires("account.own")
 
 
 class DeviceAuthentication(ASGIMiddleware):
@@ -58,3 +60,13 @@ def by_device(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandle
     """A guard: a device with a good pass."""
     if pass_of(connection.scope) is None:
         raise DevicePassError
+
+
+async def by_device_or_person(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """A guard: a device with a good pass, or the account itself, as long as no device has one."""
+    if pass_of(connection.scope) is None:
+        allowed = _OWN(connection, handler)
+        assert allowed is not None, "it asks the database"
+        await allowed

@@ -22,7 +22,7 @@ from cloud_api.http.refusals import NotAuthenticatedError
 from shared.clock import to_ms
 
 PASS_LIFE = timedelta(minutes=15)
-PASS_TYPE = "sunaiva-device+jwt"
+PASS_TYPE = "sunaiva-device+jwt"  # noqa: S105 (a type)
 AUDIENCE = "sunaiva-sync"
 PASS_CHARS_MAX = 1024
 KNOWN_MAX = 10_000  # some 5 MB of each process
@@ -55,9 +55,7 @@ class DevicePassError(NotAuthenticatedError):
         )
 
 
-def issue(
-    key: SigningKey, issuer: str, device_pass: Pass, *, token_id: str, now: datetime
-) -> str:
+def issue(key: SigningKey, issuer: str, device_pass: Pass, *, token_id: str, now: datetime) -> str:
     claims = {
         "iss": issuer,
         "aud": AUDIENCE,

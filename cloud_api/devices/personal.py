@@ -8,7 +8,9 @@ _SHORT_LIVED = "part of a pairing or a log-in that is under way, gone within the
 PERSONAL = (
     PersonalTable(
         name="mailboxes",
-        withheld=dict.fromkeys(("account_id", "name", "slot", "message", "expires_at"), _SHORT_LIVED),
+        withheld=dict.fromkeys(
+            ("account_id", "name", "slot", "message", "expires_at"), _SHORT_LIVED
+        ),
         deletion="deleted",
     ),
     PersonalTable(

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request
 from litestar.datastructures import Headers
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from cloud_api.http.refusals import UnsupportedMediaError
 
@@ -16,7 +16,7 @@ class TakesOctets(Operation):
     """For a route's `operation_class`: says in the document that its body is bytes."""
 
     def __post_init__(self) -> None:
-        kind = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format="binary"))
+        kind = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
         self.request_body = RequestBody(content={OCTETS: kind}, required=True)
 
 

@@ -76,9 +76,7 @@ async def push(relay: Relay, device_pass: Pass, body: bytes) -> Pushed:
             if new:
                 await demand_entitlement(relay, connection, device_pass)
                 demand_room(row, sum(len(batch.frame) for batch in new))
-                await store.add(
-                    connection, device_pass.account, vault, new, now=relay.clock()
-                )
+                await store.add(connection, device_pass.account, vault, new, now=relay.clock())
     head = new[-1].pos if new else row.head_pos
     if new:
         relay.nudges.tell(vault)

@@ -5,7 +5,6 @@ What is kept is only believed if the vault's row names the same last entry: a pr
 
 import asyncio
 from collections import OrderedDict
-
 from uuid import UUID
 
 from cloud_api.db import Connection

@@ -9,6 +9,7 @@ from cloud_api.devices.names import VaultId
 from cloud_api.jobs import enqueue
 from cloud_api.sync import rules, snapshot_store, store
 from cloud_api.sync.relay import Relay
+from cloud_api.sync.snapshot_store import Receipt
 from cloud_api.sync.snapshots import vouched
 from cloud_api.sync.tasks import REMOVE, BlobNames
 from sync_service.manifests import read
@@ -17,7 +18,7 @@ VAULTS_PER_RUN_MAX = 200
 PIECES_PER_RUN_MAX = 100  # of one vault: a million batches an hour
 
 
-async def compact_due(relay: Relay) -> int:
+async def compact_due(relay: Relay, *, at_once: int = rules.COMPACTED_AT_ONCE_MAX) -> int:
     """Every vault whose snapshot is old enough; how many batches were deleted."""
     before = relay.clock() - rules.GRACE
     async with relay.db.transaction() as connection:
@@ -25,7 +26,9 @@ async def compact_due(relay: Relay) -> int:
     removed = 0
     for each in due:
         for _ in range(PIECES_PER_RUN_MAX):
-            piece = await _compact(relay, AccountId(each.account_id), VaultId(each.vault_id))
+            piece = await _compact(
+                relay, AccountId(each.account_id), VaultId(each.vault_id), at_once
+            )
             if piece is None:
                 break
             removed += piece
@@ -47,7 +50,7 @@ async def remove_spare_segments(relay: Relay) -> int:
                 connection, vault, begun_before=before, most=rules.REMOVED_AT_ONCE_MAX
             )
             if gone:
-                await store.use_bytes(connection, vault, -sum(row.bytes for row in gone))
+                await store.use_bytes(connection, vault, -sum(row.size for row in gone))
                 await enqueue(connection, REMOVE, BlobNames(tuple(row.blob for row in gone)))
         removed += len(gone)
     return removed
@@ -58,7 +61,7 @@ async def remove_blobs(relay: Relay, asked: BlobNames) -> None:
         await relay.blobs.delete(name)
 
 
-async def _compact(relay: Relay, account: AccountId, vault: VaultId) -> int | None:
+async def _compact(relay: Relay, account: AccountId, vault: VaultId, at_once: int) -> int | None:
     """One piece: how many batches were deleted, or None when there is nothing more to do."""
     now = relay.clock()
     async with relay.db.transaction(account) as connection:
@@ -73,7 +76,7 @@ async def _compact(relay: Relay, account: AccountId, vault: VaultId) -> int | No
             return 0
         covers = [(head.stream, head.seq) for head in read(manifest.manifest).covers]
         up_to = await snapshot_store.covered_to(
-            connection, vault, covers, after=row.min_pos, most=rules.COMPACTED_AT_ONCE_MAX
+            connection, vault, covers, after=row.min_pos, most=at_once
         )
         if up_to == row.min_pos:
             gone = await snapshot_store.is_applied(connection, vault, manifest.id, now=now)
@@ -84,9 +87,7 @@ async def _compact(relay: Relay, account: AccountId, vault: VaultId) -> int | No
             connection,
             account,
             vault,
-            manifest.id,
-            up_to=up_to,
-            removed=removed,
+            Receipt(manifest.id, up_to, removed.batches, removed.size),
             now=now,
         )
         return removed.batches

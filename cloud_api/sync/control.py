@@ -19,7 +19,8 @@ from cloud_api.sync.refusals import (
 )
 from cloud_api.sync.relay import Relay, seen
 from shared.errors import SunaivaError
-from sync_service.control import Members, OutOfOrderError, entry_hash, extend
+from sync_service.control import Members, OutOfOrderError, extend
+from sync_service.entries import entry_hash
 
 
 class Changes(Struct, frozen=True):
@@ -43,7 +44,8 @@ async def read(
         found = await control_store.entries(
             connection, vault, after=after, most=rules.CONTROL_ENTRIES_MAX
         )
-    total, fitting = 0, []
+    total = 0
+    fitting: list[bytes] = []
     for each in found:
         total += len(each.entry)
         if fitting and total > rules.CONTROL_PAGE_BYTES_MAX:

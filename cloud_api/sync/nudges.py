@@ -34,19 +34,26 @@ class Nudges:
         self._untold.add(vault)
         self._pushed.set()
 
+    def demand_room(self, vault: VaultId) -> None:
+        """
+        Raises:
+            TooManyListenersError: so many devices nobody has; something comes again and again without leaving.
+        """
+        if len(self._listeners.get(vault, ())) >= LISTENERS_PER_VAULT_MAX:
+            raise TooManyListenersError(
+                "Too many devices of this vault wait for news at once. Ask from time to time instead.",
+                retry_after_seconds=_AGAIN_SECONDS,
+            )
+
     @asynccontextmanager
     async def listening(self, vault: VaultId) -> AsyncIterator[asyncio.Event]:
         """Set whenever there may be something new; who has looked clears it.
 
         Raises:
-            TooManyListenersError: so many devices nobody has; something comes again and again without leaving.
+            TooManyListenersError
         """
+        self.demand_room(vault)
         listeners = self._listeners.setdefault(vault, set())
-        if len(listeners) >= LISTENERS_PER_VAULT_MAX:
-            raise TooManyListenersError(
-                "Too many devices of this vault wait for news at once. Ask from time to time instead.",
-                retry_after_seconds=_AGAIN_SECONDS,
-            )
         listener = asyncio.Event()
         listeners.add(listener)
         try:

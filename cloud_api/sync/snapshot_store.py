@@ -8,13 +8,13 @@ from msgspec import Struct
 from psycopg.rows import class_row
 
 from cloud_api.db import AccountId, Connection
-from cloud_api.devices.names import DeviceId, VaultId
+from cloud_api.devices.names import VaultId
 
 
 class SegmentRow(Struct, frozen=True):
     name: UUID
     hash: bytes
-    bytes: int
+    size: int
     blob: str
     stored_at: datetime | None
 
@@ -27,6 +27,26 @@ class ManifestRow(Struct, frozen=True):
     applied_at: datetime | None
 
 
+class Receipt(Struct, frozen=True):
+    manifest: UUID
+    up_to_pos: int
+    batches: int
+    size: int
+
+
+class NewCosignature(Struct, frozen=True):
+    manifest: UUID
+    device: UUID
+    signature: bytes
+
+
+class NewManifest(Struct, frozen=True):
+    id: UUID
+    device: UUID
+    manifest: bytes
+    segments: tuple[UUID, ...]
+
+
 class VaultName(Struct, frozen=True):
     account_id: UUID
     vault_id: UUID
@@ -34,10 +54,10 @@ class VaultName(Struct, frozen=True):
 
 class Removed(Struct, frozen=True):
     batches: int
-    bytes: int
+    size: int
 
 
-_SEGMENT = "name, hash, bytes, blob, stored_at"
+_SEGMENT = "name, hash, bytes AS size, blob, stored_at"
 _MANIFEST = "id, manifest, received_at, vouched_at, applied_at"
 
 
@@ -67,7 +87,7 @@ async def begin_segment(
 ) -> None:
     await connection.execute(
         "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [account, vault, row.name, row.hash, row.bytes, row.blob, now],
+        [account, vault, row.name, row.hash, row.size, row.blob, now],
     )
 
 
@@ -90,17 +110,14 @@ async def add_manifest(
     connection: Connection,
     account: AccountId,
     vault: VaultId,
-    device: DeviceId,
+    new: NewManifest,
     *,
-    manifest_id: UUID,
-    manifest: bytes,
-    names: Sequence[UUID],
     now: datetime,
 ) -> None:
     await connection.execute(
         "INSERT INTO manifests (account_id, vault_id, id, device_id, manifest, segments, received_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [account, vault, manifest_id, device, manifest, list(names), now],
+        [account, vault, new.id, new.device, new.manifest, list(new.segments), now],
     )
 
 
@@ -133,16 +150,14 @@ async def add_cosignature(
     connection: Connection,
     account: AccountId,
     vault: VaultId,
-    manifest_id: UUID,
-    device: DeviceId,
+    new: NewCosignature,
     *,
-    signature: bytes,
     now: datetime,
 ) -> None:
     await connection.execute(
         "INSERT INTO cosignatures (account_id, vault_id, manifest_id, device_id, signature, received_at) "
         "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (vault_id, manifest_id, device_id) DO NOTHING",
-        [account, vault, manifest_id, device, signature, now],
+        [account, vault, new.manifest, new.device, new.signature, now],
     )
 
 
@@ -247,16 +262,14 @@ async def add_receipt(
     connection: Connection,
     account: AccountId,
     vault: VaultId,
-    manifest_id: UUID,
+    receipt: Receipt,
     *,
-    up_to: int,
-    removed: Removed,
     now: datetime,
 ) -> None:
     await connection.execute(
         "INSERT INTO compactions (account_id, vault_id, manifest_id, up_to_pos, batches, bytes, done_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [account, vault, manifest_id, up_to, removed.batches, removed.bytes, now],
+        [account, vault, receipt.manifest, receipt.up_to_pos, receipt.batches, receipt.size, now],
     )
 
 

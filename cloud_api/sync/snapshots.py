@@ -21,7 +21,12 @@ from cloud_api.sync.refusals import (
     SegmentTakenError,
 )
 from cloud_api.sync.relay import Relay, locked, seen
-from cloud_api.sync.snapshot_store import ManifestRow, SegmentRow
+from cloud_api.sync.snapshot_store import (
+    ManifestRow,
+    NewCosignature,
+    NewManifest,
+    SegmentRow,
+)
 from sync_service.control import Members
 from sync_service.frames import ForgedError
 from sync_service.manifests import (
@@ -77,7 +82,9 @@ async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:
     Raises:
         SegmentNotFoundError, BlobsUnavailableError, VaultNotFoundError, DeviceRevokedError
     """
-    missing = SegmentNotFoundError("This segment is not kept here (any more). Read the manifests again.")
+    missing = SegmentNotFoundError(
+        "This segment is not kept here (any more). Read the manifests again."
+    )
     async with relay.db.transaction(device_pass.account) as connection:
         await seen(relay, connection, device_pass)
         row = await snapshot_store.segment(connection, device_pass.vault, name)
@@ -118,10 +125,7 @@ async def put_manifest(relay: Relay, device_pass: Pass, raw: bytes) -> UUID:
             connection,
             device_pass.account,
             vault,
-            device_pass.device,
-            manifest_id=manifest_id,
-            manifest=raw,
-            names=names,
+            NewManifest(manifest_id, device_pass.device, raw, tuple(names)),
             now=relay.clock(),
         )
         await store.use_bytes(connection, vault, len(raw))
@@ -160,9 +164,7 @@ async def cosign(relay: Relay, device_pass: Pass, manifest_id: UUID, signature: 
             connection,
             device_pass.account,
             vault,
-            manifest_id,
-            device,
-            signature=signature,
+            NewCosignature(manifest_id, device, signature),
             now=relay.clock(),
         )
         is_vouched = await vouched(connection, vault, found, members)
@@ -176,9 +178,7 @@ async def vouched(
 ) -> bool:
     """Whether enough devices of today vouch for it."""
     signers = await snapshot_store.cosigners(connection, vault, row.id)
-    return may_compact(
-        members, read_raw(row.manifest).device, {signer.bytes for signer in signers}
-    )
+    return may_compact(members, read_raw(row.manifest).device, {signer.bytes for signer in signers})
 
 
 def _read(raw: bytes) -> Manifest:
@@ -203,7 +203,7 @@ async def _demand_stored(
     found = {row.name: row for row in await snapshot_store.segments(connection, vault, names)}
     for name, said in zip(names, manifest.segments, strict=True):
         row = found.get(name)
-        if row is None or row.stored_at is None or (row.hash, row.bytes) != (said.hash, said.bytes):
+        if row is None or row.stored_at is None or (row.hash, row.size) != (said.hash, said.size):
             raise ManifestAheadError(
                 "A segment that the manifest names is not here, or another one. Send the segments first."
             )

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import DeviceId, VaultId
+from sync_service.control import Members
 
 
 class VaultRow(Struct, frozen=True):
@@ -100,10 +101,8 @@ UPDATE vaults SET head_pos = %(head)s, used_bytes = used_bytes + %(bytes)s, push
 async def create(
     connection: Connection,
     account: AccountId,
-    vault: VaultId,
+    members: Members,
     *,
-    control_seq: int,
-    control_hash: bytes,
     quota_bytes: int,
     used_bytes: int,
     now: datetime,
@@ -112,7 +111,15 @@ async def create(
     cursor = await connection.execute(
         "INSERT INTO vaults (account_id, id, control_seq, control_hash, quota_bytes, used_bytes, created_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
-        [account, vault, control_seq, control_hash, quota_bytes, used_bytes, now],
+        [
+            account,
+            UUID(bytes=members.vault),
+            members.seq,
+            members.hash,
+            quota_bytes,
+            used_bytes,
+            now,
+        ],
     )
     return cursor.rowcount == 1
 

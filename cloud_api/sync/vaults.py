@@ -23,7 +23,8 @@ from cloud_api.sync.rules import No, Yes
 from cloud_api.sync.store import VaultRow
 from cloud_api.sync.tasks import REMOVE, BlobNames
 from shared.errors import SunaivaError
-from sync_service.control import Members, begin, entry_hash, extend
+from sync_service.control import Members, begin, extend
+from sync_service.entries import entry_hash
 
 # A vault of a million batches takes some seconds; nobody waits for it but who asked.
 DELETE_SECONDS = 60
@@ -60,9 +61,7 @@ async def create(relay: Relay, account: AccountId, entries: Sequence[bytes]) -> 
         is_new = await store.create(
             connection,
             account,
-            vault,
-            control_seq=members.seq,
-            control_hash=members.hash,
+            members,
             quota_bytes=rules.QUOTA_BYTES,
             used_bytes=used,
             now=now,
