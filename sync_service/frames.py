@@ -251,7 +251,7 @@ def unpack(plaintext: bytes) -> bytes:
     """
     length, codec = _BEFORE.unpack_from(plaintext)
     end = _BEFORE.size + length
-    if len(plaintext) != padded_length(end) or any(plaintext[end:]):
+    if len(plaintext) != padded_length(end) or plaintext[end:].strip(b"\0"):
         raise MalformedError("A batch is not padded as it should be.")
     payload = plaintext[_BEFORE.size : end]
     if codec == _STORED:
