@@ -1,0 +1,162 @@
+"""What devices have agreed on about each memory, beside the memory itself: SQL in here, states out.
+
+The values of a state are the memory's record and text; what stands in `sync_states` are their clocks, and the few values that the
+record does not hold as they came. A forgotten memory is an id; one whose text is still on the way is a whole state of its own.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mcp_server.vault import texts, wire
+from mcp_server.vault.wire import Fields
+from sync_service import merge
+from sync_service.fields import Field
+from sync_service.merge import EMPTY, FORGOTTEN, State
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_IDS = "(SELECT unhex(value) FROM json_each(?))"
+# In the order of the fields' numbers, from the kind on; the text stands elsewhere.
+_VALUES = """kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position, trust, client, tool, key,
+    importance, pinned, archived, superseded_by, created_ms"""
+_TABLES = (
+    "records WHERE EXISTS (SELECT 1 FROM sync_states WHERE memory = row) AND",
+    "sync_forgotten WHERE",
+    "sync_partial WHERE",
+)
+_KEPT = msgspec.msgpack.Decoder(dict[int, bytes])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def load(db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
+    """The state of each of these; `EMPTY` of one that is not known, or was stored before sync was set up."""
+    asked = _asked(memories)
+    found: dict[bytes, State] = dict.fromkeys(memories, EMPTY)
+    records = db.execute(
+        f"""SELECT memories.row, id, clocks, kept, {_VALUES} FROM memories JOIN sync_states ON memory = memories.row
+            WHERE id IN {_IDS}""",
+        [asked],
+    ).fetchall()
+    if records:
+        said = texts.of(db, [record[0] for record in records])
+        for row, memory, clocks, kept, *values in records:
+            found[memory] = _state(clocks, kept, [None, said[row], *values])
+    for memory, state in db.execute(
+        f"SELECT id, state FROM sync_partial WHERE id IN {_IDS}", [asked]
+    ).fetchall():
+        found[memory] = merge.decode(state)
+    for memory in dead(db, memories):
+        found[memory] = FORGOTTEN
+    return found
+
+
+def put(db: "Database", states: Iterable[tuple[int, bytes, Fields]]) -> None:
+    """States of memories, by row: their clocks, and what their records do not hold."""
+    db.conn.executemany(
+        """INSERT INTO sync_states (memory, clocks, kept) VALUES (?, ?, ?)
+           ON CONFLICT (memory) DO UPDATE SET clocks = excluded.clocks, kept = excluded.kept""",
+        [(row, clocks, _encode(kept) if kept else None) for row, clocks, kept in states],
+    )
+
+
+def keep(db: "Database", row: int, field: Field, raw: bytes) -> None:
+    """Remember of a memory's field what its record does not hold any more."""
+    (held,) = db.execute("SELECT kept FROM sync_states WHERE memory = ?", [row]).fetchone() or (0,)
+    if held == 0:
+        return  # stored before sync was set up
+    kept = _kept(held) | {int(field): raw}
+    db.execute("UPDATE sync_states SET kept = ? WHERE memory = ?", [_encode(kept), row])
+
+
+def kept(db: "Database", row: int) -> Fields:
+    found = db.execute("SELECT kept FROM sync_states WHERE memory = ?", [row]).fetchone()
+    return _kept(found[0]) if found else {}
+
+
+def claimants(db: "Database", key: bytes) -> list[tuple[bytes, int, Fields]]:
+    """Memories that should have this idempotency key and do not, because another had it: id, row, what is kept of each."""
+    wanted = _encode(key)
+    found = db.execute(
+        "SELECT id, row, kept FROM sync_states JOIN records ON row = memory WHERE sync_states.kept IS NOT NULL"
+    )
+    claiming = [(memory, row, _kept(held)) for memory, row, held in found.fetchall()]
+    return sorted(each for each in claiming if each[2].get(Field.KEY) == wanted)
+
+
+def bury(db: "Database", memories: Iterable[bytes]) -> None:
+    """From now on these are dead; their records are for the caller to erase."""
+    ids = [(memory,) for memory in memories]
+    db.conn.executemany("INSERT OR IGNORE INTO sync_forgotten (id) VALUES (?)", ids)
+    db.conn.executemany("DELETE FROM sync_partial WHERE id = ?", ids)
+
+
+def dead(db: "Database", memories: Collection[bytes]) -> set[bytes]:
+    """Which of these were forgotten, on whatever device."""
+    found = db.execute(f"SELECT id FROM sync_forgotten WHERE id IN {_IDS}", [_asked(memories)])
+    return {memory for (memory,) in found.fetchall()}
+
+
+def put_partial(db: "Database", memory: bytes, state: State) -> None:
+    db.execute(
+        """INSERT INTO sync_partial (id, state) VALUES (?, ?)
+           ON CONFLICT (id) DO UPDATE SET state = excluded.state""",
+        [memory, merge.encode(state)],
+    )
+
+
+def drop_partial(db: "Database", memories: Iterable[bytes]) -> None:
+    db.conn.executemany("DELETE FROM sync_partial WHERE id = ?", [(each,) for each in memories])
+
+
+def unrecorded(db: "Database", most: int, *, among: Collection[bytes] | None = None) -> list[int]:
+    """Rows of memories that have no state because they were stored before sync was set up, the newest first."""
+    which, values = "", []
+    if among is not None:
+        which, values = f"AND id IN {_IDS}", [_asked(among)]
+    found = db.execute(
+        f"""SELECT row FROM records WHERE NOT EXISTS (SELECT 1 FROM sync_states WHERE memory = row) {which}
+            ORDER BY row DESC LIMIT ?""",
+        [*values, most],
+    )
+    return [row for (row,) in found.fetchall()]
+
+
+def newest(db: "Database", after: bytes | None, most: int) -> Sequence[tuple[bytes, State]]:
+    """All states, from the greatest id down; below `after`."""
+    bound = b"\xff" * 17 if after is None else after
+    # A limit in each arm, so that none of them is read to its end.
+    arm = "SELECT * FROM (SELECT id FROM {} id < ?1 ORDER BY id DESC LIMIT ?2)"
+    arms = " UNION ALL ".join(arm.format(table) for table in _TABLES)
+    ids = [
+        memory
+        for (memory,) in db.execute(f"{arms} ORDER BY id DESC LIMIT ?2", [bound, most]).fetchall()
+    ]
+    found = load(db, ids)
+    return [(memory, found[memory]) for memory in ids]
+
+
+def clear(db: "Database") -> None:
+    """Nothing is agreed on with anybody any more; the memories stay."""
+    for table in ("sync_states", "sync_forgotten", "sync_partial"):
+        db.execute(f"DELETE FROM {table}")
+
+
+def _state(clocks: bytes, held: bytes | None, values: Sequence[Any]) -> State:
+    others = _kept(held)
+
+    def value_of(number: int) -> bytes:
+        return others[number] if number in others else wire.encoded(number, values[number])
+
+    return merge.with_values(clocks, value_of)
+
+
+def _kept(held: bytes | None) -> Fields:
+    return {} if held is None else _KEPT.decode(held)
+
+
+def _asked(memories: Iterable[bytes]) -> str:
+    return json.dumps([memory.hex() for memory in memories])
