@@ -1,4 +1,4 @@
-"""Every key, seal and tag of the product, over `cryptography`; no other module imports that library.
+"""Every key, seal and tag of the product, over `cryptography`; only `shared.agreement` beside it imports that library.
 
 What is kept or sent starts with a version byte, a different one for each format, so that a later format is told from
 this one and a stream is never taken for a seal; keys and tags carry their version in the purpose they are derived for.
@@ -176,6 +176,30 @@ def open_sealed(key: bytes, sealed: bytes, *, bound_to: bytes) -> bytes:
         return _aes_gcm(key).decrypt(
             nonce, sealed[len(_SEALED) + _NONCE_BYTES :], _SEALED + bound_to
         )
+    except InvalidTag:
+        raise ForbiddenError(
+            "The key does not open this: it is another key, or what it sealed was altered."
+        ) from None
+
+
+def derive_once(key: bytes, *, salt: bytes, context: bytes, length: int) -> bytes:
+    """Keys for one single use, told apart by a random salt and by `context`: HKDF-SHA256 with exactly these."""
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=context).derive(key)
+
+
+def seal_once(key: bytes, nonce: bytes, plaintext: bytes, *, bound_to: bytes) -> bytes:
+    """AES-256-GCM alone, for a key and nonce from `derive_once` that seal nothing else, ever."""
+    return _aes_gcm(key).encrypt(nonce, plaintext, bound_to)
+
+
+def open_once(key: bytes, nonce: bytes, sealed: bytes, *, bound_to: bytes) -> bytes:
+    """The plaintext of `seal_once`.
+
+    Raises:
+        ForbiddenError: another key, another `bound_to`, or altered bytes; they cannot be told apart.
+    """
+    try:
+        return _aes_gcm(key).decrypt(nonce, sealed, bound_to)
     except InvalidTag:
         raise ForbiddenError(
             "The key does not open this: it is another key, or what it sealed was altered."

@@ -1,0 +1,371 @@
+"""This device's side of the change log: who it is, its clock, its outbox, its own batches, the digest of what it holds, its alarms.
+
+Functions take the database whose transaction the caller holds; none begins or commits anything. Whoever changes a memory calls
+`record` in the transaction that changes it, so that no write is ever acknowledged that the other devices would not hear of.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from shared.clock import from_ms
+from shared.crypto import signing_public_key
+from shared.errors import InvalidError
+from sync_service import clock, merge, ops
+from sync_service.alarms import Alarm, Kind
+from sync_service.clock import Hlc
+from sync_service.merge import State
+from sync_service.ops import Op
+from sync_service.replica import Change, is_new
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+NO_HASH = bytes(32)
+_DIGESTS = 1 << 256
+
+
+class NotSetUpError(InvalidError):
+    """This vault syncs with nothing yet."""
+
+    code = "sync_not_set_up"
+
+
+class Self(Struct, frozen=True, kw_only=True):
+    """This device in its vault. The seeds are secrets: never logged, never shown."""
+
+    vault: bytes
+    sign_seed: bytes
+    kem_seed: bytes
+    device: bytes
+    incarnation: int
+    stream: bytes
+    seq: int
+    head: bytes
+    generation: str | None
+    cursor: int
+    paused: bool
+    adopting: bool
+    seeding: bool
+    sealed_ms: int
+    heads_told: bytes
+    heard_ms: int
+    reread_after: int | None
+    reread_ms: int
+    rereads: int
+    forgets_from_ms: int
+    forgets: int
+
+
+class OwnFrame(Struct, frozen=True):
+    stream: bytes
+    seq: int
+    hash: bytes
+    raw: bytes
+
+
+_SELF = ", ".join(Self.__struct_fields__)
+_FLAGS = ("paused", "adopting", "seeding")
+
+
+# --- this device ---------------------------------------------------------------------------------------------
+
+
+def is_set_up(db: "Database") -> bool:
+    return db.execute("SELECT 1 FROM sync_self").fetchone() is not None
+
+
+def read(db: "Database") -> Self:
+    """
+    Raises:
+        NotSetUpError
+    """
+    row = db.execute(f"SELECT {_SELF} FROM sync_self").fetchone()  # noqa: S608 (our own columns)
+    if row is None:
+        raise NotSetUpError("This vault does not sync yet. Begin with `sunaiva login`.")
+    values = dict(zip(Self.__struct_fields__, row, strict=True))
+    return Self(**values | {name: bool(values[name]) for name in _FLAGS})
+
+
+def write(db: "Database", **values: Any) -> None:
+    """Change some columns of `Self`."""
+    assert values.keys() <= set(Self.__struct_fields__), "no such column"
+    columns = ", ".join(f"{name} = ?" for name in values)
+    db.execute(f"UPDATE sync_self SET {columns}", list(values.values()))  # noqa: S608 (checked above)
+
+
+def set_up(
+    db: "Database",
+    *,
+    vault: bytes,
+    sign_seed: bytes,
+    kem_seed: bytes,
+    incarnation: int,
+    entries: Sequence[bytes],
+    epoch_keys: Mapping[int, bytes],
+) -> None:
+    """Begin to sync: from here on every change is recorded. `entries` is the device list, which has admitted this device."""
+    public = signing_public_key(sign_seed)
+    db.execute(
+        """INSERT INTO sync_self (number, vault, sign_seed, kem_seed, device, incarnation, stream)
+           VALUES (1, ?, ?, ?, ?, ?, ?)""",
+        [
+            vault,
+            sign_seed,
+            kem_seed,
+            device_id(public),
+            incarnation,
+            stream_id(public, incarnation),
+        ],
+    )
+    add_control(db, entries)
+    add_epoch_keys(db, epoch_keys)
+
+
+def leave(db: "Database") -> None:
+    """Sync no more, and keep nothing of it; the memories stay."""
+    tables = db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_epochs', "
+        "'sync_outbox', 'sync_frames', 'sync_heads', 'sync_chain', 'sync_claims', 'sync_held', 'sync_forgets', "
+        "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots')"
+    ).fetchall()
+    for (table,) in tables:
+        db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names, above)
+
+
+def device_id(sign_public: bytes) -> bytes:
+    return hashlib.sha256(sign_public).digest()[:16]
+
+
+def stream_id(sign_public: bytes, incarnation: int) -> bytes:
+    named = b"sunaiva/stream/1" + sign_public + incarnation.to_bytes(4, "big")
+    return hashlib.sha256(named).digest()[:8]
+
+
+def own_stream(db: "Database") -> bytes:
+    (stream,) = db.execute("SELECT stream FROM sync_self").fetchone()
+    return bytes(stream)
+
+
+# --- clock ---------------------------------------------------------------------------------------------------
+
+
+def stamp(db: "Database", now_ms: int) -> Hlc:
+    """The time of something written now; later than everything before."""
+    (last,) = db.execute("SELECT hlc FROM sync_self").fetchone()
+    hlc = clock.tick(Hlc(last), now_ms)
+    db.execute("UPDATE sync_self SET hlc = ?", [hlc])
+    return hlc
+
+
+def hear(db: "Database", remote: Iterable[Hlc], now_ms: int) -> None:
+    (last,) = db.execute("SELECT hlc FROM sync_self").fetchone()
+    hlc = Hlc(last)
+    for each in remote:
+        hlc = clock.heard(hlc, each, now_ms)
+    if hlc != last:
+        db.execute("UPDATE sync_self SET hlc = ?", [hlc])
+
+
+# --- what changes --------------------------------------------------------------------------------------------
+
+
+def record(db: "Database", written: Sequence[Op], changes: Mapping[bytes, Change]) -> None:
+    """What somebody did here: for the other devices, and for the digest. In the transaction of the change itself."""
+    follow(db, changes)
+    # After, because a forgotten memory takes along what was to be said of it, but not that it is forgotten.
+    db.conn.executemany(
+        "INSERT INTO sync_outbox (memory, op) VALUES (?, ?)",
+        [(op.memory, ops.encode_op(op)) for op in written],
+    )
+
+
+def follow(db: "Database", changes: Mapping[bytes, Change]) -> None:
+    """Digest, conflicts and outbox after memories changed, here or by another device."""
+    if not changes:
+        return
+    moved = 0
+    for memory, change in changes.items():
+        moved += _fingerprint(memory, change.clocks)
+        if not is_new(change.before):
+            moved -= merge.fingerprint(memory, change.before)
+        if change.before.rivals or change.after.rivals:
+            _note_conflict(db, memory, change.after)
+        if change.after.forgotten:
+            purge(db, memory)
+    total = (int.from_bytes(digest(db), "big") + moved) % _DIGESTS
+    db.execute("UPDATE sync_self SET digest = ?", [total.to_bytes(32, "big")])
+
+
+def purge(db: "Database", memory: bytes) -> None:
+    """A forgotten memory leaves the outbox, the conflicts and what waits for a yes."""
+    db.execute("DELETE FROM sync_outbox WHERE memory = ?", [memory])
+    db.execute("DELETE FROM sync_conflicts WHERE memory = ?", [memory])
+    db.execute("DELETE FROM sync_forgets WHERE memory = ?", [memory])
+
+
+def digest(db: "Database") -> bytes:
+    (value,) = db.execute("SELECT digest FROM sync_self").fetchone()
+    return bytes(value)
+
+
+def in_conflict(db: "Database", most: int) -> list[bytes]:
+    """Memories of which somebody should choose a version (`merge.conflicts`), the newest first."""
+    found = db.execute("SELECT memory FROM sync_conflicts ORDER BY memory DESC LIMIT ?", [most])
+    return [bytes(memory) for (memory,) in found]
+
+
+def _fingerprint(memory: bytes, clocks: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(memory + clocks).digest(), "big")
+
+
+def _note_conflict(db: "Database", memory: bytes, state: State) -> None:
+    if merge.conflicts(state):
+        db.execute("INSERT OR IGNORE INTO sync_conflicts (memory) VALUES (?)", [memory])
+    else:
+        db.execute("DELETE FROM sync_conflicts WHERE memory = ?", [memory])
+
+
+# --- outbox --------------------------------------------------------------------------------------------------
+
+
+def outbox(db: "Database", most: int) -> list[tuple[int, bytes]]:
+    """(number, operation) of the next that are in no batch yet."""
+    found = db.execute("SELECT number, op FROM sync_outbox ORDER BY number LIMIT ?", [most])
+    return [(number, bytes(op)) for number, op in found]
+
+
+def outbox_count(db: "Database") -> int:
+    (count,) = db.execute("SELECT count(*) FROM sync_outbox").fetchone()
+    return int(count)
+
+
+def take_out(db: "Database", up_to: int) -> None:
+    db.execute("DELETE FROM sync_outbox WHERE number <= ?", [up_to])
+
+
+# --- own batches ---------------------------------------------------------------------------------------------
+
+
+def keep_frame(db: "Database", frame: OwnFrame) -> None:
+    db.execute(
+        "INSERT INTO sync_frames (stream, seq, hash, frame) VALUES (?, ?, ?, ?)",
+        [frame.stream, frame.seq, frame.hash, frame.raw],
+    )
+
+
+def unsent(db: "Database", *, bytes_max: int, most: int) -> list[OwnFrame]:
+    """Some batches of one own stream that the relay is not known to have, in order."""
+    found = db.execute(
+        """SELECT stream, seq, hash, frame FROM sync_frames WHERE pos IS NULL AND stream = (
+               SELECT stream FROM sync_frames WHERE pos IS NULL ORDER BY stream, seq LIMIT 1) ORDER BY seq LIMIT ?""",
+        [most],
+    )
+    frames: list[OwnFrame] = []
+    for stream, seq, hash_, raw in found.fetchall():
+        bytes_max -= len(raw)
+        if frames and bytes_max < 0:
+            break
+        frames.append(OwnFrame(bytes(stream), seq, bytes(hash_), bytes(raw)))
+    return frames
+
+
+def unsent_count(db: "Database") -> int:
+    (count,) = db.execute("SELECT count(*) FROM sync_frames WHERE pos IS NULL").fetchone()
+    return int(count)
+
+
+def acknowledge(db: "Database", stream: bytes, placed: Iterable[tuple[int, int]]) -> None:
+    db.conn.executemany(
+        "UPDATE sync_frames SET pos = ? WHERE stream = ? AND seq = ?",
+        [(pos, stream, seq) for seq, pos in placed],
+    )
+
+
+def resend(db: "Database", stream: bytes | None = None, *, from_seq: int = 0) -> int:
+    """Take the relay's word back that it has own batches (of all streams, or of one from some place on); how many."""
+    if stream is None:
+        return int(db.execute("UPDATE sync_frames SET pos = NULL WHERE pos IS NOT NULL").rowcount)
+    return int(
+        db.execute(
+            "UPDATE sync_frames SET pos = NULL WHERE pos IS NOT NULL AND stream = ? AND seq >= ?",
+            [stream, from_seq],
+        ).rowcount
+    )
+
+
+def own_frame_hash(db: "Database", stream: bytes, seq: int) -> bytes | None:
+    found = db.execute(
+        "SELECT hash FROM sync_frames WHERE stream = ? AND seq = ?", [stream, seq]
+    ).fetchone()
+    return None if found is None else bytes(found[0])
+
+
+# --- device list and keys ------------------------------------------------------------------------------------
+
+
+def control(db: "Database") -> list[bytes]:
+    found = db.execute("SELECT entry FROM sync_control ORDER BY seq")
+    return [bytes(entry) for (entry,) in found]
+
+
+def control_seq(db: "Database") -> int:
+    (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM sync_control").fetchone()
+    return int(seq)
+
+
+def add_control(db: "Database", entries: Sequence[bytes]) -> None:
+    first = control_seq(db) + 1
+    db.conn.executemany(
+        "INSERT INTO sync_control (seq, entry) VALUES (?, ?)", list(enumerate(entries, first))
+    )
+
+
+def epoch_keys(db: "Database") -> dict[int, bytes]:
+    found = db.execute("SELECT epoch, key FROM sync_epochs ORDER BY epoch")
+    return {epoch: bytes(key) for epoch, key in found}
+
+
+def add_epoch_keys(db: "Database", keys: Mapping[int, bytes]) -> None:
+    db.conn.executemany(
+        "INSERT OR IGNORE INTO sync_epochs (epoch, key) VALUES (?, ?)", list(keys.items())
+    )
+
+
+# --- alarms --------------------------------------------------------------------------------------------------
+
+
+def raise_alarm(db: "Database", kind: Kind, subject: str, sentence: str, now_ms: int) -> None:
+    db.execute(
+        """INSERT INTO sync_alarms (kind, subject, sentence, first_ms, last_ms, times) VALUES (?, ?, ?, ?, ?, 1)
+           ON CONFLICT (kind, subject) DO UPDATE SET
+               sentence = excluded.sentence, last_ms = excluded.last_ms, times = times + 1""",
+        [kind, subject, sentence, now_ms, now_ms],
+    )
+
+
+def settle(db: "Database", kind: Kind, subject: str | None = None) -> None:
+    """It is over: of this subject, or of all."""
+    db.execute(
+        "DELETE FROM sync_alarms WHERE kind = ? AND (? IS NULL OR subject = ?)",
+        [kind, subject, subject],
+    )
+
+
+def alarms(db: "Database") -> list[Alarm]:
+    found = db.execute(
+        "SELECT kind, subject, sentence, first_ms, last_ms, times FROM sync_alarms ORDER BY first_ms, kind, subject"
+    )
+    return [
+        Alarm(
+            kind=kind,
+            subject=subject,
+            sentence=sentence,
+            first_at=from_ms(first_ms),
+            last_at=from_ms(last_ms),
+            times=times,
+        )
+        for kind, subject, sentence, first_ms, last_ms, times in found
+    ]

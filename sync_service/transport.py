@@ -1,0 +1,224 @@
+"""What carries sealed batches between devices, as the engine sees it, and what can go wrong on the way, each by its own name.
+
+A transport is never trusted: everything it hands over is checked by whoever takes it. It is synchronous, called from a worker's thread.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from shared.errors import (
+    ConflictError,
+    CorruptError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    QuotaExceededError,
+    UnavailableError,
+)
+
+# What one push carries; a relay may refuse more.
+PUSH_BYTES_MAX = 4 * 1024 * 1024
+PUSH_FRAMES_MAX = 256
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Some batches in the order of the relay's log."""
+
+    generation: str
+    frames: tuple[tuple[int, bytes], ...]
+    """(position, bytes as received)."""
+    head_pos: int
+    min_pos: int
+    """The first position that is still there."""
+
+
+class Pushed(Struct, frozen=True, kw_only=True):
+    generation: str
+    placed: tuple[tuple[int, int], ...]
+    """(seq, position) of every batch that is there now, also of one that was there before."""
+    head_pos: int
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    generation: str
+    head_pos: int
+    min_pos: int
+    control_seq: int
+    """The last entry of the device list that the relay has."""
+    may_push: bool
+    reason: str | None = None
+    """Why not, for the person."""
+    quota_bytes: int | None = None
+    used_bytes: int = 0
+    server_time_ms: int | None = None
+
+
+class ForkError(ConflictError):
+    """There is another batch at this place of the stream."""
+
+    code = "fork"
+
+    def __init__(self, stream: bytes, seq: int) -> None:
+        super().__init__("Another copy of this device has sent something else at the same place.")
+        self.stream = stream
+        self.seq = seq
+
+
+class SeqGapError(ConflictError):
+    """The relay expects another batch of this stream first."""
+
+    code = "gap"
+
+    def __init__(self, stream: bytes, expected: int) -> None:
+        super().__init__("The server does not have what came before this. It is sent again.")
+        self.stream = stream
+        self.expected = expected
+
+
+class ControlConflictError(ConflictError):
+    """Somebody was faster with the next entry of the device list: read it, then decide again."""
+
+    code = "control_conflict"
+
+
+class GenerationChangedError(ConflictError):
+    """The relay began anew; positions from before mean nothing."""
+
+    code = "generation_changed"
+
+    def __init__(self, generation: str) -> None:
+        super().__init__("The server began anew. What it lost is sent again.")
+        self.generation = generation
+
+
+class CompactedError(ConflictError):
+    """What was asked for is now in a snapshot only."""
+
+    code = "compacted"
+
+    def __init__(self, min_pos: int) -> None:
+        super().__init__(
+            "What happened so long ago is in a snapshot only, which is fetched instead."
+        )
+        self.min_pos = min_pos
+
+
+class NotEntitledError(ForbiddenError):
+    """The relay takes nothing new from this account; everything can still be fetched."""
+
+    code = "not_entitled"
+
+
+class QuotaError(QuotaExceededError):
+    code = "quota"
+
+
+class RevokedError(ForbiddenError):
+    """This device was removed from the vault."""
+
+    code = "revoked"
+
+
+class RefusedError(InvalidError):
+    """The relay does not take this batch or entry, whatever is tried again."""
+
+    code = "refused"
+
+
+class NoVaultError(NotFoundError):
+    """The relay knows nothing of this vault (any more)."""
+
+    code = "no_vault"
+
+
+class NoSegmentError(NotFoundError):
+    code = "no_segment"
+
+
+class TooLargeError(InvalidError):
+    """More at once than the relay takes."""
+
+    code = "too_large"
+
+
+class UnreadableAnswerError(CorruptError):
+    """What came back is no answer that a relay gives."""
+
+    code = "unreadable_answer"
+
+
+class BusyError(UnavailableError):
+    """Not now. Try again after so many seconds."""
+
+    code = "busy"
+
+    def __init__(self, sentence: str, *, after_seconds: float = 0.0) -> None:
+        super().__init__(sentence)
+        self.after_seconds = after_seconds
+
+
+class Transport(Protocol):
+    """One vault at one relay. Everything may raise `UnavailableError`, `RevokedError` and `NoVaultError`."""
+
+    def standing(self) -> Standing: ...
+
+    def push(self, frames: Sequence[bytes]) -> Pushed:
+        """Batches of one stream, in order. All or nothing.
+
+        Raises:
+            ForkError, SeqGapError, NotEntitledError, QuotaError, RefusedError, TooLargeError
+        """
+        ...
+
+    def pull(self, after: int, *, generation: str | None) -> Page:
+        """What follows a position; empty at the end.
+
+        Raises:
+            CompactedError, GenerationChangedError
+        """
+        ...
+
+    def control(self, after_seq: int) -> list[bytes]:
+        """Entries of the device list, in order; some of them if they are many. Empty at the end, and when there is no vault."""
+        ...
+
+    def append_control(self, entry: bytes) -> None:
+        """The next entry of the device list; the first one makes the vault. The same entry again is no error.
+
+        Raises:
+            ControlConflictError, RefusedError
+        """
+        ...
+
+    def put_segment(self, name: str, sealed: bytes) -> None: ...
+
+    def segment(self, name: str) -> bytes:
+        """
+        Raises:
+            NoSegmentError
+        """
+        ...
+
+    def put_manifest(self, manifest: bytes) -> None: ...
+
+    def manifests(self) -> list[bytes]:
+        """Those of complete snapshots, the newest first."""
+        ...
+
+    def cosign(self, manifest: bytes, signature: bytes) -> None:
+        """Say that this device holds the same as the snapshot whose manifest has this hash."""
+        ...
+
+    def wait(self, head_pos: int, *, seconds: float) -> int:
+        """The head of the log, as soon as it is beyond this one, or when the time is over."""
+        ...
+
+
+class Mailboxes(Protocol):
+    """Small messages between two devices that are about to be paired."""
+
+    def put(self, name: bytes, slot: str, message: bytes) -> None: ...
+
+    def take(self, name: bytes, slot: str) -> bytes | None: ...
