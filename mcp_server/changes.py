@@ -14,7 +14,6 @@ from shared.clock import Clock, to_ms
 from shared.ids import MemoryId
 from sync_service import log, merge
 from sync_service.clock import COUNTER_BITS, Hlc
-from sync_service.fields import Field
 from sync_service.merge import FORGOTTEN, State
 from sync_service.ops import Forget, Op
 from sync_service.replica import change
@@ -75,9 +74,7 @@ def is_dead(db: "Database", memory_id: MemoryId) -> bool:
     return bool(states.dead(db, [store.as_bytes(memory_id)]))
 
 
-def decide(
-    clock: Clock, db: "Database", row: Row, after: Memory, fields: wire.Fields
-) -> Row:
+def decide(clock: Clock, db: "Database", row: Row, after: Memory, fields: wire.Fields) -> Row:
     """`update`, and say these fields once more, so that no other version of them stays open."""
     store.update(db, row.row, after)
     key = store.as_bytes(after.id)

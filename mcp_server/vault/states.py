@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mcp_server.vault import texts, wire
+from mcp_server.vault.store import as_bytes
 from mcp_server.vault.wire import Fields
+from shared.ids import MemoryId
 from sync_service import merge
 from sync_service.fields import Field
 from sync_service.merge import EMPTY, FORGOTTEN, State
@@ -65,26 +67,52 @@ def put(db: "Database", states: Iterable[tuple[int, bytes, Fields]]) -> None:
 
 def keep(db: "Database", row: int, field: Field, raw: bytes) -> None:
     """Remember of a memory's field what its record does not hold any more."""
-    (held,) = db.execute("SELECT kept FROM sync_states WHERE memory = ?", [row]).fetchone() or (0,)
-    if held == 0:
-        return  # stored before sync was set up
-    kept = _kept(held) | {int(field): raw}
-    db.execute("UPDATE sync_states SET kept = ? WHERE memory = ?", [_encode(kept), row])
-
-
-def kept(db: "Database", row: int) -> Fields:
     found = db.execute("SELECT kept FROM sync_states WHERE memory = ?", [row]).fetchone()
-    return _kept(found[0]) if found else {}
+    if found is not None:  # or it was stored before sync was set up
+        _put_kept(db, row, _kept(found[0]) | {int(field): raw})
 
 
-def claimants(db: "Database", key: bytes) -> list[tuple[bytes, int, Fields]]:
-    """Memories that should have this idempotency key and do not, because another had it: id, row, what is kept of each."""
-    wanted = _encode(key)
+def let_go(db: "Database", memory_id: MemoryId) -> list[int]:
+    """Before a memory is erased: the rows of those that it superseded. Their states go on saying so, their records will not."""
+    memory = as_bytes(memory_id)
+    rows = [
+        row for (row,) in db.execute("SELECT row FROM records WHERE superseded_by = ?", [memory])
+    ]
+    for row in rows:
+        keep(db, row, Field.SUPERSEDED_BY, _encode(memory))
+    return rows
+
+
+def hand_on(db: "Database", key: str | None) -> None:
+    """After its bearer is gone: give an idempotency key to the first of those that should have it and do not."""
+    if key is None:
+        return
+    wanted = bytes.fromhex(key)
     found = db.execute(
-        "SELECT id, row, kept FROM sync_states JOIN records ON row = memory WHERE sync_states.kept IS NOT NULL"
+        "SELECT id, row, kept FROM sync_states JOIN records ON row = memory WHERE kept IS NOT NULL"
     )
-    claiming = [(memory, row, _kept(held)) for memory, row, held in found.fetchall()]
-    return sorted(each for each in claiming if each[2].get(Field.KEY) == wanted)
+    waiting = [
+        (memory, row, others)
+        for memory, row, held in found.fetchall()
+        if (others := _kept(held)).get(Field.KEY) == _encode(wanted)
+    ]
+    if waiting:
+        _, row, others = min(waiting, key=lambda each: each[0])
+        db.execute("UPDATE records SET key = ? WHERE row = ?", [wanted, row])
+        _put_kept(db, row, {field: raw for field, raw in others.items() if field != Field.KEY})
+
+
+def bearers(db: "Database", keys: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Who has these idempotency keys: ids by key."""
+    found = db.execute(f"SELECT key, id FROM records WHERE key IN {_IDS}", [_asked(keys)])
+    return dict(found.fetchall())
+
+
+def take_key(db: "Database", memory: bytes) -> None:
+    """Take a memory's idempotency key from it, for one that comes before it; its state goes on saying that it should have it."""
+    row, key = db.execute("SELECT row, key FROM records WHERE id = ?", [memory]).fetchone()
+    keep(db, row, Field.KEY, _encode(key))
+    db.execute("UPDATE records SET key = NULL WHERE row = ?", [row])
 
 
 def bury(db: "Database", memories: Iterable[bytes]) -> None:
@@ -152,6 +180,11 @@ def _state(clocks: bytes, held: bytes | None, values: Sequence[Any]) -> State:
         return others[number] if number in others else wire.encoded(number, values[number])
 
     return merge.with_values(clocks, value_of)
+
+
+def _put_kept(db: "Database", row: int, others: Fields) -> None:
+    held = _encode(others) if others else None
+    db.execute("UPDATE sync_states SET kept = ? WHERE memory = ?", [held, row])
 
 
 def _kept(held: bytes | None) -> Fields:

@@ -5,6 +5,7 @@ put aside whole, never bent to fit, and the memory is shown with the field's def
 """
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final, get_args
 
@@ -84,7 +85,9 @@ _FITS: dict[int, Callable[[Any], bool]] = {
     Field.TOOL: _or_none(_is_name),
     Field.KEY: _or_none(_is_id),
     # The tables know no negative zero.
-    Field.IMPORTANCE: lambda value: type(value) is float and 0 <= value <= 1 and str(value) != "-0.0",
+    Field.IMPORTANCE: lambda value: (
+        type(value) is float and 0 <= value <= 1 and str(value) != "-0.0"
+    ),
     Field.PINNED: _is_flag,
     Field.ARCHIVED: _is_flag,
     Field.SUPERSEDED_BY: _or_none(_is_id),
@@ -109,13 +112,26 @@ class Shown(Struct):
     """What of a state the tables hold."""
 
     values: Values
+    links: list[tuple[str, bytes]]
     kept: Fields
     """Values that they do not, as they came."""
 
-    def keep(self, field: Field, raw: bytes) -> None:
-        """Show nothing for a field for a reason of this vault's, and remember what it says."""
+    def keep(self, field: Field) -> None:
+        """Show no value of a field, for a reason of this vault's, and remember what it is."""
+        self.kept = self.kept | {int(field): encoded(field, self.values[field])}
         self.values[field] = None
-        self.kept = self.kept | {int(field): raw}
+
+    def targets(self) -> list[bytes]:
+        """The memories that this one points to."""
+        superseded_by = self.values[Field.SUPERSEDED_BY]
+        linked = [target for _, target in self.links]
+        return linked if superseded_by is None else [*linked, superseded_by]
+
+    def pass_over(self, dead: AbstractSet[bytes]) -> None:
+        """Show nothing that points to these."""
+        if self.values[Field.SUPERSEDED_BY] in dead:
+            self.keep(Field.SUPERSEDED_BY)
+        self.links = [link for link in self.links if link[1] not in dead]
 
 
 def shown(memory: bytes, state: State, known: Known) -> Shown | None:
@@ -140,7 +156,7 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
         return None
     if values[Field.CREATED] is None:
         values[Field.CREATED] = _made_ms(memory)
-    return Shown(values, kept)
+    return Shown(values, present(state.links) if state.links else [], kept)
 
 
 def written_ms(state: State) -> int:
@@ -161,7 +177,7 @@ _FLAGS = frozenset((Field.PINNED, Field.ARCHIVED))
 def fields(memory: Memory, *, besides: Iterable[int] = ()) -> Fields:
     """All of a memory's values that are not the default; and `besides`, whatever they are."""
     values, wanted = _values(memory), frozenset(besides)
-    usual = _DEFAULTS[:-1] + [_made_ms(as_bytes(memory.id))]
+    usual = [*_DEFAULTS[:-1], _made_ms(as_bytes(memory.id))]
     return {
         number: encoded(number, values[number])
         for number in _NUMBERS
@@ -183,9 +199,7 @@ def changed_fields(before: Memory, after: Memory) -> Fields:
     """What another memory of the same id says otherwise."""
     was, now = _values(before), _values(after)
     return {
-        number: encoded(number, now[number])
-        for number in _NUMBERS
-        if was[number] != now[number]
+        number: encoded(number, now[number]) for number in _NUMBERS if was[number] != now[number]
     }
 
 
@@ -193,11 +207,11 @@ def links(memory: Memory) -> list[tuple[str, bytes]]:
     return [(link.relation, as_bytes(link.target)) for link in memory.links]
 
 
-def memory_of(
-    memory_id: MemoryId, values: Values, state: State, dead: Iterable[bytes], *, version: int, updated_ms: int
+def memory(
+    memory_id: MemoryId, told: Shown, *, tags: Iterable[str], version: int, updated_ms: int
 ) -> Memory:
-    """The memory that these values make."""
-    gone = frozenset(dead)
+    """The memory that is shown."""
+    values = told.values
     key, superseded_by = values[Field.KEY], values[Field.SUPERSEDED_BY]
     return Memory(
         id=memory_id,
@@ -210,14 +224,8 @@ def memory_of(
         ),
         kind=values[Field.KIND],
         space=values[Field.SPACE],
-        tags=tuple(present(state.tags)),
-        links=tuple(
-            sorted(
-                Link(relation, as_id(target))
-                for relation, target in present(state.links)
-                if target not in gone
-            )
-        ),
+        tags=tuple(tags),
+        links=tuple(Link(relation, as_id(target)) for relation, target in told.links),
         occurred_at=_moment(values[Field.OCCURRED]),
         valid_from=_moment(values[Field.VALID_FROM]),
         valid_to=_moment(values[Field.VALID_TO]),
