@@ -171,9 +171,8 @@ class Replica:
         if after == before:
             return None
         told = msgspec.structs.replace(after, tags=before.tags, links=before.links) != before
-        written_ms = wire.written_ms(incoming.change.after)
         # Of tags and links nobody keeps when they were put.
-        updated_ms = written_ms if told else to_ms(self._device.clock())
+        updated_ms = incoming.shown.written_ms if told else to_ms(self._device.clock())
         return _memory(
             incoming,
             before,
@@ -195,8 +194,8 @@ class Replica:
             for each, after in new
             if after is not None
         }
-        # The newest first: they are read by the model in the order of their rows.
-        ordered = sorted(new, key=lambda pair: pair[0].id, reverse=True)
+        # In the order in which they were made: in any other, the index of ids takes twice the space.
+        ordered = sorted(new, key=lambda pair: pair[0].id)
         rows = bulk.insert(db, [self._as_new(each, after) for each, after in ordered])
         states.drop_partial(db, [each.id for each, _ in ordered])
         placed = list(zip(rows, (each for each, _ in ordered), strict=True))
@@ -216,7 +215,7 @@ class Replica:
             tags=present(state.tags) if state.tags else (),
             links=incoming.shown.links,
             digest=text_digest(self._device, values[Field.TEXT]),
-            updated_ms=wire.written_ms(state) if after is None else to_ms(after.updated_at),
+            updated_ms=incoming.shown.written_ms if after is None else to_ms(after.updated_at),
             version=1 if after is None else after.version,
         )
 

@@ -38,17 +38,13 @@ def load(db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
     """The state of each of these; `EMPTY` of one that is not known, or was stored before sync was set up."""
     asked = _asked(memories)
     found: dict[bytes, State] = dict.fromkeys(memories, EMPTY)
-    records = db.execute(
-        f"""SELECT memories.row, id, clocks, kept, {_VALUES} FROM memories JOIN sync_states ON memory = memories.row
-            WHERE id IN {_IDS}""",
-        [asked],
-    ).fetchall()
-    if records:
-        said = texts.of(db, [record[0] for record in records])
-        for row, memory, clocks, kept, *values in records:
-            found[memory] = _state(clocks, kept, [None, said[row], *values])
+    rows = db.execute(f"SELECT row FROM records WHERE id IN {_IDS}", [asked]).fetchall()
+    if rows:
+        found |= _of_rows(db, [row for (row,) in rows])
+    # Mostly there are none of these.
     for memory, state in db.execute(
-        f"SELECT id, state FROM sync_partial WHERE id IN {_IDS}", [asked]
+        f"SELECT id, state FROM sync_partial WHERE EXISTS (SELECT 1 FROM sync_partial) AND id IN {_IDS}",
+        [asked],
     ).fetchall():
         found[memory] = merge.decode(state)
     for memory in dead(db, memories):
@@ -56,12 +52,29 @@ def load(db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
     return found
 
 
+def _of_rows(db: "Database", rows: Sequence[int]) -> dict[bytes, State]:
+    records = db.execute(
+        f"""SELECT memories.row, id, clocks, kept, {_VALUES} FROM memories JOIN sync_states ON memory = memories.row
+            WHERE memories.row IN (SELECT value FROM json_each(?))""",
+        [json.dumps(rows)],
+    ).fetchall()
+    said = texts.of(db, [record[0] for record in records])
+    return {
+        memory: _state(clocks, kept, [None, said[row], *values])
+        for row, memory, clocks, kept, *values in records
+    }
+
+
 def put(db: "Database", states: Iterable[tuple[int, bytes, Fields]]) -> None:
     """States of memories, by row: their clocks, and what their records do not hold."""
     db.conn.executemany(
-        """INSERT INTO sync_states (memory, clocks, kept) VALUES (?, ?, ?)
+        # As in `bulk`, no None and no bytes, which the driver is slow with.
+        """INSERT INTO sync_states (memory, clocks, kept) VALUES (?, ?, nullif(?, ''))
            ON CONFLICT (memory) DO UPDATE SET clocks = excluded.clocks, kept = excluded.kept""",
-        [(row, clocks, _encode(kept) if kept else None) for row, clocks, kept in states],
+        [
+            (row, bytearray(clocks), bytearray(_encode(kept)) if kept else "")
+            for row, clocks, kept in states
+        ],
     )
 
 
@@ -115,16 +128,19 @@ def take_key(db: "Database", memory: bytes) -> None:
     db.execute("UPDATE records SET key = NULL WHERE row = ?", [row])
 
 
-def bury(db: "Database", memories: Iterable[bytes]) -> None:
+def bury(db: "Database", memories: Collection[bytes]) -> None:
     """From now on these are dead; their records are for the caller to erase."""
     ids = [(memory,) for memory in memories]
     db.conn.executemany("INSERT OR IGNORE INTO sync_forgotten (id) VALUES (?)", ids)
-    db.conn.executemany("DELETE FROM sync_partial WHERE id = ?", ids)
+    drop_partial(db, memories)
 
 
 def dead(db: "Database", memories: Collection[bytes]) -> set[bytes]:
     """Which of these were forgotten, on whatever device."""
-    found = db.execute(f"SELECT id FROM sync_forgotten WHERE id IN {_IDS}", [_asked(memories)])
+    found = db.execute(
+        f"SELECT id FROM sync_forgotten WHERE EXISTS (SELECT 1 FROM sync_forgotten) AND id IN {_IDS}",
+        [_asked(memories)],
+    )
     return {memory for (memory,) in found.fetchall()}
 
 
@@ -136,8 +152,9 @@ def put_partial(db: "Database", memory: bytes, state: State) -> None:
     )
 
 
-def drop_partial(db: "Database", memories: Iterable[bytes]) -> None:
-    db.conn.executemany("DELETE FROM sync_partial WHERE id = ?", [(each,) for each in memories])
+def drop_partial(db: "Database", memories: Collection[bytes]) -> None:
+    if db.execute("SELECT 1 FROM sync_partial LIMIT 1").fetchone() is not None:
+        db.execute(f"DELETE FROM sync_partial WHERE id IN {_IDS}", [_asked(memories)])
 
 
 def unrecorded(db: "Database", most: int, *, among: Collection[bytes] | None = None) -> list[int]:

@@ -115,6 +115,8 @@ class Shown(Struct):
     links: list[tuple[str, bytes]]
     kept: Fields
     """Values that they do not, as they came."""
+    written_ms: int
+    """When the youngest of its fields was written, by the clock of who wrote it."""
 
     def keep(self, field: Field) -> None:
         """Show no value of a field, for a reason of this vault's, and remember what it is."""
@@ -138,7 +140,10 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
     """A state as the vault's tables hold it; None of one that cannot be shown, for want of a text."""
     values = _DEFAULTS.copy()
     kept: Fields = {}
-    for number, (_, _, raw) in state.fields.items():
+    written = 0
+    for number, (hlc, _, raw) in state.fields.items():
+        if hlc > written:
+            written = hlc
         if number not in _NUMBERS:
             continue  # of a newer version: it stands with the clocks
         place = (number, raw)
@@ -156,12 +161,9 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
         return None
     if values[Field.CREATED] is None:
         values[Field.CREATED] = _made_ms(memory)
-    return Shown(values, present(state.links) if state.links else [], kept)
-
-
-def written_ms(state: State) -> int:
-    """When the youngest of its fields was written, by the clock of who wrote it."""
-    return milliseconds(Hlc(max((version[0] for version in state.fields.values()), default=0)))
+    return Shown(
+        values, present(state.links) if state.links else [], kept, milliseconds(Hlc(written))
+    )
 
 
 def encoded(number: int, value: Value) -> bytes:
