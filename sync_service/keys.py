@@ -96,7 +96,7 @@ def unwrap_epoch_key(wrapped: bytes, seeds: Seeds, *, vault: bytes, epoch: int) 
             seeds.kem, wrapped, bound_to=_bound(_FOR_EPOCHS, vault, epoch)
         )
     except ForbiddenError:
-        raise _unreadable() from None
+        raise unreadable() from None
     return _checked(key)
 
 
@@ -120,7 +120,12 @@ def open_previous(sealed: bytes, epoch_key: bytes, *, vault: bytes, epoch: int) 
             crypto.open_sealed(key, sealed, bound_to=_bound(_FOR_PREVIOUS, vault, epoch))
         )
     except (ForbiddenError, CorruptError):
-        raise _unreadable() from None
+        raise unreadable() from None
+
+
+def check_of(epoch_key: bytes) -> bytes:
+    """What the device list publishes of an epoch's key: everybody sees that they got the same, nobody learns it."""
+    return crypto.derive(epoch_key, "epoch-check", 16)
 
 
 def seal_name(name: str, epoch_key: bytes, *, vault: bytes, epoch: int, device: bytes) -> bytes:
@@ -152,17 +157,17 @@ def open_name(sealed: bytes, epoch_key: bytes, *, vault: bytes, device: bytes) -
         raise UnreadableError("The name of a device cannot be read.") from None
 
 
+def unreadable() -> UnreadableError:
+    return UnreadableError(
+        "The vault's key, as the device list holds it for this device, does not open. Another device wrote it wrongly, or it was altered."
+    )
+
+
 def _bound(purpose: bytes, vault: bytes, epoch: int) -> bytes:
     return purpose + vault + epoch.to_bytes(_EPOCH_BYTES, "big")
 
 
 def _checked(key: bytes) -> bytes:
     if len(key) != crypto.KEY_BYTES:
-        raise _unreadable()
+        raise unreadable()
     return key
-
-
-def _unreadable() -> UnreadableError:
-    return UnreadableError(
-        "The vault's key, as the device list holds it for this device, does not open. Another device wrote it wrongly, or it was altered."
-    )

@@ -8,14 +8,17 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from shared.clock import from_ms
 from shared.crypto import signing_public_key
 from shared.errors import InvalidError
-from sync_service import clock, merge, ops
+from sync_service import clock, keys, merge, ops
+from sync_service import control as control_list
 from sync_service.alarms import Alarm, Kind
 from sync_service.clock import Hlc
+from sync_service.control import Members
 from sync_service.merge import State
 from sync_service.ops import Op
 from sync_service.replica import Change, is_new
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 NO_HASH = bytes(32)
 _DIGESTS = 1 << 256
+_MEMBERS = msgspec.msgpack.Decoder(Members)
 
 
 class NotSetUpError(InvalidError):
@@ -51,7 +55,8 @@ class Self(Struct, frozen=True, kw_only=True):
     seeding: bool
     sealed_ms: int
     heads_told: bytes
-    heard_ms: int
+    caught_up: bool
+    reached_ms: int
     reread_after: int | None
     reread_ms: int
     rereads: int
@@ -67,7 +72,7 @@ class OwnFrame(Struct, frozen=True):
 
 
 _SELF = ", ".join(Self.__struct_fields__)
-_FLAGS = ("paused", "adopting", "seeding")
+_FLAGS = ("paused", "adopting", "seeding", "caught_up")
 
 
 # --- this device ---------------------------------------------------------------------------------------------
@@ -99,49 +104,41 @@ def write(db: "Database", **values: Any) -> None:
 def set_up(
     db: "Database",
     *,
-    vault: bytes,
     sign_seed: bytes,
     kem_seed: bytes,
     incarnation: int,
     entries: Sequence[bytes],
+    now: Members,
     epoch_keys: Mapping[int, bytes],
 ) -> None:
-    """Begin to sync: from here on every change is recorded. `entries` is the device list, which has admitted this device."""
+    """Begin to sync: from here on every change is recorded. `entries` is the device list, which has admitted this device, and
+    `now` what it says."""
     public = signing_public_key(sign_seed)
     db.execute(
         """INSERT INTO sync_self (number, vault, sign_seed, kem_seed, device, incarnation, stream)
            VALUES (1, ?, ?, ?, ?, ?, ?)""",
         [
-            vault,
+            now.vault,
             sign_seed,
             kem_seed,
-            device_id(public),
+            keys.device_id(public),
             incarnation,
-            stream_id(public, incarnation),
+            keys.stream_id(public, incarnation),
         ],
     )
-    add_control(db, entries)
+    add_control(db, entries, now)
     add_epoch_keys(db, epoch_keys)
 
 
 def leave(db: "Database") -> None:
     """Sync no more, and keep nothing of it; the memories stay."""
     tables = db.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_epochs', "
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_members', 'sync_epochs', "
         "'sync_outbox', 'sync_frames', 'sync_heads', 'sync_chain', 'sync_claims', 'sync_held', 'sync_forgets', "
         "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots')"
     ).fetchall()
     for (table,) in tables:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names, above)
-
-
-def device_id(sign_public: bytes) -> bytes:
-    return hashlib.sha256(sign_public).digest()[:16]
-
-
-def stream_id(sign_public: bytes, incarnation: int) -> bytes:
-    named = b"sunaiva/stream/1" + sign_public + incarnation.to_bytes(4, "big")
-    return hashlib.sha256(named).digest()[:8]
 
 
 def own_stream(db: "Database") -> bytes:
@@ -316,10 +313,25 @@ def control_seq(db: "Database") -> int:
     return int(seq)
 
 
-def add_control(db: "Database", entries: Sequence[bytes]) -> None:
+def members(db: "Database") -> Members:
+    """What the device list says."""
+    found = db.execute("SELECT members FROM sync_members").fetchone()
+    try:
+        return _MEMBERS.decode(found[0]) if found else control_list.replay(control(db))
+    except msgspec.DecodeError:
+        return control_list.replay(control(db))
+
+
+def add_control(db: "Database", entries: Sequence[bytes], now: Members) -> None:
+    """Entries that were checked, and what the list says with them."""
     first = control_seq(db) + 1
     db.conn.executemany(
         "INSERT INTO sync_control (seq, entry) VALUES (?, ?)", list(enumerate(entries, first))
+    )
+    db.execute(
+        """INSERT INTO sync_members (number, members) VALUES (1, ?)
+           ON CONFLICT (number) DO UPDATE SET members = excluded.members""",
+        [msgspec.msgpack.encode(now)],
     )
 
 
@@ -328,9 +340,9 @@ def epoch_keys(db: "Database") -> dict[int, bytes]:
     return {epoch: bytes(key) for epoch, key in found}
 
 
-def add_epoch_keys(db: "Database", keys: Mapping[int, bytes]) -> None:
+def add_epoch_keys(db: "Database", epochs: Mapping[int, bytes]) -> None:
     db.conn.executemany(
-        "INSERT OR IGNORE INTO sync_epochs (epoch, key) VALUES (?, ?)", list(keys.items())
+        "INSERT OR IGNORE INTO sync_epochs (epoch, key) VALUES (?, ?)", list(epochs.items())
     )
 
 

@@ -12,7 +12,7 @@ SCHEMA = """
         sign_seed BLOB NOT NULL CHECK (length(sign_seed) = 32),
         kem_seed BLOB NOT NULL,
         device BLOB NOT NULL CHECK (length(device) = 16),
-        incarnation INTEGER NOT NULL CHECK (incarnation >= 0),
+        incarnation INTEGER NOT NULL CHECK (incarnation >= 1),
         stream BLOB NOT NULL CHECK (length(stream) = 8),
         -- the last batch sealed on this stream
         seq INTEGER NOT NULL DEFAULT 0 CHECK (seq >= 0),
@@ -31,7 +31,9 @@ SCHEMA = """
         sealed_ms INTEGER NOT NULL DEFAULT 0,
         -- what the last batch said of the other streams' heads
         heads_told BLOB NOT NULL DEFAULT (zeroblob(32)) CHECK (length(heads_told) = 32),
-        heard_ms INTEGER NOT NULL DEFAULT 0,
+        -- the end of the relay's log was reached once: from then on much forgotten at once is a question
+        caught_up INTEGER NOT NULL DEFAULT 0 CHECK (caught_up IN (0, 1)),
+        reached_ms INTEGER NOT NULL DEFAULT 0,
         -- something between here and the cursor was not as it must be, and is asked for again
         reread_after INTEGER,
         reread_ms INTEGER NOT NULL DEFAULT 0,
@@ -44,6 +46,11 @@ SCHEMA = """
     CREATE TABLE sync_control (
         seq INTEGER PRIMARY KEY,
         entry BLOB NOT NULL
+    ) STRICT;
+    -- What the entries come to, so that not every signature in them is checked anew each time; made from them again if it cannot be read.
+    CREATE TABLE sync_members (
+        number INTEGER PRIMARY KEY CHECK (number = 1),
+        members BLOB NOT NULL
     ) STRICT;
     CREATE TABLE sync_epochs (
         epoch INTEGER PRIMARY KEY,
@@ -129,13 +136,13 @@ SCHEMA = """
 
     -- Pieces of snapshots that are in the vault already, so that an interrupted start goes on where it stopped.
     CREATE TABLE sync_pieces (
-        manifest BLOB NOT NULL CHECK (length(manifest) = 32),
+        manifest BLOB NOT NULL CHECK (length(manifest) = 16),
         name TEXT NOT NULL,
         PRIMARY KEY (manifest, name)
     ) STRICT, WITHOUT ROWID;
     -- Snapshots that this device has written or checked.
     CREATE TABLE sync_snapshots (
-        manifest BLOB PRIMARY KEY CHECK (length(manifest) = 32),
+        manifest BLOB PRIMARY KEY CHECK (length(manifest) = 16),
         made_ms INTEGER NOT NULL,
         standing TEXT NOT NULL CHECK (standing IN ('written', 'checked', 'joined', 'refused'))
     ) STRICT, WITHOUT ROWID;

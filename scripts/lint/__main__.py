@@ -10,7 +10,7 @@ from shared_modules import shared_modules
 from sleeps import sleeps
 from source import Rule, Source, read
 
-FOLDERS = ("mcp_server", "cloud_api", "shared", "tests", "bench", "scripts")
+FOLDERS = ("mcp_server", "cloud_api", "sync_service", "shared", "tests", "bench", "scripts")
 RULES: tuple[Rule, ...] = (broad_excepts, commits, long_functions, shared_modules, sleeps)
 
 

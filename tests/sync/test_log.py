@@ -1,4 +1,4 @@
-from sync_service import log, merge, ops
+from sync_service import amend, control, keys, log, merge, ops
 from sync_service.clock import Hlc
 from sync_service.fields import Field
 from sync_service.ops import Forget
@@ -6,6 +6,7 @@ from tests.sync.table_replica import TableReplica
 
 NOW = 1_790_000_000_000
 MEMORY = bytes(range(16))
+_FOUND = amend.found(keys.recovery_seeds(bytes(16)), nonce=bytes(16))
 TEXT = b"\xa3tea"
 
 
@@ -14,11 +15,11 @@ def _set_up() -> TableReplica:
     with replica.transaction() as db:
         log.set_up(
             db,
-            vault=bytes(16),
             sign_seed=bytes(32),
             kem_seed=bytes(32),
-            incarnation=0,
-            entries=[b"found"],
+            incarnation=1,
+            entries=[_FOUND],
+            now=control.begin(_FOUND),
             epoch_keys={1: bytes(32)},
         )
     return replica

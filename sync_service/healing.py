@@ -1,0 +1,191 @@
+"""When a relay has lost something, or shows less, or other things, than it should: what was lost is given back as far as this device
+has it, and what cannot be explained becomes an alarm. Nothing is ever concluded from something not being there.
+"""
+
+from typing import TYPE_CHECKING
+
+from sync_service import adopting, control, inbox, log, membership, plan
+from sync_service.alarms import Kind
+from sync_service.control import Members
+from sync_service.keys import Random
+from sync_service.log import Self
+from sync_service.ops import Head
+from sync_service.replica import Replica
+from sync_service.transport import ControlConflictError, SeqGapError, Standing, Transport
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+# Facts, not states: they are shown for so long after they last happened.
+_EXPIRE_MS = 7 * 24 * 3_600_000
+_FACTS: tuple[Kind, ...] = (
+    "cloned",
+    "revoked_device",
+    "unknown_device",
+    "wrong_vault",
+    "downgrade",
+    "forged",
+    "fork",
+)
+# What is over once the relay's log was read again without it.
+_OF_PASSAGE: tuple[Kind, ...] = (
+    "forged",
+    "unknown_device",
+    "wrong_vault",
+    "malformed",
+    "device_list_withheld",
+    "fork",
+)
+
+
+def give_list_back(transport: Transport, replica: Replica, now_ms: int) -> None:
+    """The relay does not know the vault, or not this device: it is given what it lacks of the device list."""
+    shown = len(membership.read_list(transport))
+    with replica.transaction() as db:
+        entries = log.control(db)
+        if not shown and log.read(db).generation is not None:
+            _begin_again(db, "reset", "vault", _RESET, now_ms)
+            log.write(db, generation=None)
+    for entry in entries[shown:]:
+        try:
+            transport.append_control(entry)
+        except ControlConflictError:
+            return  # it has a list of its own
+
+
+def follow_generation(db: "Database", standing: Standing, now_ms: int) -> None:
+    """Positions count in one life of the relay's log only, and never go back within it."""
+    me = log.read(db)
+    if me.generation is None:
+        log.write(db, generation=standing.generation)
+    elif me.generation != standing.generation:
+        _begin_again(db, "reset", "vault", _RESET, now_ms)
+        log.write(db, generation=standing.generation)
+    elif standing.head_pos < me.cursor:
+        _begin_again(db, "rolled_back", "vault", _ROLLED_BACK, now_ms)
+
+
+def compare(
+    db: "Database",
+    replica: Replica,
+    members: Members,
+    random: Random,
+    now_ms: int,
+    *,
+    reread: bool,
+) -> None:
+    """The relay's log was read to its end: does it hold what this device, and what the others, have seen in it?"""
+    me = log.read(db)
+    log.write(db, caught_up=1, reached_ms=now_ms)
+    _compare_claims(db, replica, me, members, random, now_ms)
+    short = inbox.withheld_streams(db)
+    for stream in short:
+        sentence = (
+            "The server no longer shows everything that another device sent and this one has. That device gives it back as soon "
+            "as it is there again; here nothing is missing."
+        )
+        log.raise_alarm(db, "rolled_back", stream.hex(), sentence, now_ms)
+    still = {stream.hex() for stream in short} | {"device list"}
+    all_sent = not log.unsent_count(db)
+    for alarm in log.alarms(db):
+        if alarm.kind == "rolled_back" and all_sent and alarm.subject not in still:
+            log.settle(db, "rolled_back", alarm.subject)
+    if all_sent:
+        log.settle(db, "reset")
+    waiting = {held.stream.hex() for held in inbox.held(db) if held.reason == "waiting"}
+    for alarm in log.alarms(db):
+        if alarm.kind == "reordered" and alarm.subject not in waiting:
+            log.settle(db, "reordered", alarm.subject)
+    if reread and me.reread_after is None:
+        log.write(db, rereads=0)
+        for kind in _OF_PASSAGE:
+            _settle_older(db, kind, now_ms)
+
+
+def send_again(
+    db: "Database",
+    replica: Replica,
+    me: Self,
+    members: Members,
+    random: Random,
+    now_ms: int,
+    *,
+    gap: SeqGapError,
+) -> bool:
+    """The relay asks for an earlier batch of an own stream than the one it was sent; whether it can have it."""
+    if log.own_frame_hash(db, gap.stream, gap.expected) is not None:
+        log.raise_alarm(db, "rolled_back", gap.stream.hex(), _ROLLED_BACK, now_ms)
+        return log.resend(db, gap.stream, from_seq=gap.expected) > 0
+    # It was given up here because a snapshot holds it. So does this device: a snapshot gives it back, and the stream ends.
+    db.execute(
+        "UPDATE sync_frames SET pos = 0 WHERE stream = ? AND pos IS NULL AND stream <> ?",
+        [gap.stream, me.stream],
+    )
+    if gap.stream == me.stream and not me.adopting:
+        adopting.begin(db, replica, me, members, random, now_ms)
+        return True
+    return False
+
+
+def expire(db: "Database", now_ms: int) -> None:
+    for kind in _FACTS:
+        db.execute(
+            "DELETE FROM sync_alarms WHERE kind = ? AND last_ms < ?", [kind, now_ms - _EXPIRE_MS]
+        )
+
+
+def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms: int) -> None:
+    log.raise_alarm(db, kind, subject, sentence, now_ms)
+    log.write(db, cursor=0)
+    log.resend(db)
+    inbox.serve_anew(db)
+
+
+def _compare_claims(
+    db: "Database", replica: Replica, me: Self, members: Members, random: Random, now_ms: int
+) -> None:
+    heads = inbox.heads(db)
+    held = inbox.furthest_held(db)
+    missing: set[str] = set()
+    for stream, claim in inbox.claims(db).items():
+        owner = control.owner_of(members, stream)
+        told = Head(stream, claim.seq, claim.hash)
+        if owner is None or not control.counts(owner, stream, claim.seq, claim.hash):
+            continue
+        if stream == me.stream:
+            known = log.own_frame_hash(db, stream, claim.seq)
+            if plan.compare_claim(told, reached=me.seq, known=known) and not me.adopting:
+                # Others have seen of this device what it does not know itself: it was put back from a backup.
+                adopting.begin(db, replica, me, members, random, now_ms)
+            continue
+        reached = max(heads[stream].seq if stream in heads else 0, held.get(stream, 0))
+        known = inbox.hash_at(db, stream, claim.seq) or log.own_frame_hash(db, stream, claim.seq)
+        found = plan.compare_claim(told, reached=reached, known=known)
+        if found == "gap":
+            missing.add(stream.hex())
+            log.raise_alarm(db, "gap", stream.hex(), _GAP, now_ms)
+            _ask_again(db, now_ms)
+        elif found == "fork":
+            log.raise_alarm(db, "fork", f"{stream.hex()}/{claim.seq}", _FORK, now_ms)
+    for alarm in log.alarms(db):
+        if alarm.kind == "gap" and alarm.subject not in missing:
+            log.settle(db, "gap", alarm.subject)
+
+
+def _ask_again(db: "Database", now_ms: int) -> None:
+    me = log.read(db)
+    if me.reread_after is None:
+        log.write(db, reread_after=0, reread_ms=now_ms + plan.reread_in_ms(me.rereads))
+
+
+def _settle_older(db: "Database", kind: Kind, now_ms: int) -> None:
+    db.execute("DELETE FROM sync_alarms WHERE kind = ? AND last_ms < ?", [kind, now_ms])
+
+
+_RESET = "The server began anew and has lost what was there. Nothing is missing here: everything from this device is being sent again."
+_ROLLED_BACK = "The server holds less than it did before, as after an old backup. What is missing there is being sent again."
+_GAP = (
+    "Another device has seen something in this vault that the server does not show to this one. It is asked for again; compare "
+    "both devices if this stays."
+)
+_FORK = "Two devices were shown different things at the same place. The server, or somebody on the way to it, is not to be trusted."

@@ -1,0 +1,172 @@
+"""The device list as this device keeps it: following the relay's, which may only grow, and appending to it.
+
+An entry that does not follow is never stored: the list here stays what it was, an alarm is raised, and memories go on as far as the list
+here allows. Keys come with entries, and are here before anything that needs them.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from shared.errors import ConflictError, SunaivaError
+from sync_service import amend, control, inbox, keys, log
+from sync_service.alarms import Kind
+from sync_service.control import DowngradeError, Members, RevokedDeviceError, WrongVaultError
+from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, NewerListError, Signer
+from sync_service.frames import UnreadableError
+from sync_service.keys import Random, Seeds
+from sync_service.log import Self
+from sync_service.replica import Replica
+from sync_service.transport import ControlConflictError, Transport
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+# Entries read in one step; a list of hundreds of devices with all that ever happened to them is shorter.
+ENTRIES_MAX = 16_384
+_TRIES = 8
+
+
+class NotSyncedError(ConflictError):
+    """Something of the other devices is not here yet, or something from here not there: what is asked for could lose it."""
+
+    code = "not_synced"
+
+
+def follow(
+    transport: Transport, replica: Replica, members: Members, shown_seq: int, now_ms: int
+) -> Members:
+    """The device list with what the relay has beyond this one; what the relay lost of it is given back."""
+    if shown_seq < members.seq:
+        _give_back(transport, replica, shown_seq, now_ms)
+    for _ in range(ENTRIES_MAX):
+        entries = transport.control(members.seq)
+        if not entries:
+            break
+        good: list[bytes] = []
+        wrong: SunaivaError | None = None
+        for entry in entries:
+            try:
+                members = control.extend(members, entry)
+            except SunaivaError as error:
+                wrong = error
+                break
+            good.append(entry)
+        with replica.transaction() as db:
+            log.add_control(db, good, members)
+            _take_keys(db, members, now_ms)
+            if wrong is not None:
+                log.raise_alarm(db, _kind(wrong), "device list", str(wrong), now_ms)
+        if wrong is not None:
+            return members
+    with replica.transaction() as db:
+        for kind in (
+            "forged_device_list",
+            "wrong_vault",
+            "downgrade",
+            "newer",
+            "malformed",
+            "revoked_device",
+        ):
+            log.settle(db, kind, "device list")
+        if shown_seq >= members.seq:
+            log.settle(db, "rolled_back", "device list")
+    return members
+
+
+def rotate(
+    transport: Transport, replica: Replica, members: Members, random: Random, now_ms: int
+) -> Members:
+    """Begin a new epoch. The list has to be the relay's, and everything here has to be there.
+
+    Raises:
+        NotSyncedError, ControlConflictError
+    """
+    with replica.transaction() as db:
+        me = log.read(db)
+        known = log.epoch_keys(db)
+        if inbox.is_anything_held(db) and any(
+            one.reason in ("unreadable", "withheld") for one in inbox.held(db)
+        ):
+            raise NotSyncedError(
+                "Something of another device cannot be read yet, so the vault's key is not changed now. Sync first."
+            )
+    if members.epoch and members.epoch not in known:
+        raise NotSyncedError(
+            "This device does not have the vault's present key, so it cannot make the next one. Sync first."
+        )
+    entry = amend.rotate(
+        members,
+        signer_of(me),
+        epoch_key=keys.new_epoch_key(random),
+        previous_key=known.get(members.epoch),
+    )
+    return append(transport, replica, members, entry, now_ms)
+
+
+def append(
+    transport: Transport, replica: Replica, members: Members, entry: bytes, now_ms: int
+) -> Members:
+    """Add an entry that was made for this list.
+
+    Raises:
+        ControlConflictError: another device was faster; follow, and make it anew.
+    """
+    after = control.extend(members, entry)  # never sent if it breaks the law itself
+    transport.append_control(entry)
+    with replica.transaction() as db:
+        log.add_control(db, [entry], after)
+        _take_keys(db, after, now_ms)
+    return after
+
+
+def signer_of(me: Self) -> Signer:
+    return Signer(MEMBER_SIGNER, Seeds(me.sign_seed, me.kem_seed))
+
+
+def recovery_signer(recovery: Seeds) -> Signer:
+    return Signer(RECOVERY_SIGNER, recovery)
+
+
+def _give_back(transport: Transport, replica: Replica, shown_seq: int, now_ms: int) -> None:
+    with replica.transaction() as db:
+        entries = log.control(db)
+        log.raise_alarm(
+            db,
+            "rolled_back",
+            "device list",
+            "The server shows an older list of devices than before. It is given the newer one back.",
+            now_ms,
+        )
+    for entry in entries[shown_seq:]:
+        try:
+            transport.append_control(entry)
+        except ControlConflictError:
+            return  # another device is at it, or the server has a list of its own: following tells
+
+
+def _take_keys(db: "Database", members: Members, now_ms: int) -> None:
+    me = log.read(db)
+    known = log.epoch_keys(db)
+    if not members.epoch or members.epoch in known:
+        return
+    try:
+        opened: Mapping[int, bytes] = control.epoch_keys(members, Seeds(me.sign_seed, me.kem_seed))
+    except RevokedDeviceError:
+        return
+    except UnreadableError as error:
+        log.raise_alarm(db, "unreadable", "key of the vault", str(error), now_ms)
+        return
+    log.add_epoch_keys(db, opened)
+    log.settle(db, "unreadable", "key of the vault")
+
+
+def _kind(error: SunaivaError) -> Kind:
+    match error:
+        case WrongVaultError():
+            return "wrong_vault"
+        case DowngradeError():
+            return "downgrade"
+        case NewerListError():
+            return "newer"
+        case _:
+            return "forged_device_list"

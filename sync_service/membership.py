@@ -1,0 +1,179 @@
+"""How a vault begins to sync, how a device joins one, and what a member may do to the device list.
+
+The recovery words are asked for when a vault is first connected: whoever has not written them down learns it then, not on the day when
+nothing else is left.
+"""
+
+from collections.abc import Sequence
+
+from sync_service import amend, control, entries, inbox, keys, listing, log
+from sync_service.control import Members
+from sync_service.keys import Random, Seeds
+from sync_service.listing import NotSyncedError
+from sync_service.replica import Replica
+from sync_service.transport import NoVaultError, Transport
+
+_FIRST_INCARNATION = 1
+
+
+def found(
+    transport: Transport,
+    replica: Replica,
+    *,
+    recovery: Seeds,
+    name: str,
+    random: Random,
+) -> Members:
+    """Make this vault one that syncs, with this device as its first member. Everything in it is sent from now on."""
+    entry = amend.found(recovery, nonce=random(control.NONCE_BYTES))
+    members = control.begin(entry)
+    transport.append_control(entry)
+    return _enter(transport, replica, members, [entry], recovery=recovery, name=name, random=random)
+
+
+def join_by_words(
+    transport: Transport,
+    replica: Replica,
+    *,
+    recovery: Seeds,
+    name: str,
+    random: Random,
+) -> Members:
+    """Join a vault by its recovery words, without any other device.
+
+    Raises:
+        NoVaultError: there is none here, or it belongs to other words.
+    """
+    said = read_list(transport)
+    if not said:
+        raise NoVaultError("There is no vault here yet. Set sync up instead of recovering.")
+    members = control.replay(said)
+    if members.recovery_sign != keys.sign_public(recovery):
+        raise NoVaultError("These are the recovery words of another vault.")
+    return _enter(transport, replica, members, said, recovery=recovery, name=name, random=random)
+
+
+def enter(
+    replica: Replica,
+    *,
+    seeds: Seeds,
+    incarnation: int,
+    said: Sequence[bytes],
+    through: tuple[int, bytes] | None = None,
+) -> Members:
+    """Begin to sync as a device that the list has admitted. `through` is the entry (seq, hash) that the admitting device vouches for:
+    by it nobody in between can have shown another list.
+
+    Raises:
+        RevokedDeviceError, UnreadableError: the list admits another device than this one.
+    """
+    members = control.replay(said, through=through)
+    with replica.transaction() as db:
+        log.set_up(
+            db,
+            sign_seed=seeds.sign,
+            kem_seed=seeds.kem,
+            incarnation=incarnation,
+            entries=said,
+            now=members,
+            epoch_keys=control.epoch_keys(members, seeds),
+        )
+    return members
+
+
+def read_list(transport: Transport) -> list[bytes]:
+    """All entries that the relay has."""
+    said: list[bytes] = []
+    while more := transport.control(len(said)):
+        said += more
+        if len(said) > listing.ENTRIES_MAX:
+            break
+    return said
+
+
+def revoke(
+    transport: Transport, replica: Replica, device: bytes, random: Random, now_ms: int
+) -> Members:
+    """Remove a device: nothing that it writes from now on counts, and it reads nothing that is written from now on.
+
+    Raises:
+        NotSyncedError: some of what it wrote is not here yet.
+        ControlConflictError
+    """
+    with replica.transaction() as db:
+        members = log.members(db)
+        me = log.read(db)
+        heads = inbox.heads(db)
+        member = members.members.get(device)
+        if member is None or member.revoked is not None:
+            raise NotSyncedError("There is no such device in this vault.")
+        if any(inbox.held(db, stream) for stream in member.streams):
+            raise NotSyncedError(
+                "Some of what this device wrote is not taken in yet. Sync first, then remove it."
+            )
+    lasts = {
+        stream: (heads[stream].seq, heads[stream].hash) if stream in heads else (0, log.NO_HASH)
+        for stream in member.streams
+    }
+    entry = amend.revoke(members, listing.signer_of(me), device, lasts)
+    members = listing.append(transport, replica, members, entry, now_ms)
+    return listing.rotate(transport, replica, members, random, now_ms)
+
+
+def rename(
+    transport: Transport, replica: Replica, device: bytes, name: str, now_ms: int
+) -> Members:
+    with replica.transaction() as db:
+        members = log.members(db)
+        me = log.read(db)
+        key = log.epoch_keys(db)[members.epoch]
+    sealed = keys.seal_name(name, key, vault=members.vault, epoch=members.epoch, device=device)
+    entry = amend.rename(members, listing.signer_of(me), device, sealed)
+    return listing.append(transport, replica, members, entry, now_ms)
+
+
+def new_words(transport: Transport, replica: Replica, recovery: Seeds, now_ms: int) -> Members:
+    """Let other recovery words take the place of those of today."""
+    with replica.transaction() as db:
+        members = log.members(db)
+        me = log.read(db)
+        key = log.epoch_keys(db).get(members.epoch)
+    entry = amend.recovery(members, listing.signer_of(me), recovery, epoch_key=key)
+    return listing.append(transport, replica, members, entry, now_ms)
+
+
+def _enter(
+    transport: Transport,
+    replica: Replica,
+    members: Members,
+    said: list[bytes],
+    *,
+    recovery: Seeds,
+    name: str,
+    random: Random,
+) -> Members:
+    """Admit this device by the recovery words, and give the vault its first key if it has none."""
+    signer = listing.recovery_signer(recovery)
+    opened = control.epoch_keys(members, recovery)
+    seeds = keys.new_seeds(random)
+    said = list(said)
+
+    def append(entry: bytes) -> Members:
+        after = control.extend(members, entry)
+        transport.append_control(entry)
+        said.append(entry)
+        return after
+
+    newcomer = entries.introduce(seeds, vault=members.vault, incarnation=_FIRST_INCARNATION)
+    device = keys.device_id(keys.sign_public(seeds))
+    if members.epoch == 0:
+        members = append(amend.add(members, signer, newcomer, sealed_name=b"", epoch_key=None))
+        first = keys.new_epoch_key(random)
+        members = append(amend.rotate(members, signer, epoch_key=first, previous_key=None))
+        sealed = keys.seal_name(name, first, vault=members.vault, epoch=1, device=device)
+        members = append(amend.rename(members, signer, device, sealed))
+    else:
+        key = opened[members.epoch]
+        sealed = keys.seal_name(name, key, vault=members.vault, epoch=members.epoch, device=device)
+        members = append(amend.add(members, signer, newcomer, sealed_name=sealed, epoch_key=key))
+    return enter(replica, seeds=seeds, incarnation=_FIRST_INCARNATION, said=said)
