@@ -16,10 +16,12 @@ from sync_service import log, merge
 from sync_service.clock import COUNTER_BITS, Hlc
 from sync_service.merge import FORGOTTEN, State
 from sync_service.ops import Forget, Op
-from sync_service.replica import change
+from sync_service.replica import Change, change
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+_NOTHING: wire.Fields = {}
 
 
 def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
@@ -30,27 +32,30 @@ def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
     return row
 
 
-def update(clock: Clock, db: "Database", row: Row, after: Memory) -> Row:
-    """Write what may change about a memory; `row` is how it was."""
-    store.update(db, row.row, after)
+def update(
+    clock: Clock, db: "Database", row: Row, after: Memory, *, besides: wire.Fields = _NOTHING
+) -> Row:
+    """Write what may change about a memory; `row` is how it was. `besides` is said once more, though nothing about it changes."""
     changed = Row(row.row, after)
-    if log.is_set_up(db):
-        stamp = log.stamp(db, to_ms(clock()))
-        key = store.as_bytes(after.id)
-        state = states.load(db, [key])[key]
-        if state == merge.EMPTY:  # stored before sync was set up, and not recorded yet
-            _record_whole(db, changed, stamp)
-            return changed
-        before = row.memory
-        written = merge.edit(
-            state,
-            key,
-            stamp,
-            fields=wire.changed_fields(before, after),
-            tags=after.tags if after.tags != before.tags else None,
-            links=wire.links(after) if after.links != before.links else None,
-        )
-        _record(db, changed, state, written)
+    if not log.is_set_up(db):
+        store.update(db, row.row, after)
+        return changed
+    key, before = store.as_bytes(after.id), row.memory
+    state = states.load(db, [key])[key]  # first: its values are those of the record
+    store.update(db, row.row, after)
+    stamp = log.stamp(db, to_ms(clock()))
+    if state == merge.EMPTY:  # stored before sync was set up, and not recorded yet
+        _record_whole(db, changed, stamp)
+        return changed
+    written = merge.edit(
+        state,
+        key,
+        stamp,
+        fields=besides | wire.changed_fields(before, after),
+        tags=after.tags if after.tags != before.tags else None,
+        links=wire.links(after) if after.links != before.links else None,
+    )
+    _record(db, changed, state, written)
     return changed
 
 
@@ -74,22 +79,31 @@ def is_dead(db: "Database", memory_id: MemoryId) -> bool:
     return bool(states.dead(db, [store.as_bytes(memory_id)]))
 
 
-def decide(clock: Clock, db: "Database", row: Row, after: Memory, fields: wire.Fields) -> Row:
-    """`update`, and say these fields once more, so that no other version of them stays open."""
-    store.update(db, row.row, after)
-    key = store.as_bytes(after.id)
-    state = states.load(db, [key])[key]
-    given = wire.changed_fields(row.memory, after) | fields
-    written = merge.edit(state, key, log.stamp(db, to_ms(clock())), fields=given)
-    changed = Row(row.row, after)
-    _record(db, changed, state, written)
-    return changed
-
-
 def seed(db: "Database", rows: Sequence[Row]) -> None:
     """Record memories from before sync was set up, as old as they are: what is said of them elsewhere since then counts more."""
+    stream = log.own_stream(db)
+    written: list[Op] = []
+    made: dict[bytes, Change] = {}
+    put: list[tuple[int, bytes, wire.Fields]] = []
     for row in rows:
-        _record_whole(db, row, Hlc(max(0, to_ms(row.memory.updated_at)) << COUNTER_BITS))
+        key, memory = store.as_bytes(row.memory.id), row.memory
+        stamp = Hlc(max(0, to_ms(memory.updated_at)) << COUNTER_BITS)
+        said = merge.edit(
+            merge.EMPTY,
+            key,
+            stamp,
+            fields=wire.fields(memory),
+            tags=memory.tags,
+            links=wire.links(memory),
+        )
+        after = merge.EMPTY
+        for op in said:
+            after = merge.apply(after, op, stream)
+        written += said
+        made[key] = change(merge.EMPTY, after)
+        put.append((row.row, made[key].clocks, {}))
+    states.put(db, put)
+    log.record(db, written, made)
 
 
 def _record_whole(db: "Database", row: Row, stamp: Hlc) -> None:
