@@ -92,7 +92,13 @@ def is_due(*, head_pos: int, covered_pos: int, log_bytes: int, snapshot_bytes: i
 
 
 def write(
-    transport: Transport, replica: Replica, members: Members, random: Random, now_ms: int
+    transport: Transport,
+    replica: Replica,
+    members: Members,
+    random: Random,
+    now_ms: int,
+    *,
+    states_per_segment: int = SEGMENT_STATES,
 ) -> bytes | None:
     """Write a snapshot of what is here; its id, or `None` while there is nothing that it could cover."""
     with replica.transaction() as db:
@@ -107,7 +113,7 @@ def write(
             return None  # nobody takes a snapshot of what is not there, or covers what is in doubt
     segments: list[Segment] = []
     total = 0
-    for rows in _pieces(replica):
+    for rows in _pieces(replica, states_per_segment):
         name = random(_NAME_BYTES).hex()
         sealed = _seal_segment(key, me.vault, members.epoch, name, rows)
         transport.put_segment(name, sealed)
@@ -131,12 +137,12 @@ def write(
     return manifests.id_of(raw)
 
 
-def _pieces(replica: Replica) -> Iterator[list[tuple[bytes, State]]]:
+def _pieces(replica: Replica, most: int) -> Iterator[list[tuple[bytes, State]]]:
     """All states in portions. What changes meanwhile is newer than what the snapshot says to cover, and may be in it."""
     after: bytes | None = None
     while True:
         with replica.transaction() as db:
-            rows = list(replica.rows(db, after, SEGMENT_STATES))
+            rows = list(replica.rows(db, after, most))
         if not rows:
             return
         piece: list[tuple[bytes, State]] = []
