@@ -55,6 +55,31 @@ class Blobs:
         except (OSError, obstore.exceptions.BaseError) as error:
             raise _unavailable(error) from None
 
+    async def put_bytes(self, name: str, content: bytes) -> None:
+        """
+        Raises:
+            BlobsUnavailableError: it is not there; the same call may work later.
+        """
+        try:
+            await obstore.put_async(self._store, name, content)
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise _unavailable(error) from None
+
+    async def read(self, name: str) -> bytes:
+        """All of it at once: for what is known to be small.
+
+        Raises:
+            BlobNotFoundError: there is none of this name.
+            BlobsUnavailableError
+        """
+        try:
+            found = await obstore.get_async(self._store, name)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            raise BlobNotFoundError("This file is no longer kept.") from None
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise _unavailable(error) from None
+
     async def delete(self, name: str) -> None:
         """Whether or not it is there.
 

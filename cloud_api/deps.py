@@ -29,6 +29,10 @@ from cloud_api.audit.routes import own_audit
 from cloud_api.blobs import open_blobs
 from cloud_api.channels import Channels, over_postgresql, over_redis
 from cloud_api.db import Database
+from cloud_api.devices.actions import Devices
+from cloud_api.devices.authentication import DeviceAuthentication
+from cloud_api.devices.jobs import device_jobs
+from cloud_api.devices.routes import DEVICE_ROUTES
 from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters, spoken
 from cloud_api.http.cursors import Cursors
@@ -48,6 +52,12 @@ from cloud_api.rights.jobs import rights_jobs, rights_subscriptions
 from cloud_api.rights.registry import PERSONAL
 from cloud_api.rights.routes import RIGHTS_ROUTES
 from cloud_api.settings import Settings
+from cloud_api.sync.chains import Chains
+from cloud_api.sync.jobs import sync_jobs
+from cloud_api.sync.nudges import Nudges
+from cloud_api.sync.relay import Relay, Turns
+from cloud_api.sync.routes.every import SYNC_ROUTES
+from cloud_api.sync.rules import MayPush, everybody_may
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
 from cloud_api.telemetry.tracing import Tracing, otlp
@@ -78,6 +88,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     cursors: Cursors
     messages: Messages
     accounts: Means
+    relay: Relay
     routes: Sequence[ControllerRouterHandler] = ()
     authentication: Sequence[ASGIMiddleware] = ()
     """Runs before limits and idempotency, which count by the caller it identifies."""
@@ -92,6 +103,7 @@ def build(
     *,
     clock: Clock = system_clock,
     tracing: Tracing | None = None,
+    may_push: MayPush = everybody_may,
 ) -> Deps:
     """The parts of one process. `database_url` is apart because an embedded database says its own."""
     ids = IdFactory(clock)
@@ -109,6 +121,9 @@ def build(
     post = _post(settings, db, clock, key)
     sending = structs.replace(post, mailer=ObservedMailer(post.mailer, metrics, tracing))
     rights = _rights(settings, db, clock, key)
+    channels = _channels(settings, db, database_url)
+    devices = _devices(accounts, ids)
+    relay = _relay(rights, channels, may_push)
     subscriptions: list[Subscription[Any]] = [*rights_subscriptions(rights)]
     return Deps(
         settings=settings,
@@ -121,13 +136,20 @@ def build(
         counters=RedisCounters(settings.redis_url.reveal)
         if settings.redis_url
         else MemoryCounters(),
-        channels=_channels(settings, db, database_url),
+        channels=channels,
         cursors=Cursors(key),
         messages=load_messages(),
         accounts=accounts,
-        routes=[*ACCOUNT_ROUTES, *pages(), own_audit, *mail_routes(post), *RIGHTS_ROUTES],
-        authentication=[Authentication(accounts)],
-        injected={"accounts": accounts, "letters": post, "rights": rights},
+        relay=relay,
+        routes=_routes(post),
+        authentication=[Authentication(accounts), DeviceAuthentication(devices)],
+        injected={
+            "accounts": accounts,
+            "devices": devices,
+            "letters": post,
+            "relay": relay,
+            "rights": rights,
+        },
         jobs=[
             *telling(db, subscriptions),
             _sweeping(db),
@@ -135,6 +157,8 @@ def build(
             *mail_jobs(sending),
             *account_jobs(accounts),
             *rights_jobs(rights),
+            *device_jobs(devices),
+            *sync_jobs(relay),
         ],
     )
 
@@ -148,6 +172,42 @@ def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Mea
         key=key,
         mail_key=mail_key(key),
         site=Site(settings.public_url),
+    )
+
+
+def _routes(post: Post) -> list[ControllerRouterHandler]:
+    return [
+        *ACCOUNT_ROUTES,
+        *pages(),
+        own_audit,
+        *mail_routes(post),
+        *RIGHTS_ROUTES,
+        *DEVICE_ROUTES,
+        *SYNC_ROUTES,
+    ]
+
+
+def _devices(accounts: Means, ids: IdFactory) -> Devices:
+    return Devices(
+        db=accounts.db,
+        clock=accounts.clock,
+        keys=accounts.keys,
+        challenge_key=crypto.derive(accounts.key, "cloud/device challenges"),
+        public_url=accounts.site.public_url,
+        random=secrets.token_bytes,
+        new_id=ids.uuid,
+    )
+
+
+def _relay(rights: Rights, channels: Channels, may_push: MayPush) -> Relay:
+    return Relay(
+        db=rights.db,
+        blobs=rights.blobs,
+        clock=rights.clock,
+        chains=Chains(),
+        nudges=Nudges(channels),
+        turns=Turns(),
+        may_push=may_push,
     )
 
 
@@ -176,7 +236,7 @@ def _rights(settings: Settings, db: Database, clock: Clock, key: bytes) -> Right
 
 @asynccontextmanager
 async def opened(deps: Deps) -> AsyncIterator[None]:
-    async with deps.db, deps.channels.opened():
+    async with deps.db, deps.channels.opened(), deps.relay.nudges.opened():
         try:
             yield
         finally:

@@ -22,6 +22,8 @@ class PersonalTable(Struct, frozen=True, kw_only=True):
     whose: str = "account_id = %(account)s"
     """Which rows are the account's: a condition of ours, in which only the account is a value."""
     deletion: Deletion
+    blob: str | None = None
+    """The column that names a file of the row's in the store for files. Deletion removes it too."""
     why: str | None = None
     """The code under which the receipt says why rows are kept; for `kept`, and only there."""
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from shared import agreement
 from sync_service.control import Members, counts, owner_of
 from sync_service.frames import NO_HASH, ForgedError, Frame, verify
 
@@ -135,7 +134,3 @@ def bodies(pages: Sequence[tuple[int, bytes]]) -> Iterator[bytes]:
 def token_statement(*, vault: bytes, device: bytes, nonce: bytes, origin: str) -> bytes:
     """What a device signs to be let in: good for this server, this vault and this once."""
     return _FOR_TOKENS + vault + device + len(nonce).to_bytes(2, "big") + nonce + origin.encode()
-
-
-def is_token_statement_signed(statement: bytes, signature: bytes, sign_public: bytes) -> bool:
-    return agreement.is_signed(sign_public, statement, signature)

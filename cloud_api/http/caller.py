@@ -8,7 +8,7 @@ from cloud_api.db import AccountId
 from cloud_api.http.refusals import NotAuthenticatedError
 from cloud_api.telemetry.trail import name_account
 
-Tier = Literal["anonymous", "person", "staff"]
+Tier = Literal["anonymous", "person", "device", "staff"]
 
 _KEY = "sunaiva.caller"
 

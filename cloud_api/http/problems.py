@@ -18,12 +18,16 @@ from msgspec import Struct
 
 from cloud_api.http.languages import Messages, preferred
 from cloud_api.http.refusals import (
+    ExplainedError,
+    GoneError,
     InvalidFieldError,
     KeyReusedError,
     NotAuthenticatedError,
     PreconditionFailedError,
     PreconditionRequiredError,
     RateLimitedError,
+    StorageFullError,
+    UnsupportedMediaError,
 )
 from cloud_api.http.request_ids import request_id
 from shared.errors import (
@@ -59,6 +63,9 @@ _STATUS: tuple[tuple[type[SunaivaError], int], ...] = (
     (PreconditionFailedError, 412),
     (PreconditionRequiredError, 428),
     (KeyReusedError, 422),
+    (GoneError, 410),
+    (UnsupportedMediaError, 415),
+    (StorageFullError, 507),
     (NotFoundError, 404),
     (ConflictError, 409),
     (InvalidError, 400),
@@ -74,6 +81,7 @@ CODES = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    410: "gone",
     412: "precondition_failed",
     413: "too_large",
     415: "unsupported_media_type",
@@ -81,6 +89,7 @@ CODES = {
     428: "precondition_required",
     429: "rate_limited",
     503: "unavailable",
+    507: "storage_full",
 }
 """The code of a status, where no error of ours says a closer one."""
 
@@ -104,6 +113,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     code: str
     request_id: str
     errors: list[FieldProblem] = []
+    about: dict[str, str | int] = {}
+    """What a program needs in order to go on, by names that the operation's description gives."""
 
 
 def status_of(error: SunaivaError) -> int:
@@ -115,7 +126,7 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
 
     def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
         status, code, detail, fields = _read(error)
-        if status >= 500 and not isinstance(error, UnavailableError):
+        if status >= 500 and not isinstance(error, (UnavailableError, StorageFullError)):
             logger.error("unexpected_error", exc_info=error)
         language = preferred(request.headers.get("accept-language", ""))
         body = Problem(
@@ -129,6 +140,7 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
             code=code,
             request_id=request_id(request.scope),
             errors=fields[:FIELDS_MAX],
+            about=dict(error.about) if isinstance(error, ExplainedError) else {},
         )
         headers = {"content-language": language, **_headers(error, status)}
         return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)

@@ -26,10 +26,12 @@ class RateLimit(Struct, frozen=True, kw_only=True):
     """Count by address even of somebody with an account."""
 
 
-# A person's page with all its parts is some twenty requests; a device that syncs sends one a second at its busiest.
+# A person's page with all its parts is some twenty requests. All devices of a person together are counted as one: one that syncs
+# sends a few requests a second at its busiest, and somebody has a dozen.
 LIMITS: dict[Tier, RateLimit] = {
     "anonymous": RateLimit(name="anonymous", requests=120, seconds=60),
     "person": RateLimit(name="person", requests=600, seconds=60),
+    "device": RateLimit(name="device", requests=3000, seconds=60),
     "staff": RateLimit(name="staff", requests=1200, seconds=60),
 }
 

@@ -1,6 +1,23 @@
 """Ways to refuse a request that the families of `shared.errors` do not tell apart, because only HTTP does."""
 
-from shared.errors import ConflictError, ForbiddenError, InvalidError, QuotaExceededError
+from collections.abc import Mapping
+
+from shared.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    QuotaExceededError,
+    SunaivaError,
+)
+
+
+class ExplainedError(SunaivaError):
+    """Raised together with a family: `about` is what a program needs in order to go on, by names that stay the same."""
+
+    def __init__(self, sentence: str, **about: str | int) -> None:
+        super().__init__(sentence)
+        self.about: Mapping[str, str | int] = about
 
 
 class InvalidFieldError(InvalidError):
@@ -55,3 +72,21 @@ class OutcomeNotKnownError(ConflictError):
     """The first request with this Idempotency-Key ended without leaving its answer."""
 
     code = "idempotency_outcome_unknown"
+
+
+class GoneError(NotFoundError):
+    """It was there, and is not any more; what stands in for it is named."""
+
+    code = "gone"
+
+
+class StorageFullError(QuotaExceededError):
+    """There is no more room for what somebody wants to store."""
+
+    code = "storage_full"
+
+
+class UnsupportedMediaError(InvalidError):
+    """A body of a kind that this address does not take."""
+
+    code = "unsupported_media_type"

@@ -21,6 +21,7 @@ _SENTENCES = {
     403: "Known, and not allowed to do this now.",
     404: "There is nothing of this name that is the caller's.",
     409: "It collides with what there is, or the first request with this Idempotency-Key has not been answered.",
+    410: "It is not kept any more; `about` names what stands in for it.",
     412: "It was changed since it was read.",
     413: "The body is too large.",
     415: "The body is of a kind that is not understood.",
@@ -28,6 +29,7 @@ _SENTENCES = {
     428: "If-Match is missing.",
     429: "Too many requests or attempts; `Retry-After` says when to go on.",
     503: "Not now; `Retry-After` says when. Nothing was changed, unless `code` is `outcome_unknown`.",
+    507: "There is no more room for it. Nothing was stored.",
 }
 
 
@@ -83,4 +85,5 @@ def _example(status: int) -> dict[str, Any]:
         "errors": [{"field": "name", "message": "Expected `str`, got `int`", "source": "body"}]
         if status == 400
         else [],
+        "about": {},
     }

@@ -7,8 +7,10 @@ import psycopg
 
 from cloud_api.accounts.personal import PERSONAL as ACCOUNTS
 from cloud_api.audit.personal import PERSONAL as AUDIT
+from cloud_api.devices.personal import PERSONAL as DEVICES
 from cloud_api.notifications.personal import PERSONAL as NOTIFICATIONS
 from cloud_api.personal import INTERNAL, PersonalTable
+from cloud_api.sync.personal import PERSONAL as SYNC
 
 _RIGHTS = (
     PersonalTable(
@@ -51,7 +53,15 @@ _BASE = (
     ),
 )
 
-PERSONAL: tuple[PersonalTable, ...] = (*_BASE, *NOTIFICATIONS, *AUDIT, *_RIGHTS, *ACCOUNTS)
+PERSONAL: tuple[PersonalTable, ...] = (
+    *_BASE,
+    *NOTIFICATIONS,
+    *AUDIT,
+    *_RIGHTS,
+    *DEVICES,
+    *SYNC,
+    *ACCOUNTS,
+)
 
 _COLUMNS = """
 SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)

@@ -245,6 +245,16 @@ async def count_rows(connection: Connection, table: PersonalTable, account: Acco
     return await _count(connection, query, {"account": account})
 
 
+async def blobs(connection: Connection, table: PersonalTable, account: AccountId) -> list[str]:
+    """The names of files that the account's rows of a table have in the store for files."""
+    assert table.blob is not None
+    query = sql.SQL("SELECT {} FROM {} WHERE {}").format(
+        sql.Identifier(table.blob), sql.Identifier(table.name), _whose(table)
+    )
+    cursor = await connection.execute(query, {"account": account})
+    return [name for (name,) in await cursor.fetchall()]
+
+
 async def delete_rows(connection: Connection, table: PersonalTable, account: AccountId) -> None:
     query = sql.SQL("DELETE FROM {} WHERE {}").format(sql.Identifier(table.name), _whose(table))
     await connection.execute(query, {"account": account})

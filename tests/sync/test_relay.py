@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from msgspec import structs
 
-from shared.agreement import sign
+from shared.agreement import is_signed, sign
 from sync_service import amend, control
 from sync_service.control import Members
 from sync_service.frames import NO_HASH, Frame, parse, seal
@@ -21,7 +21,6 @@ from sync_service.relay import (
     Verdict,
     admit,
     is_active,
-    is_token_statement_signed,
     may_compact,
     token_statement,
 )
@@ -204,15 +203,6 @@ def test_a_log_in_is_good_for_one_vault_device_nonce_and_server(
         "origin": "https://example.org",
     }
     seeds = seeds_of("ann")
-    public = sign_public(seeds)
-    signature = signed(said, seeds.sign)
-    assert is_token_statement_signed(token_statement(**said), signature, public)  # type: ignore[arg-type] # built above
-    assert not is_token_statement_signed(
-        token_statement(**change(said)),  # type: ignore[arg-type] # built above
-        signature,
-        public,
-    )
-
-
-def signed(said: dict[str, object], seed: bytes) -> bytes:
-    return sign(seed, token_statement(**said))  # type: ignore[arg-type] # built by the test
+    signature = sign(seeds.sign, token_statement(**said))  # type: ignore[arg-type] # built above
+    changed = token_statement(**change(said))  # type: ignore[arg-type] # built above
+    assert not is_signed(sign_public(seeds), changed, signature)

@@ -1,0 +1,82 @@
+"""What the use cases of sync stand on, and the one look at a vault that all of them begin with."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from cloud_api.blobs import Blobs
+from cloud_api.db import Connection, Database
+from cloud_api.devices.names import VaultId
+from cloud_api.devices.passes import Pass
+from cloud_api.sync import store
+from cloud_api.sync.chains import Chains
+from cloud_api.sync.nudges import Nudges
+from cloud_api.sync.refusals import DeviceRevokedError, VaultNotFoundError
+from cloud_api.sync.rules import MayPush
+from cloud_api.sync.store import VaultRow
+from shared.clock import Clock
+from sync_service.control import Members
+from sync_service.relay import is_active
+
+
+class Turns:
+    """One at a time for each vault, before a connection is taken: else those who wait for one busy vault's row would hold all the
+    connections of the process, and everybody else would wait with them.
+    """
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, vault: VaultId) -> AbstractAsyncContextManager[None]:
+        lock = self._locks.get(vault)
+        if lock is None:
+            lock = self._locks[vault] = asyncio.Lock()
+        return lock
+
+
+class Relay(Struct, frozen=True, kw_only=True):
+    """`deps` wires it once for a process."""
+
+    db: Database
+    blobs: Blobs
+    clock: Clock
+    chains: Chains
+    nudges: Nudges
+    turns: Turns
+    may_push: MayPush
+
+
+async def locked(
+    relay: Relay, connection: Connection, device_pass: Pass
+) -> tuple[VaultRow, Members]:
+    """The vault, locked until this transaction ends, for a device that belongs to it now.
+
+    Raises:
+        VaultNotFoundError
+        DeviceRevokedError
+    """
+    row = await store.lock(connection, device_pass.vault)
+    if row is None:
+        raise VaultNotFoundError
+    members = await relay.chains.current(connection, row)
+    if not is_active(members, device_pass.device.bytes):
+        raise DeviceRevokedError
+    return row, members
+
+
+async def seen(relay: Relay, connection: Connection, device_pass: Pass) -> VaultRow:
+    """The vault as it stands, for a device that belongs to it now.
+
+    Raises:
+        VaultNotFoundError
+        DeviceRevokedError
+    """
+    row = await store.vault(connection, device_pass.vault)
+    if row is None:
+        raise VaultNotFoundError
+    if not await store.is_member(connection, device_pass.vault, device_pass.device):
+        raise DeviceRevokedError
+    return row

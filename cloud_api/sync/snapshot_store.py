@@ -1,0 +1,319 @@
+"""Segments, manifests and who vouches for them, in the database; and the deletion of what they cover."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+from psycopg.rows import class_row
+
+from cloud_api.db import AccountId, Connection
+from cloud_api.devices.names import VaultId
+
+
+class SegmentRow(Struct, frozen=True):
+    name: UUID
+    hash: bytes
+    size: int
+    blob: str
+    stored_at: datetime | None
+
+
+class ManifestRow(Struct, frozen=True):
+    id: UUID
+    manifest: bytes
+    received_at: datetime
+    vouched_at: datetime | None
+    applied_at: datetime | None
+
+
+class Receipt(Struct, frozen=True):
+    manifest: UUID
+    up_to_pos: int
+    batches: int
+    size: int
+
+
+class NewCosignature(Struct, frozen=True):
+    manifest: UUID
+    device: UUID
+    signature: bytes
+
+
+class NewManifest(Struct, frozen=True):
+    id: UUID
+    device: UUID
+    manifest: bytes
+    segments: tuple[UUID, ...]
+
+
+class VaultName(Struct, frozen=True):
+    account_id: UUID
+    vault_id: UUID
+
+
+class Removed(Struct, frozen=True):
+    batches: int
+    size: int
+
+
+_SEGMENT = "name, hash, bytes AS size, blob, stored_at"
+_MANIFEST = "id, manifest, received_at, vouched_at, applied_at"
+
+
+async def segment(connection: Connection, vault: VaultId, name: UUID) -> SegmentRow | None:
+    found = await segments(connection, vault, [name])
+    return found[0] if found else None
+
+
+async def segments(
+    connection: Connection, vault: VaultId, names: Sequence[UUID]
+) -> list[SegmentRow]:
+    async with connection.cursor(row_factory=class_row(SegmentRow)) as cursor:
+        await cursor.execute(
+            f"SELECT {_SEGMENT} FROM segments WHERE vault_id = %s AND name = ANY(%s)",  # noqa: S608 (ours)
+            [vault, list(names)],
+        )
+        return await cursor.fetchall()
+
+
+async def begin_segment(
+    connection: Connection,
+    account: AccountId,
+    vault: VaultId,
+    row: SegmentRow,
+    *,
+    now: datetime,
+) -> None:
+    await connection.execute(
+        "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [account, vault, row.name, row.hash, row.size, row.blob, now],
+    )
+
+
+async def segment_is_stored(
+    connection: Connection, vault: VaultId, name: UUID, *, now: datetime
+) -> bool:
+    """Whether it was still wanted."""
+    cursor = await connection.execute(
+        "UPDATE segments SET stored_at = %s WHERE vault_id = %s AND name = %s", [now, vault, name]
+    )
+    return cursor.rowcount == 1
+
+
+async def blobs(connection: Connection, vault: VaultId) -> list[str]:
+    cursor = await connection.execute("SELECT blob FROM segments WHERE vault_id = %s", [vault])
+    return [blob for (blob,) in await cursor.fetchall()]
+
+
+async def add_manifest(
+    connection: Connection,
+    account: AccountId,
+    vault: VaultId,
+    new: NewManifest,
+    *,
+    now: datetime,
+) -> None:
+    await connection.execute(
+        "INSERT INTO manifests (account_id, vault_id, id, device_id, manifest, segments, received_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [account, vault, new.id, new.device, new.manifest, list(new.segments), now],
+    )
+
+
+async def manifest(connection: Connection, vault: VaultId, manifest_id: UUID) -> ManifestRow | None:
+    async with connection.cursor(row_factory=class_row(ManifestRow)) as cursor:
+        await cursor.execute(
+            f"SELECT {_MANIFEST} FROM manifests WHERE vault_id = %s AND id = %s",  # noqa: S608 (ours)
+            [vault, manifest_id],
+        )
+        return await cursor.fetchone()
+
+
+async def manifests(connection: Connection, vault: VaultId, most: int) -> list[ManifestRow]:
+    """The newest first."""
+    async with connection.cursor(row_factory=class_row(ManifestRow)) as cursor:
+        await cursor.execute(
+            f"SELECT {_MANIFEST} FROM manifests WHERE vault_id = %s "  # noqa: S608 (ours)
+            "ORDER BY received_at DESC, id DESC LIMIT %s",
+            [vault, most],
+        )
+        return await cursor.fetchall()
+
+
+async def newest_manifest(connection: Connection, vault: VaultId) -> UUID | None:
+    found = await manifests(connection, vault, 1)
+    return found[0].id if found else None
+
+
+async def add_cosignature(
+    connection: Connection,
+    account: AccountId,
+    vault: VaultId,
+    new: NewCosignature,
+    *,
+    now: datetime,
+) -> None:
+    await connection.execute(
+        "INSERT INTO cosignatures (account_id, vault_id, manifest_id, device_id, signature, received_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (vault_id, manifest_id, device_id) DO NOTHING",
+        [account, vault, new.manifest, new.device, new.signature, now],
+    )
+
+
+async def cosigners(connection: Connection, vault: VaultId, manifest_id: UUID) -> list[UUID]:
+    cursor = await connection.execute(
+        "SELECT device_id FROM cosignatures WHERE vault_id = %s AND manifest_id = %s",
+        [vault, manifest_id],
+    )
+    return [device for (device,) in await cursor.fetchall()]
+
+
+async def vouch(
+    connection: Connection, vault: VaultId, manifest_id: UUID, *, now: datetime
+) -> None:
+    await connection.execute(
+        "UPDATE manifests SET vouched_at = %s WHERE vault_id = %s AND id = %s AND vouched_at IS NULL",
+        [now, vault, manifest_id],
+    )
+
+
+async def withdraw(connection: Connection, vault: VaultId, manifest_id: UUID) -> None:
+    await connection.execute(
+        "UPDATE manifests SET vouched_at = NULL WHERE vault_id = %s AND id = %s",
+        [vault, manifest_id],
+    )
+
+
+async def to_compact(
+    connection: Connection, vouched_before: datetime, most: int
+) -> list[VaultName]:
+    async with connection.cursor(row_factory=class_row(VaultName)) as cursor:
+        await cursor.execute(
+            "SELECT account_id, vault_id FROM vaults_to_compact(%s, %s)", [vouched_before, most]
+        )
+        return await cursor.fetchall()
+
+
+async def newest_vouched(
+    connection: Connection, vault: VaultId, vouched_before: datetime
+) -> ManifestRow | None:
+    """The newest one whose grace is over and that was not applied yet."""
+    async with connection.cursor(row_factory=class_row(ManifestRow)) as cursor:
+        await cursor.execute(
+            f"SELECT {_MANIFEST} FROM manifests WHERE vault_id = %s AND applied_at IS NULL AND vouched_at <= %s "  # noqa: S608 (ours)
+            "ORDER BY received_at DESC, id DESC LIMIT 1",
+            [vault, vouched_before],
+        )
+        return await cursor.fetchone()
+
+
+async def covered_to(
+    connection: Connection,
+    vault: VaultId,
+    covers: Sequence[tuple[bytes, int]],
+    *,
+    after: int,
+    most: int,
+) -> int:
+    """The position up to which, without a gap, every batch is at or before its stream's head in `covers`."""
+    cursor = await connection.execute(
+        """
+        WITH following AS (
+            SELECT pos, stream_id, seq FROM batches WHERE vault_id = %(vault)s AND pos > %(after)s ORDER BY pos LIMIT %(most)s
+        ), beyond AS (
+            SELECT min(f.pos) AS pos FROM following f
+            LEFT JOIN unnest(%(streams)s::bytea[], %(seqs)s::bigint[]) AS c (stream, seq) ON c.stream = f.stream_id
+            WHERE f.seq > coalesce(c.seq, 0)
+        )
+        SELECT coalesce((SELECT pos - 1 FROM beyond), (SELECT max(pos) FROM following), %(after)s)
+        """,
+        {
+            "vault": vault,
+            "after": after,
+            "most": most,
+            "streams": [stream for stream, _ in covers],
+            "seqs": [seq for _, seq in covers],
+        },
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def remove_batches(connection: Connection, vault: VaultId, *, up_to: int) -> Removed:
+    cursor = await connection.execute(
+        """
+        WITH gone AS (DELETE FROM batches WHERE vault_id = %(vault)s AND pos <= %(up_to)s RETURNING bytes),
+            figures AS (SELECT count(*) AS batches, coalesce(sum(bytes), 0) AS bytes FROM gone),
+            moved AS (
+                UPDATE vaults SET min_pos = %(up_to)s, used_bytes = greatest(0, used_bytes - figures.bytes)
+                FROM figures WHERE id = %(vault)s)
+        SELECT batches, bytes FROM figures
+        """,
+        {"vault": vault, "up_to": up_to},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Removed(int(row[0]), int(row[1]))
+
+
+async def add_receipt(
+    connection: Connection,
+    account: AccountId,
+    vault: VaultId,
+    receipt: Receipt,
+    *,
+    now: datetime,
+) -> None:
+    await connection.execute(
+        "INSERT INTO compactions (account_id, vault_id, manifest_id, up_to_pos, batches, bytes, done_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [account, vault, receipt.manifest, receipt.up_to_pos, receipt.batches, receipt.size, now],
+    )
+
+
+async def is_applied(
+    connection: Connection, vault: VaultId, manifest_id: UUID, *, now: datetime
+) -> int:
+    """Everything it covers is deleted; manifests before it go as well. Returns how many bytes they had."""
+    await connection.execute(
+        "UPDATE manifests SET applied_at = %s WHERE vault_id = %s AND id = %s",
+        [now, vault, manifest_id],
+    )
+    cursor = await connection.execute(
+        "WITH gone AS (DELETE FROM manifests m USING manifests newer "
+        "WHERE m.vault_id = %(vault)s AND newer.vault_id = %(vault)s AND newer.id = %(id)s "
+        "AND (m.received_at, m.id) < (newer.received_at, newer.id) RETURNING length(m.manifest) AS bytes) "
+        "SELECT coalesce(sum(bytes), 0) FROM gone",
+        {"vault": vault, "id": manifest_id},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def with_spare_segments(
+    connection: Connection, begun_before: datetime, most: int
+) -> list[VaultName]:
+    async with connection.cursor(row_factory=class_row(VaultName)) as cursor:
+        await cursor.execute(
+            "SELECT account_id, vault_id FROM vaults_with_spare_segments(%s, %s)",
+            [begun_before, most],
+        )
+        return await cursor.fetchall()
+
+
+async def drop_spare_segments(
+    connection: Connection, vault: VaultId, *, begun_before: datetime, most: int
+) -> list[SegmentRow]:
+    """Of segments that no manifest names."""
+    async with connection.cursor(row_factory=class_row(SegmentRow)) as cursor:
+        await cursor.execute(
+            f"DELETE FROM segments WHERE vault_id = %(vault)s AND name IN ("  # noqa: S608 (ours)
+            "SELECT s.name FROM segments s WHERE s.vault_id = %(vault)s AND s.begun_at <= %(before)s AND NOT EXISTS ("
+            "SELECT FROM manifests m WHERE m.vault_id = %(vault)s AND s.name = ANY (m.segments)) LIMIT %(most)s) "
+            f"RETURNING {_SEGMENT}",
+            {"vault": vault, "before": begun_before, "most": most},
+        )
+        return await cursor.fetchall()

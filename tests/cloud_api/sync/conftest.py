@@ -1,0 +1,46 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from litestar.testing import AsyncTestClient
+from litestar.types import ASGIApp
+from msgspec import structs
+
+from cloud_api import deps as wiring
+from cloud_api.app import create_app
+from cloud_api.deps import Deps
+from cloud_api.settings import Settings
+from tests.cloud_api.accounts.conftest import ada, bob, clock, mailbox, signed_up
+from tests.cloud_api.accounts.people import Hands, Person
+from tests.cloud_api.strangers import Unlimited
+from tests.cloud_api.sync.vaults import Device, Subscription, founded
+
+__all__ = ["ada", "bob", "clock", "mailbox", "signed_up"]
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    return Subscription()
+
+
+@pytest.fixture
+def deps(settings: Settings, database_url: str, clock: Hands, subscription: Subscription) -> Deps:
+    made = wiring.build(settings, database_url, clock=clock, may_push=subscription.may_push)
+    return structs.replace(made, counters=Unlimited())
+
+
+@pytest.fixture
+async def client(deps: Deps) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
+    async with AsyncTestClient(create_app(deps)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def phone(ada: Person) -> Device:
+    """Ada's first device, let in."""
+    return await founded(ada, "phone")
+
+
+@pytest.fixture
+async def laptop(phone: Device) -> Device:
+    """Ada's second device, let in."""
+    return await phone.paired("laptop")
