@@ -13,6 +13,7 @@ import msgspec
 
 from shared import crypto
 from sync_service import amend, codes, control, entries, frames, keys, merge, ops, pairing
+from sync_service.control import Members
 from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
 from sync_service.fields import Field
 from sync_service.frames import NO_HASH
@@ -300,20 +301,25 @@ def of_control() -> dict[str, Any]:
         "phone": _both(PHONE),
         "words_of": bytes(16),
         "names": {"desk": "Desk", "phone": "Old phone"},
-        "refused": {
-            "forged_device_list": amend.rename(
-                members, Signer(MEMBER_SIGNER, Seeds(b"x" * 32, b"y" * 32)), phone, b""
-            ),
-            "revoked_device": amend.rename(members, Signer(MEMBER_SIGNER, PHONE), phone, b""),
-            "downgrade": amend.policy(members, desk, suite_floor=0, min_reader=1),
-            "newer": entries.sign(members.seq + 1, members.hash, members.vault, 8, None, by=desk),
-            "malformed": entries.sign(
-                members.seq + 1, members.hash, members.vault, 128, None, by=desk
-            ),
-            "wrong_vault": entries.sign(
-                members.seq + 1, members.hash, bytes(16), 64, None, by=desk
-            ),
-        },
+        "refused": refused(members),
+    }
+
+
+def refused(members: Members) -> dict[str, bytes]:
+    """Entries that may not follow, by the code of the refusal."""
+    desk, phone = Signer(MEMBER_SIGNER, DESK), keys.device_id(keys.sign_public(PHONE))
+    stranger = Signer(MEMBER_SIGNER, Seeds(b"x" * 32, b"y" * 32))
+
+    def next_entry(kind: int, vault: bytes) -> bytes:
+        return entries.sign(members.seq + 1, members.hash, vault, kind, None, by=desk)
+
+    return {
+        "forged_device_list": amend.rename(members, stranger, phone, b""),
+        "revoked_device": amend.rename(members, Signer(MEMBER_SIGNER, PHONE), phone, b""),
+        "downgrade": amend.policy(members, desk, suite_floor=0, min_reader=1),
+        "newer": next_entry(8, members.vault),
+        "malformed": next_entry(128, members.vault),
+        "wrong_vault": next_entry(64, bytes(16)),
     }
 
 
