@@ -22,7 +22,7 @@ from mcp_server.device import Device
 from mcp_server.findings import updates
 from mcp_server.index import postings, words
 from mcp_server.index.catalogue import TRUSTS, Filter
-from mcp_server.index.live import IndexState
+from mcp_server.index.models import IndexState
 from mcp_server.index.postings import REPEATS_MAX, Postings
 from mcp_server.model import Kind, Memory
 from mcp_server.rerank import rerank
