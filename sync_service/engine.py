@@ -99,6 +99,7 @@ class _Run(Struct):
     report: Report
     now_ms: int
     may_push: bool = True
+    min_pos: int = 1
     began_reread: bool = False
 
     @property
@@ -230,7 +231,7 @@ def _pull(run: _Run) -> None:
         try:
             page = run.transport.pull(me.cursor, generation=me.generation)
         except CompactedError as error:
-            _join(run, min_pos=error.min_pos)
+            _join(run, min_pos=max(error.min_pos, run.min_pos))
             continue
         shown = [(pos, raw) for pos, raw in page.frames if pos > me.cursor]
         if _is_ahead(run.members, shown):
@@ -267,6 +268,7 @@ def _is_ahead(members: Members, shown: list[tuple[int, bytes]]) -> bool:
 
 def _note(run: _Run, standing: Standing) -> None:
     run.may_push = standing.may_push
+    run.min_pos = standing.min_pos
     with run.replica.transaction() as db:
         log.settle(db, "revoked_device", "self")
         log.settle(db, "malformed", "relay")

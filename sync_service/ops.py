@@ -210,7 +210,7 @@ class _Newer(Struct, frozen=True):
 
 
 def _decoded(raw: Raw, base: int) -> Op | _Newer | None:
-    if len(bytes(raw)) > OP_BYTES_MAX:
+    if len(raw) > OP_BYTES_MAX:
         return None
     try:
         kind, memory, delta, payload = _OP.decode(raw)
@@ -235,16 +235,14 @@ def _set(memory: bytes, hlc: int, payload: Raw) -> Set | None:
     said = bytes(payload)
     if not _is_distinct(said, len(fields), at=1):
         return None
-    op = Set(memory, hlc, {field: bytes(value) for field, value in fields.items()})
+    given = {field: bytes(value) for field, value in fields.items()}
     if not replaces:
-        return op
+        return Set(memory, hlc, given)
     if not replaces.keys() <= fields.keys():
         return None
     if any(seen >= hlc for clocks in replaces.values() for seen, _ in clocks):
         return None  # only what is earlier can have been seen and replaced
-    op = msgspec.structs.replace(
-        op, replaces={field: tuple(clocks) for field, clocks in replaces.items()}
-    )
+    op = Set(memory, hlc, given, {field: tuple(clocks) for field, clocks in replaces.items()})
     return op if _ENCODER.encode(_payload(op)[1]) == said else None
 
 

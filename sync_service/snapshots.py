@@ -39,7 +39,12 @@ from sync_service.manifests import Manifest, Segment
 from sync_service.merge import State
 from sync_service.ops import UNREADABLE, Content, Forget, Head, MalformedError, Op
 from sync_service.replica import Replica, change
-from sync_service.transport import NoSegmentError, Transport
+from sync_service.transport import (
+    CompactedError,
+    GenerationChangedError,
+    NoSegmentError,
+    Transport,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -207,7 +212,16 @@ def join_others(
         if manifest.device in looked_at or known in ("joined", "written") or (is_own and known):
             continue
         looked_at.add(manifest.device)
+        before = _digest(replica)
         _join(transport, replica, members, manifest, manifests.id_of(raw), random, now_ms)
+        if _digest(replica) != before:
+            with replica.transaction() as db:
+                log.write(db, snapshot_owed=1)  # what is in two snapshots now is to be in one
+
+
+def _digest(replica: Replica) -> bytes:
+    with replica.transaction() as db:
+        return log.digest(db)
 
 
 def _join(
@@ -301,7 +315,10 @@ def check(
         epoch_keys = log.epoch_keys(db)
         if not me.caught_up or not _is_quiet(db, me):
             return None
-    tail = _tail(transport, members, manifest, me, epoch_keys)
+    try:
+        tail = _tail(transport, members, manifest, me, epoch_keys)
+    except (CompactedError, GenerationChangedError):
+        return None  # others have vouched for a later one
     if tail is None:
         return None
     total = 0
