@@ -16,7 +16,7 @@ from shared.ids import MemoryId
 from sync_service.fields import Field
 from sync_service.ops import Set
 from tests.builders import SetClock, draft, opened, tell
-from tests.syncing import exchange, hear, memories_of, set_up, states_of
+from tests.two_vaults import exchange, hear, memories_of, set_up, states_of
 
 Pair = tuple[Device, Device]
 MONDAY, TUESDAY, FRIDAY = (f"The meeting is on {day}." for day in ("Monday", "Tuesday", "Friday"))
