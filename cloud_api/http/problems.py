@@ -14,7 +14,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cloud_api.http.languages import Messages, preferred
 from cloud_api.http.refusals import (
@@ -84,6 +84,20 @@ CODES = {
 }
 """The code of a status, where no error of ours says a closer one."""
 
+OAUTH_ERRORS = frozenset(
+    {
+        "authorization_pending",
+        "slow_down",
+        "access_denied",
+        "expired_token",
+        "invalid_client",
+        "unsupported_grant_type",
+    }
+)
+"""Codes of ours that are RFC 6749's or RFC 8628's as they stand."""
+OAUTH_MEDIA_TYPE = "application/json"
+"""RFC 6749 §5.2 names it, and strict clients read nothing else."""
+
 
 class FieldProblem(Struct, frozen=True, omit_defaults=True):
     """What is wrong with one field. `source` is body, query, path, header or cookie."""
@@ -104,6 +118,12 @@ class Problem(Struct, frozen=True, kw_only=True):
     code: str
     request_id: str
     errors: list[FieldProblem] = []
+
+
+class OAuthProblem(Problem, frozen=True, kw_only=True):
+    """Of a route with `opt={"oauth": True}`: `error` is what programs that know RFC 6749 and RFC 8628 go by."""
+
+    error: str
 
 
 def status_of(error: SunaivaError) -> int:
@@ -131,9 +151,33 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
             errors=fields[:FIELDS_MAX],
         )
         headers = {"content-language": language, **_headers(error, status)}
-        return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+        media_type = MEDIA_TYPE
+        if _is_oauth(request):
+            body = OAuthProblem(**structs.asdict(body), error=oauth_error(code, status))
+            media_type = OAUTH_MEDIA_TYPE
+        return Response(body, status_code=status, media_type=media_type, headers=headers)
 
     return {SunaivaError: refuse, HTTPException: refuse, Exception: refuse}
+
+
+def oauth_error(code: str, status: int) -> str:
+    if code in OAUTH_ERRORS:
+        return code
+    match status:
+        case 429:
+            return "slow_down"  # whoever polls goes on, and asks less often
+        case 503:
+            return "temporarily_unavailable"
+        case 500:
+            return "server_error"
+        case _:
+            return "invalid_request"
+
+
+def _is_oauth(request: Request[Any, Any, Any]) -> bool:
+    scope: Any = request.scope
+    handler = scope.get("route_handler")  # none where no route was found
+    return handler is not None and bool(handler.opt.get("oauth"))
 
 
 def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:

@@ -13,7 +13,15 @@ from litestar.openapi.spec import Example
 from litestar.plugins.base import ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 
-from cloud_api.http.problems import CODES, MEDIA_TYPE, TYPE, Problem
+from cloud_api.http.problems import (
+    CODES,
+    MEDIA_TYPE,
+    OAUTH_MEDIA_TYPE,
+    TYPE,
+    OAuthProblem,
+    Problem,
+    oauth_error,
+)
 
 _SENTENCES = {
     400: "Something in the request cannot be used; `errors` names the fields. Nothing was changed.",
@@ -43,7 +51,10 @@ class Refusing(ReceiveRoutePlugin):
         if isinstance(route, HTTPRoute):
             for handler in route.route_handlers:
                 found = sorted(_following(handler, has_path_values=bool(route.path_parameters)))
-                handler.responses = {**refusals(*found), **(handler.responses or {})}
+                told = {**refusals(*found), **(handler.responses or {})}
+                if handler.opt.get("oauth"):
+                    told = {status: _oauth_spec(status) for status in told}
+                handler.responses = told
 
 
 def _following(handler: HTTPRouteHandler, *, has_path_values: bool) -> set[int]:
@@ -66,6 +77,17 @@ def _spec(status: int) -> ResponseSpec:
         media_type=MEDIA_TYPE,
         generate_examples=False,
         examples=[Example(summary=HTTPStatus(status).phrase, value=_example(status))],
+    )
+
+
+def _oauth_spec(status: int) -> ResponseSpec:
+    example = {**_example(status), "error": oauth_error(CODES[status], status)}
+    return ResponseSpec(
+        data_container=OAuthProblem,
+        description=_SENTENCES[status],
+        media_type=OAUTH_MEDIA_TYPE,
+        generate_examples=False,
+        examples=[Example(summary=HTTPStatus(status).phrase, value=example)],
     )
 
 

@@ -177,14 +177,14 @@ def test_a_body_that_cannot_be_used_is_refused_by_a_problem_and_writes_nothing(
     before = api.jobs()
     token = api.token()
     for operation in operations(document):
-        if not operation.body:
+        if not operation.body or (kind != JSON and kind in taken(operation)):
             continue
         with subtests.test(operation.label):
             answer = asked(api, operation, token, content=content, headers=[("content-type", kind)])
 
             assert 400 <= answer.status_code < 500, answer.text
             assert str(answer.status_code) in named(operation), answer.text
-            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["content-type"] in kinds(operation, answer.status_code)
             assert set(answer.json()) >= {"type", "title", "status", "code", "request_id"}
     assert api.jobs() == before
 
@@ -256,6 +256,16 @@ def asked(
         given.append(("authorization", f"Bearer {token}"))
     raw = [(name.encode(), value.encode("latin-1")) for name, value in given]
     return api.client.request(operation.method.upper(), path, content=content, headers=raw)
+
+
+def taken(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:
+    """The media types that a body may have."""
+    return set(operation.definition.raw["requestBody"]["content"])
+
+
+def kinds(operation: APIOperation[Any, Any, Any, Any], status: int) -> set[str]:
+    """The media types that the document names for this status."""
+    return set(operation.definition.raw["responses"][str(status)]["content"])
 
 
 def named(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:
