@@ -28,13 +28,13 @@ from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.blobs import open_blobs
 from cloud_api.channels import Channels, over_postgresql, over_redis
-from cloud_api.db import Database
+from cloud_api.db import Connection, Database
 from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters, spoken
 from cloud_api.http.cursors import Cursors
-from cloud_api.http.idempotency import KEPT_HOURS
+from cloud_api.http.idempotency import KEPT_HOURS, forget_keys
 from cloud_api.http.languages import Messages, load_messages
-from cloud_api.jobs import Job, Task, Tick, counted
+from cloud_api.jobs import Job, Task, Tick, counted, forget_in_pieces
 from cloud_api.notifications.actions import Post, mail_key
 from cloud_api.notifications.folder import FolderMailer
 from cloud_api.notifications.jobs import mail_jobs
@@ -264,10 +264,17 @@ def _mailer(settings: Settings) -> Mailer:
 
 def _sweeping(db: Database) -> Job:
     async def sweep(tick: Tick) -> None:
-        async with db.transaction() as connection:
-            await connection.execute(
-                "SELECT forget_idempotency_keys(%s)", [tick.due_at - timedelta(hours=KEPT_HOURS)]
+        async def keys(connection: Connection, most: int) -> int:
+            return await forget_keys(
+                connection, before=tick.due_at - timedelta(hours=KEPT_HOURS), most=most
             )
-            await forget_old(connection, before=tick.due_at - timedelta(days=KEPT_DAYS))
+
+        async def events(connection: Connection, most: int) -> int:
+            return await forget_old(
+                connection, before=tick.due_at - timedelta(days=KEPT_DAYS), most=most
+            )
+
+        for each in (keys, events):
+            await forget_in_pieces(db, each)
 
     return Job(SWEEP, sweep, cron="17 * * * *")

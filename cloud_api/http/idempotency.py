@@ -111,6 +111,13 @@ class Idempotency(ASGIMiddleware):
             await send(message)
 
 
+async def forget_keys(connection: Connection, *, before: datetime, most: int) -> int:
+    cursor = await connection.execute("SELECT forget_idempotency_keys(%s, %s)", [before, most])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def _claim(request: Request[Any, Any, Any], key: str, body: bytes) -> _Claim:
     account = caller(request.scope).account
     # Somebody without an account may change address between two attempts: a telephone does.
