@@ -11,7 +11,8 @@ be a number. Here the body is decoded as what its route takes, in one step; the 
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,6 +28,7 @@ from litestar.types import ASGIApp, Empty, Receive, Scope, Send
 from msgspec import Struct
 
 from cloud_api.http.refusals import InvalidFieldError
+from cloud_api.http.texts import check_address, check_texts
 
 FORM = "application/x-www-form-urlencoded"
 # What RFC 8628 knows is four; more are somebody's habit, and none of a thousand.
@@ -42,11 +44,14 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class JsonBodies(ASGIMiddleware):
-    """Refuses what calls itself a form, a text or another charset where JSON is taken. It reads no body."""
+    """Refuses what calls itself a form, a text or another charset where JSON is taken, and an address with what is no text. It
+    reads no body.
+    """
 
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        check_address(scope)
         given = Headers.from_scope(scope).getall("content-type", [])
         handler = scope["route_handler"]
         # One without a type cannot come from a form, and small programs often send none.
@@ -122,9 +127,7 @@ def _of_form(body: bytes, kind: Any) -> Any:
         raise ValidationException(extra=[_problem(error)]) from error
     except ValueError:
         raise InvalidFieldError("", "The body is not a form in UTF-8 that can be read.") from None
-    for name, text in given:
-        if "\0" in text:
-            raise InvalidFieldError(name, f"The field {name} holds the character NUL.")
+    check_texts(given)
     return found
 
 
@@ -133,13 +136,25 @@ def _decoded(body: bytes, kind: Any) -> Any:
         found = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise ValidationException(extra=[_problem(error)]) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _refuse_texts(body)
         raise SerializationException(str(error)) from error
+    # msgspec takes the last of two.
+    _read_again(body.decode(), _once)
     if _NUL.search(body):
-        raise InvalidFieldError("", "A text holds the character NUL, which cannot be kept.")
-    # msgspec takes the last of two; this reads again, and decodes no number, because it may have a million digits.
-    json.loads(body.decode(), object_pairs_hook=_once, parse_int=len, parse_float=len)
+        _refuse_texts(body)
     return found
+
+
+def _read_again(body: str, check: Callable[[list[tuple[str, Any]]], None]) -> Any:
+    """Decodes no number, because it may have a million digits."""
+    return json.loads(body, object_pairs_hook=check, parse_int=len, parse_float=len)
+
+
+def _refuse_texts(body: bytes) -> None:
+    """Finds which field holds what is no text; the decoder knows at the most that there is one."""
+    with suppress(ValueError):
+        check_texts([("", _read_again(body.decode(errors="surrogateescape"), check_texts))])
 
 
 def _problem(error: msgspec.ValidationError) -> dict[str, str]:

@@ -80,6 +80,7 @@ class Idempotency(ASGIMiddleware):
             raise InvalidFieldError(
                 "Idempotency-Key",
                 "An Idempotency-Key has 16 to 128 visible ASCII characters. A UUID is good.",
+                source="header",
             )
         # Litestar keeps the body with the request, so that the route reads it again.
         claim = _claim(request, key, await request.body())

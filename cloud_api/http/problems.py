@@ -182,8 +182,8 @@ def _is_oauth(request: Request[Any, Any, Any]) -> bool:
 
 def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
     match error:
-        case InvalidFieldError(field=field):
-            return 400, error.code, str(error), [FieldProblem(field, str(error), "body")]
+        case InvalidFieldError(field=field, source=source):
+            return 400, error.code, str(error), [FieldProblem(field, str(error), source)]
         case SunaivaError():
             return status_of(error), error.code, str(error), []
         case ValidationException(extra=list(found)):
