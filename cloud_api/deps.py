@@ -17,6 +17,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Struct, structs
 from redis.asyncio import Redis
 
+from cloud_api.accounts.agreements import Agreements
 from cloud_api.accounts.authentication import Authentication
 from cloud_api.accounts.jobs import account_jobs
 from cloud_api.accounts.keys.keyring import Keyring
@@ -47,6 +48,8 @@ from cloud_api.rights.exports import Rights
 from cloud_api.rights.jobs import rights_jobs, rights_subscriptions
 from cloud_api.rights.registry import PERSONAL
 from cloud_api.rights.routes import RIGHTS_ROUTES
+from cloud_api.rights.rules import CONSENTS
+from cloud_api.rights.wording import read_texts
 from cloud_api.settings import Settings
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
@@ -148,6 +151,7 @@ def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Mea
         key=key,
         mail_key=mail_key(key),
         site=Site(settings.public_url),
+        agreements=Agreements(terms=CONSENTS["terms"], privacy=CONSENTS["privacy"]),
     )
 
 
@@ -171,6 +175,7 @@ def _rights(settings: Settings, db: Database, clock: Clock, key: bytes) -> Right
         mail_key=mail_key(key),
         public_url=settings.public_url,
         tables=PERSONAL,
+        texts=read_texts(),
     )
 
 

@@ -26,6 +26,7 @@ from cloud_api.personal import PersonalTable
 from cloud_api.rights import rules, store
 from cloud_api.rights.store import ExportRow
 from cloud_api.rights.tokens import Token, new_token, parse_token
+from cloud_api.rights.wording import Texts
 from shared.clock import Clock
 from shared.crypto import derive, open_stream, seal_stream
 from shared.errors import NotFoundError, QuotaExceededError
@@ -50,6 +51,7 @@ class Rights(Struct, frozen=True, kw_only=True):
     mail_key: MailKey
     public_url: str
     tables: tuple[PersonalTable, ...]
+    texts: Texts
 
 
 class Wish(Struct, frozen=True, forbid_unknown_fields=True):

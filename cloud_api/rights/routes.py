@@ -24,8 +24,9 @@ from cloud_api.notifications.actions import Post
 from cloud_api.notifications.pages import page, words_for
 from cloud_api.rights import consents, deletions, exports
 from cloud_api.rights.exports import Rights
-from cloud_api.rights.rules import Kept
+from cloud_api.rights.rules import CONSENTS, NEEDED, Kept
 from cloud_api.rights.store import ConsentRow, ExportRow
+from cloud_api.rights.wording import text_of
 
 
 class ExportAnswer(Struct, frozen=True):
@@ -59,6 +60,16 @@ class ConsentAnswer(Struct, frozen=True):
     version: str
     given_at: datetime
     withdrawn_at: datetime | None
+
+
+class ConsentTextAnswer(Struct, frozen=True):
+    """What one can agree to. Without those that are needed there is no account."""
+
+    kind: str
+    version: str
+    is_needed: bool
+    text: str
+    """Where it can be read."""
 
 
 class Consent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -209,6 +220,32 @@ async def deletion_receipt(token: FromPath[str], rights: NamedDependency[Rights]
     return ReceiptAnswer(found.deleted_on, found.deleted, found.kept)
 
 
+@get("/api/v1/consents", operation_id="listConsentTexts", tags=["rights"])
+async def consent_texts(rights: NamedDependency[Rights]) -> list[ConsentTextAnswer]:
+    """The present version of each text that one can agree to."""
+    return [
+        ConsentTextAnswer(
+            kind, version, kind in NEEDED, f"{rights.public_url}/api/v1/consents/{kind}/{version}"
+        )
+        for kind, version in CONSENTS.items()
+    ]
+
+
+@get(
+    "/api/v1/consents/{kind:str}/{version:str}",
+    operation_id="readConsentText",
+    tags=["rights"],
+    media_type=MediaType.TEXT,
+    responses=refusals(404),
+)
+async def consent_text(
+    kind: FromPath[str], version: FromPath[str], rights: NamedDependency[Rights]
+) -> Response[str]:
+    """A text that people agree to or once did, in English, as Markdown."""
+    text = text_of(rights.texts, kind, version)
+    return Response(text, media_type=MediaType.TEXT, headers={"content-language": "en"})
+
+
 @get(
     "/api/v1/account/consents",
     operation_id="listConsents",
@@ -263,6 +300,8 @@ RIGHTS_ROUTES = (
     ask_to_keep,
     keep_account,
     deletion_receipt,
+    consent_texts,
+    consent_text,
     own_consents,
     give_consent,
     withdraw_consent,

@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cloud_api.app import BODY_BYTES_MAX
+from tests.cloud_api.accounts.people import AGREED
 from tests.cloud_api.strangers import Api, opened_api
 
 # With some fifty operations, asked as nobody and as somebody, this stays well below a minute.
@@ -224,7 +225,7 @@ def test_headers_that_come_twice_or_make_no_sense_fail_nothing(
 
 
 def test_the_same_sign_up_at_the_same_moment_is_one(api: Api) -> None:
-    body = {"mail": "twice@example.org", "password": "seven green lanterns above Oslo"}
+    body = {"mail": "twice@example.org", "password": "seven green lanterns above Oslo", **AGREED}
     headers = {"idempotency-key": "at-the-same-moment"}
     before = api.jobs()
 

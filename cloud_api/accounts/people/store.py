@@ -23,12 +23,16 @@ class Person(Struct, frozen=True):
         return [self.mail, self.name] if self.name else [self.mail]
 
 
-class SignUp(Struct, frozen=True):
+class SignUp(Struct, frozen=True, kw_only=True):
     mail: str
     mail_key: str
     name: str | None
     language: str
     password_hash: str
+    terms: str | None
+    """The versions agreed to; None in what a process of a former version wrote."""
+    privacy: str | None
+    created_at: datetime
 
 
 async def account_of_mail(connection: Connection, address: MailAddress) -> AccountId | None:
@@ -72,11 +76,11 @@ async def lock_person(connection: Connection, account: AccountId) -> Person | No
 
 
 async def add_sign_up(
-    connection: Connection, digest: bytes, sign_up: SignUp, *, now: datetime, expires_at: datetime
+    connection: Connection, digest: bytes, sign_up: SignUp, *, expires_at: datetime
 ) -> None:
     await connection.execute(
-        "INSERT INTO sign_ups (digest, mail, mail_key, name, language, password_hash, created_at, expires_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO sign_ups (digest, mail, mail_key, name, language, password_hash, terms, privacy, created_at, "
+        "expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         [
             digest,
             sign_up.mail,
@@ -84,7 +88,9 @@ async def add_sign_up(
             sign_up.name,
             sign_up.language,
             sign_up.password_hash,
-            now,
+            sign_up.terms,
+            sign_up.privacy,
+            sign_up.created_at,
             expires_at,
         ],
     )
@@ -94,7 +100,7 @@ async def take_sign_up(connection: Connection, digest: bytes, *, now: datetime) 
     async with connection.cursor(row_factory=class_row(SignUp)) as cursor:
         await cursor.execute(
             "DELETE FROM sign_ups WHERE digest = %s AND expires_at > %s "
-            "RETURNING mail, mail_key, name, language, password_hash",
+            "RETURNING mail, mail_key, name, language, password_hash, terms, privacy, created_at",
             [digest, now],
         )
         return await cursor.fetchone()

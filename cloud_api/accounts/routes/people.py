@@ -1,14 +1,15 @@
 """Signing up, mail address and password, and the account itself."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from cloud_api.accounts.agreements import Agreements
 from cloud_api.accounts.guards import step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import actions, profile
@@ -29,10 +30,21 @@ from cloud_api.http.etags import etag, require_match
 from cloud_api.http.languages import preferred
 from cloud_api.http.refusing import refusals
 
+VersionText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=40,
+        description="Of the text that was shown and agreed to; /api/v1/consents has the present one",
+    ),
+]
+
 
 class SignUp(Struct, frozen=True, forbid_unknown_fields=True):
     mail: MailText
     password: PasswordText
+    terms: VersionText
+    privacy: VersionText
     name: NameText | None = None
     language: LanguageText | None = None
 
@@ -89,7 +101,13 @@ async def sign_up(
     data: JSONBody[SignUp], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
 ) -> Said:
     language = data.language or _language(request)
-    asked = Asked(mail=data.mail, password=data.password, name=data.name, language=language)
+    asked = Asked(
+        mail=data.mail,
+        password=data.password,
+        name=data.name,
+        language=language,
+        agreed=Agreements(terms=data.terms, privacy=data.privacy),
+    )
     await actions.sign_up(accounts, asked)
     return _SENT
 

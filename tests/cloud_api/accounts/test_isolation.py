@@ -13,7 +13,7 @@ from cloud_api.accounts.routes.every import account
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.jobs import Tick
-from tests.cloud_api.accounts.people import Hands, Mailbox, Person
+from tests.cloud_api.accounts.people import AGREED, Hands, Mailbox, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,8 @@ async def test_no_row_of_anybody_is_seen_by_somebody_else_or_by_nobody(
     await ada.post("/auth/login/passkey/options")
     await ada.post("/auth/device/code", {"device": "terminal"})
     await ada.post(
-        "/auth/sign-up", {"mail": "c@example.org", "password": "nine wooden boats at sea"}
+        "/auth/sign-up",
+        {"mail": "c@example.org", "password": "nine wooden boats at sea", **AGREED},
     )
     bob_id = AccountId(UUID((await bob.get("/account")).json()["id"]))
     for somebody, own in (
