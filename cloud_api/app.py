@@ -70,7 +70,7 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             *deps.authentication,
             RateLimits(deps.counters, deps.clock),
             JsonBodies(),
-            Idempotency(deps.db, deps.clock),
+            Idempotency(deps.db, deps.key),
         ],
         request_class=StrictRequest,
         plugins=[Refusing()],

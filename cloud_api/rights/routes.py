@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from cloud_api.accounts.guards import step_up
 from cloud_api.blobs import CHUNK_BYTES
 from cloud_api.http.caller import known_account
+from cloud_api.http.idempotency import CREATES
 from cloud_api.http.refusing import refusals
 from cloud_api.notifications.actions import Post
 from cloud_api.notifications.pages import page, words_for
@@ -83,7 +84,7 @@ class Consent(Struct, frozen=True, forbid_unknown_fields=True):
     tags=["rights"],
     status_code=202,
     guards=[step_up],
-    opt={"idempotent": True},
+    opt=CREATES,
     responses=refusals(401, 403),
 )
 async def ask_for_export(
@@ -132,6 +133,7 @@ async def download_export(token: FromPath[str], rights: NamedDependency[Rights])
     tags=["rights"],
     status_code=202,
     guards=[step_up],
+    opt=CREATES,
     responses=refusals(401, 403),
 )
 async def ask_for_deletion(

@@ -28,6 +28,7 @@ from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SessionId, digest_of, new_token
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import record
+from cloud_api.http.idempotency import done_here
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications import actions as notifications
 from cloud_api.notifications.letters import (
@@ -112,6 +113,7 @@ async def sign_up(means: Means, asked: Asked) -> None:
     async with means.db.transaction() as connection:
         if not await _may_be_written_to(connection, means, "sign_up", address, now=now):
             return
+        await done_here(connection)
         await hold(connection, token.digest)
         await store.add_sign_up(connection, token.digest, waiting, expires_at=now + SIGN_UP_LIFE)
         # Asked for only now, so that both ways do the same until here.
@@ -162,6 +164,7 @@ async def ask_for_reset(means: Means, mail: str, language: str) -> None:
     sealed = crypto.seal(_wish_key(means), address.shown.encode(), bound_to=b"reset")
     async with means.db.transaction() as connection:
         if await _may_be_written_to(connection, means, "reset", address, now=means.clock()):
+            await done_here(connection)
             await enqueue(connection, ANSWER_RESET, Wish(sealed=sealed.hex(), language=language))
 
 
@@ -249,6 +252,7 @@ async def ask_for_mail_change(means: Means, bearer: Bearer, mail: str) -> None:
         person = await own(connection, bearer)
         if not await _may_be_written_to(connection, means, "mail_change", address, now=now):
             return
+        await done_here(connection)
         await one_time.take_all(connection, bearer.account, "mail_change")
         detail = msgspec.msgpack.encode(_MailChange(address.shown, address.key))
         await one_time.give(

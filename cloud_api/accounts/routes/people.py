@@ -27,6 +27,7 @@ from cloud_api.accounts.wire import (
     TokenText,
 )
 from cloud_api.http.etags import etag, require_match
+from cloud_api.http.idempotency import CREATES
 from cloud_api.http.languages import preferred
 from cloud_api.http.refusing import refusals
 
@@ -94,7 +95,7 @@ _SENT = Said("If this address can be used, a mail is on its way to it.")
     "/sign-up",
     status_code=202,
     summary="Open an account: a mail with a link goes to the address",
-    opt={"idempotent": True, "rate": MAILS},
+    opt={**CREATES, "rate": MAILS},
     responses=refusals(409, 422),
 )
 async def sign_up(
@@ -127,7 +128,7 @@ async def verify(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None
     "/password/forgotten",
     status_code=202,
     summary="Ask for a mail to set a new password",
-    opt={"rate": MAILS},
+    opt={**CREATES, "rate": MAILS},
 )
 async def forgotten(
     data: JSONBody[Forgotten], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
@@ -204,7 +205,7 @@ async def change_password(
     status_code=202,
     summary="Change your mail address: the new one has to answer, the old one is told",
     guards=[step_up],
-    opt={"rate": MAILS},
+    opt={**CREATES, "rate": MAILS},
     responses=refusals(401, 403, 404),
 )
 async def change_mail(
