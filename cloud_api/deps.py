@@ -207,16 +207,22 @@ async def refresh_figures(deps: Deps) -> None:
         deps.metrics.observe_database(is_there=True)
 
 
+def figure_ports(settings: Settings) -> range:
+    """Where processes of this machine show their figures: each takes the first that is free."""
+    return range(settings.admin_port, settings.admin_port + settings.processes + _WORKERS_SHOWN)
+
+
 @asynccontextmanager
 async def figures(deps: Deps) -> AsyncIterator[None]:
     """Shows this process's figures on the admin port, or the next that is free."""
 
     settings = deps.settings
+    ports = figure_ports(settings)
     async with metrics_shown(
         deps.metrics,
         host=settings.host,
-        first_port=settings.admin_port,
-        ports=settings.processes + _WORKERS_SHOWN,
+        first_port=ports.start,
+        ports=len(ports),
         refresh=lambda: refresh_figures(deps),
     ):
         yield

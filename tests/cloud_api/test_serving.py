@@ -82,7 +82,11 @@ def _postmaster(home: Path) -> Path:
 def test_serve_needs_no_configuration_and_ends_in_order(home: Path) -> None:
     with _serving(home) as (process, url):
         assert httpx.get(f"{url}/health/live").json() == {"status": "ok"}
-        assert _run(home, "check").stdout == "Settings, database and its protection are in order.\n"
+        checked = _run(home, "check").stdout.splitlines()
+        assert checked == [
+            "Settings, database and its protection are in order.",
+            "Each process shows its figures at http://127.0.0.1:PORT/metrics, on the first free port from 8401 to 8417.",
+        ]
         second = _run(home, "serve")
         assert second.returncode == 1
         assert "Another sunaiva-cloud uses" in second.stderr
