@@ -266,7 +266,11 @@ def taken(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:
 
 def kinds(operation: APIOperation[Any, Any, Any, Any], status: int) -> set[str]:
     """The media types that the document names for this status."""
-    return set(operation.definition.raw["responses"][str(status)]["content"])
+    response = operation.definition.raw["responses"][str(status)]
+    if "$ref" in response:
+        name = response["$ref"].rpartition("/")[2]
+        response = operation.schema.raw_schema["components"]["responses"][name]
+    return set(response["content"])
 
 
 def named(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:
