@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import Headers
 from litestar.enums import RequestEncodingType, ScopeType
 from litestar.exceptions import ClientException, SerializationException, ValidationException
 from litestar.handlers import BaseRouteHandler
@@ -39,7 +38,9 @@ class JsonBodies(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        given = Headers.from_scope(scope).getall("content-type", [])
+        given = [
+            value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"
+        ]
         # One without a type cannot come from a form, and small programs often send none.
         if given and _takes_json(scope["route_handler"]) and not all(map(is_json, given)):
             raise ClientException(

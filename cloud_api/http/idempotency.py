@@ -71,9 +71,12 @@ class Idempotency(ASGIMiddleware):
         self._clock = clock
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if not scope["route_handler"].opt.get("idempotent"):
+            await next_app(scope, receive, send)
+            return
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         key = request.headers.get("idempotency-key")
-        if key is None or not scope["route_handler"].opt.get("idempotent"):
+        if key is None:
             await next_app(scope, receive, send)
             return
         if not KEY.fullmatch(key):
