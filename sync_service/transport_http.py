@@ -6,6 +6,7 @@ only where no device is known yet. No token, key or body ever gets into an error
 """
 
 import base64
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -52,6 +53,8 @@ TRIES_MAX = 4
 _FIRST_WAIT_SECONDS = 0.5
 _LAST_WAIT_SECONDS = 20.0
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+# A heartbeat comes every 25 seconds; what is silent for longer than two of them is no connection any more.
+_LISTENING = httpx.Timeout(60.0, connect=10.0)
 _WAIT_SECONDS_MAX = 50
 _LATER = frozenset({429, 500, 502, 503, 504})
 _OCTETS = "application/octet-stream"
@@ -342,10 +345,25 @@ class HttpTransport:
 
     def _not_let_in(self, answer: httpx.Response) -> NoReturn:
         if answer.status_code in (401, 403):
+            if self._is_lost():
+                raise NoVaultError("The server knows nothing of this vault any more.")
             raise RevokedError(_NOT_LET_IN)
         if answer.status_code in _LATER:
             raise httpx.HTTPStatusError("later", request=_NO_REQUEST, response=answer)
         _refuse(answer)
+
+    def _is_lost(self) -> bool:
+        """Whether the person has no such vault there. Whom a server does not let in it does not tell why."""
+        person = self._account_token()
+        if person is None or self._vault is None:
+            return False
+        headers = {"authorization": f"Bearer {person}"}
+        answer = self._once("GET", "/api/v1/vaults", headers=headers)
+        if not answer.is_success:
+            return False
+        return str(UUID(bytes=self._vault)) not in {
+            one.id for one in _decoded(answer, list[_Vault])
+        }
 
     def _listen(self) -> Iterator[str]:
         if self._events is None:
@@ -354,7 +372,10 @@ class HttpTransport:
                 "accept": "text/event-stream",
             }
             request = self._client.build_request(
-                "GET", self._origin + self._of("/events"), headers=headers
+                "GET",
+                self._origin + self._of("/events"),
+                headers=headers,
+                timeout=_LISTENING,
             )
             answer = self._client.send(request, stream=True)
             self._events_answer = answer
@@ -364,10 +385,16 @@ class HttpTransport:
         return self._events
 
     def _stop_listening(self) -> None:
-        if self._events_answer is not None:
-            with suppress(httpx.HTTPError):
-                self._events_answer.close()
-        self._events = self._events_answer = None
+        """Also from another thread than the one that listens, which is woken by it."""
+        answer, self._events_answer, self._events = self._events_answer, None, None
+        if answer is None:
+            return
+        stream = answer.extensions.get("network_stream")
+        line = None if stream is None else stream.get_extra_info("socket")
+        with suppress(httpx.HTTPError, OSError):
+            if line is not None:
+                line.shutdown(socket.SHUT_RDWR)
+            answer.close()
 
 
 def _refuse(answer: httpx.Response) -> NoReturn:

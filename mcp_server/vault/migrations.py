@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
 from sync_service.schema import SCHEMA as CHANGE_LOG
 
@@ -395,3 +396,8 @@ def _sync(db: "Database") -> None:
             state BLOB NOT NULL
         ) STRICT;
     """)
+
+
+@MIGRATIONS(name="0011_sync_meeting")
+def _sync_meeting(db: "Database") -> None:
+    db.executescript(MEETING)
