@@ -52,8 +52,9 @@ class _Incoming(Struct, frozen=True):
 class Replica:
     """Owns nothing but the transaction under way."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, *, client: str = CLIENT) -> None:
         self._device = device
+        self._client = client
         self._under_way: Transaction | None = None
         self._erased = False
 
@@ -253,7 +254,7 @@ class Replica:
         )
 
     def _note(self, db: "Database", action: audit.Action, memories: Sequence[MemoryId]) -> None:
-        self._device.note(db, action, memories, client=CLIENT)
+        self._device.note(db, action, memories, client=self._client)
 
 
 def leave(db: "Database") -> None:

@@ -18,7 +18,7 @@ from sync_service import log, merge
 from sync_service.fields import Field
 from sync_service.ops import Set, Tag
 from tests.builders import draft, embedded, memory, new_id, opened, tell
-from tests.syncing import digest_of, exchange, hear, memories_of, set_up, states_of, told
+from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of, told
 
 Pair = tuple[Device, Device]
 encode = msgspec.msgpack.encode
