@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import httpx
+import pytest
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 
@@ -16,6 +17,8 @@ from tests.cloud_api.sync.vaults import ORIGIN
 from tests.sync.devices import RECOVERY, Time
 from tests.sync.devices import Device as LocalDevice
 from tests.sync.fake_relay import Relay
+
+pytestmark = pytest.mark.anyio
 
 
 class Bridge(httpx.BaseTransport):
