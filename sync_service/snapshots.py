@@ -104,7 +104,7 @@ def write(
     with replica.transaction() as db:
         me = log.read(db)
         key = log.epoch_keys(db).get(members.epoch)
-        heads = list(inbox.told(db))
+        heads = _served(db)
         if me.seq:
             heads.append(Head(me.stream, me.seq, me.head))
         if key is None or me.adopting or me.seeding or not heads or inbox.is_anything_held(db):
@@ -135,6 +135,18 @@ def write(
         log.write(db, snapshot_owed=0)
         _remember(db, manifests.id_of(raw), "written", now_ms)
     return manifests.id_of(raw)
+
+
+def _served(db: "Database") -> list[Head]:
+    """The heads of other streams as far as the relay has them: of what it lost the snapshot holds the states, and says nothing."""
+    known = inbox.heads(db)
+    found: list[Head] = []
+    for stream, seq in inbox.served_heads(db).items():
+        head = known[stream]
+        hash_ = head.hash if seq >= head.seq else inbox.hash_at(db, stream, seq)
+        if hash_ is not None:
+            found.append(Head(stream, min(seq, head.seq), hash_))
+    return found
 
 
 def _pieces(replica: Replica, most: int) -> Iterator[list[tuple[bytes, State]]]:
