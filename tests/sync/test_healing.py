@@ -151,6 +151,22 @@ def test_both_copies_of_a_device_write_and_nothing_is_lost() -> None:
     assert len(streams) == 2
 
 
+def test_what_a_copy_had_sealed_before_it_knew_is_not_lost() -> None:
+    first, second = _wrote()
+    clone = _copy(first, 9)
+    first.write(4, "by one")
+    first.sync()
+    clone.write(1, "green tea", tags=["drink", "hot"])
+    clone.line.before = _only_sealing
+    clone.sync()
+    assert log.unsent_count(clone.replica.db) == 1
+    clone.line.before = lambda _: None
+    _agree(first, clone, second)
+    assert second.text(1) == "green tea"
+    assert second.text(4) == "by one"
+    assert "diverged" not in first.alarms() | second.alarms() | clone.alarms()
+
+
 def test_copies_that_sealed_the_same_before_do_not_send_it_twice() -> None:
     first, second = _wrote()
     first.write(3, "sealed")
@@ -267,6 +283,11 @@ def _offline(name: str) -> None:
 
 def _break_off(name: str) -> None:
     if name == "pull":
+        _offline(name)
+
+
+def _only_sealing(name: str) -> None:
+    if name in ("pull", "push"):
         _offline(name)
 
 
