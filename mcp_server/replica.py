@@ -24,6 +24,7 @@ from mcp_server.vault.store import Row, as_bytes, as_id
 from shared.clock import to_ms
 from shared.errors import UnavailableError
 from shared.ids import MemoryId
+from sync_service import log
 from sync_service.fields import Field
 from sync_service.merge import State, present
 from sync_service.replica import Change, Unrecorded
@@ -74,13 +75,10 @@ class Replica:
                 device.vault.truncate_wal()
 
     def load(self, db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
-        found = states.load(db, memories)
-        rows = states.unrecorded(db, len(memories), among=memories)
-        if rows:
+        if log.read(db).seeding and (rows := states.unrecorded(db, len(memories), among=memories)):
             # From before sync was set up, and known elsewhere, too: what is here counts as much.
             self._seed(db, rows)
-            found = states.load(db, memories)
-        return found
+        return states.load(db, memories)
 
     def save(self, db: "Database", changes: Mapping[bytes, Change]) -> None:
         forgotten = [memory for memory, change in changes.items() if change.after.forgotten]

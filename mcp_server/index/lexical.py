@@ -47,7 +47,7 @@ _MERGED_AT_ONCE = 8
 _READ_AT_START = 2
 _CHUNKS_READ = 64
 # Terms that more memories say are packed by numpy.
-_FEW = 24
+_FEW = 64
 
 _Changing = AbstractContextManager[object]
 
