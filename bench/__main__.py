@@ -36,6 +36,7 @@ BENCHES = {
     "sensitive": "secrets and personal details found in made sentences, and what is wrongly taken for one",
     "consolidate": "bytes and recall before and after `sunaiva consolidate`, and the naive layout's bytes",
     "load": "10,000 connections against the cloud, and the same of a bare Litestar and of FastAPI",
+    "push": "sealed batches pushed through the real HTTP server, on one vault and on 1,000",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",
 }
 _EXPECTED = (SunaivaError, MCPError, OSError)
