@@ -239,7 +239,10 @@ HOT = {
         "SELECT id, seq, hash FROM streams WHERE vault_id = '{ID}' AND id = ANY('{\\\\x00}'::bytea[])",
         "streams_pkey",
     ),
-    "the lock of a push": ("SELECT id FROM vaults WHERE id = '{ID}' FOR UPDATE", "Index Scan using vaults_"),
+    "the lock of a push": (
+        "SELECT id FROM vaults WHERE id = '{ID}' FOR UPDATE",
+        "Index Scan using vaults_",
+    ),
     "a log-in": (
         "SELECT account_id FROM devices WHERE vault_id = '{ID}' AND id = '{ID}' AND revoked_at IS NULL",
         "devices_pkey",
