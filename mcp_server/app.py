@@ -9,6 +9,9 @@ from mcp_server.calls import build_calls
 from mcp_server.consolidate import WhenIdle
 from mcp_server.device import Device
 from mcp_server.server import create_server
+from mcp_server.syncing.calls import build_sync_calls
+from mcp_server.syncing.places import Ways
+from mcp_server.syncing.service import Syncing
 from mcp_server.terminal import Call
 from shared.errors import UnavailableError
 
@@ -19,11 +22,12 @@ class App:
     server: MCPServer[Any]
     calls: Mapping[str, Call]
 
-    def __init__(self, open_device: Callable[[], Device]) -> None:
+    def __init__(self, open_device: Callable[[], Device], *, syncs: bool = True) -> None:
         self._open_device = open_device
+        self._syncs = syncs
         self._device: Device | None = None
         self.server = create_server(self._opened)
-        self.calls = build_calls(self._opened)
+        self.calls = {**build_calls(self._opened), **build_sync_calls(self._opened_syncing)}
 
     def start(self) -> None:
         """Raises:
@@ -32,10 +36,14 @@ class App:
         self._device = self._open_device()
         self._consolidating = WhenIdle(self._device)
         self._consolidating.start()
+        self._syncing = Syncing(self._device, Ways(self._device))
+        if self._syncs:
+            self._syncing.start()
 
     def close(self) -> None:
         device, self._device = self._device, None
         if device is not None:
+            self._syncing.close()
             self._consolidating.close()
             device.close()
 
@@ -43,3 +51,7 @@ class App:
         if self._device is None:
             raise UnavailableError("The memory agent is leaving. Ask again in a moment.")
         return self._device
+
+    def _opened_syncing(self) -> Syncing:
+        self._opened()
+        return self._syncing

@@ -41,6 +41,7 @@ _FORGOTTEN_AT_ONCE_MAX = 5_000
 _AS_TYPED = Policy(secrets="allow", personal="allow")
 
 Arguments = TypeVar("Arguments", bound=Struct)
+Owner = TypeVar("Owner")
 Steps = Generator[Any, None, Any]
 
 
@@ -162,15 +163,7 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
     """Every call by its name."""
 
     def call(kind: type[Arguments], act: Callable[[Device, CallContext, Arguments], Steps]) -> Call:
-        def run(ctx: CallContext, args: dict[str, Any]) -> Steps:
-            try:
-                parsed = msgspec.convert(args, kind)
-            except msgspec.ValidationError as error:
-                raise InvalidError(f"This cannot be understood: {error}.") from error
-            result = yield from act(open_device(), ctx, parsed)
-            return msgspec.to_builtins(result)
-
-        return run
+        return call_of(open_device, kind, act)
 
     return {
         "remember": call(RememberArgs, _remember),
@@ -193,6 +186,24 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "rebuild": call(NoArgs, _rebuild),
         "reindex": call(ReindexArgs, _reindex),
     }
+
+
+def call_of(
+    opened: Callable[[], Owner],
+    kind: type[Arguments],
+    act: Callable[[Owner, CallContext, Arguments], Steps],
+) -> Call:
+    """A call that parses its arguments once, and answers in plain values."""
+
+    def run(ctx: CallContext, args: dict[str, Any]) -> Steps:
+        try:
+            parsed = msgspec.convert(args, kind)
+        except msgspec.ValidationError as error:
+            raise InvalidError(f"This cannot be understood: {error}.") from error
+        result = yield from act(opened(), ctx, parsed)
+        return msgspec.to_builtins(result)
+
+    return run
 
 
 def _remember(device: Device, ctx: CallContext, args: RememberArgs) -> Steps:

@@ -70,6 +70,8 @@ class Device:
         self.policy = policy
         self.own_words = own_words
         """Whether these are the recovery words of this vault."""
+        self.changed: Callable[[], None] = _nobody
+        """Told after every transaction that changed something; must return at once."""
         self.damaged = False
         """Whether the vault's file was found damaged: nothing is stored in it any more."""
         self._used_at = time.monotonic()
@@ -130,6 +132,7 @@ def _changing(device: Device) -> "Iterator[Change]":
             change = Change(db)
             yield change
         change.follow()
+    device.changed()
 
 
 def database_key(root: bytes) -> bytes:
@@ -184,6 +187,10 @@ def open_device(
         policy=policy,
         own_words=lambda words: vault_keys.opens_with_words(home, words),
     )
+
+
+def _nobody() -> None:
+    pass
 
 
 def _graph(folder: Path, key: bytes) -> GraphOnDisk:

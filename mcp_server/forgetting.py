@@ -8,7 +8,7 @@ There is no trash and no undo; a backup made before still holds what it held, an
 import itertools
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from mcp_server.device import Device
+from mcp_server import changes
+from mcp_server.device import Change, Device
 from mcp_server.index.codes import unpack4
 from mcp_server.index.lexical import terms_of
 from mcp_server.index.precedence import Precedence
 from mcp_server.memory import present
 from mcp_server.model import Memory
-from mcp_server.vault import names, pages, store, texts, vector_store
+from mcp_server.vault import names, pages, states, store, texts, vector_store
 from mcp_server.vault.store import Row, Selection
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, SunaivaError, UnavailableError
@@ -175,15 +176,28 @@ def _erase_some(device: Device, rows: Sequence[Row], *, client: str) -> None:
     with device.changing() as change:
         # Somebody else may have forgotten some of them meanwhile.
         there = store.by_rows(change.db, [row.row for row in rows])
-        borne = names.of(change.db, there)
-        device.index.lexical.remove(
-            change.db, {row: terms_of(memory) for row, memory in there.items()}
-        )
-        for row, memory in there.items():
-            store.delete(change.db, row, memory.id)
-        names.erase_unused(change.db, borne)
-        device.note(change.db, "forget", [each.id for each in there.values()], client=client)
-        change.then(lambda: device.index.remove(list(there)))
+        ids = [each.id for each in there.values()]
+        changes.forget(device.clock, change.db, ids)
+        take_out(device, change, there)
+        device.note(change.db, "forget", ids, client=client)
+
+
+def take_out(device: Device, change: Change, there: Mapping[int, Memory]) -> None:
+    """Erase memories, by row, in a transaction under way; the indexes follow when it is committed. Traces on pages that are free
+    now are for `OpenVault.rewrite`."""
+    db = change.db
+    borne = names.of(db, there)
+    device.index.lexical.remove(db, {row: terms_of(memory) for row, memory in there.items()})
+    superseded: set[int] = set()
+    for row, memory in there.items():
+        superseded.update(states.let_go(db, memory.id))
+        store.delete(db, row, memory.id)
+    names.erase_unused(db, borne)
+    for memory in there.values():
+        states.hand_on(db, memory.source.key)
+    shown = store.by_rows(db, superseded - there.keys())
+    change.then(lambda: device.index.remove(list(there)))
+    change.then(device.index.put(db, [Row(row, memory) for row, memory in shown.items()]))
 
 
 def traces(device: Device, rows: Sequence[Row]) -> Traces:

@@ -17,6 +17,7 @@ KNOWN = (
     "SUNAIVA_PII",
     "SUNAIVA_RECALL",
     "SUNAIVA_CROSS_ENCODER",
+    "SUNAIVA_CLOUD",
 )
 
 _CLOUD = (

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
+from mcp_server import changes as recorded
 from mcp_server import echoes, findings, screening
 from mcp_server.checks import bounded, checked
 from mcp_server.device import Change, Device
@@ -97,7 +98,7 @@ def remember(
             vectors = None  # another model took over meanwhile, and will read them
         for number, draft in enumerate(sent):
             # Of what was sent, so that the same again is known again, whatever was taken out of it.
-            digest = _digest(device, draft.text)
+            digest = text_digest(device, draft.text)
             known = _known(db, draft, digest)
             if known is not None:
                 stored.append(Stored(known.memory.id, "known"))
@@ -114,7 +115,7 @@ def remember(
             if heard is not None:
                 kept = echoes.with_sources(kept, heard)
             memory = _from_draft(device, kept)
-            row = Row(store.insert(db, memory, digest), memory)
+            row = recorded.insert(device.clock, db, memory, digest)
             added.append((row, vector))
             similar = findings.notice(device, db, added)
             stored.append(Stored(row.memory.id, "stored", similar, redacted))
@@ -135,7 +136,8 @@ def acceptable(device: Device, drafts: Sequence[Draft]) -> list[Draft]:
 
 
 def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[Stored]:
-    """Store memories of our own export as they were, ids and history included; known ids are left as they are.
+    """Store memories of our own export as they were, ids and history included; known ids are left as they are, and so are those
+    that were forgotten on a device of a vault that syncs.
 
     Not screened: what was in a vault was let in there, by a person who may have wanted it.
     """
@@ -148,11 +150,13 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             there = store.by_id(db, memory.id) or (
                 store.by_key(db, memory.source.key) if memory.source.key else None
             )
-            if there is None:
+            known = there is not None or recorded.is_dead(db, memory.id)
+            if not known:
                 checked(_as_draft(memory), f"Memory {memory.id}")
                 kept = msgspec.structs.replace(memory, source=_kept(memory.source))
-                added.append(Row(store.insert(db, kept, _digest(device, kept.text)), kept))
-            stored.append(Stored(memory.id, "known" if there else "stored"))
+                digest = text_digest(device, kept.text)
+                added.append(recorded.insert(device.clock, db, kept, digest))
+            stored.append(Stored(memory.id, "known" if known else "stored"))
         device.note(db, "import", [item.id for item in stored], client=client)
         _publish(device, change, added, embedded=False)
     return stored
@@ -175,10 +179,10 @@ def capture_drafts(
             said = "\x1f".join(
                 [space, conversation, turn.speaker or "", str(turn.occurred_at), turn.text]
             )
-            digest = _digest(device, said)
+            digest = text_digest(device, said)
             seen[digest] = seen.get(digest, 0) + 1
             key = turn.source.key or f"{digest.hex()}:{seen[digest]}"
-            key = f"capture:{_digest(device, space + chr(31) + conversation).hex()[:12]}:{key}"
+            key = f"capture:{text_digest(device, space + chr(31) + conversation).hex()[:12]}:{key}"
             if store.by_key(db, key) is None and store.by_echo(db, key) is None:
                 position += 1
             source = msgspec.structs.replace(turn.source, key=key)
@@ -244,8 +248,7 @@ def revise(
                 f"Look at it, then revise with version {old.version}."
             )
         if after.text == old.text:
-            store.update(db, row.row, after)
-            changed, embedded = [Row(row.row, after)], True
+            changed, embedded = [recorded.update(device.clock, db, row, after)], True
         else:
             changed = _supersede(device, db, row, after)
             vectors = _embedded(device.index.embedder, [memory_text(after.text, after.speaker)])
@@ -284,8 +287,7 @@ def resolve(
                 version=dropped.memory.version + 1,
                 updated_at=now,
             )
-            store.update(db, dropped.row, ended)
-            changed.append(Row(dropped.row, ended))
+            changed.append(recorded.update(device.clock, db, dropped, ended))
         db.execute(
             "UPDATE findings SET decision = ?, decided_ms = ? WHERE number = ?",
             [decision, to_ms(device.clock()), number],
@@ -325,7 +327,7 @@ def _embedded(embedder: Embedder | None, texts: list[str]) -> NDArray[np.float32
     return embedder.embed(texts)
 
 
-def _digest(device: Device, text: str) -> bytes:
+def text_digest(device: Device, text: str) -> bytes:
     return crypto.mac(device.keys.digest, text.encode())[:_DIGEST_BYTES]
 
 
@@ -477,6 +479,7 @@ def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[
         version=old.version + 1,
         updated_at=now,
     )
-    store.update(db, row.row, ended)
-    added = store.insert(db, new, _digest(device, new.text))
-    return [Row(row.row, ended), Row(added, new)]
+    return [
+        recorded.update(device.clock, db, row, ended),
+        recorded.insert(device.clock, db, new, text_digest(device, new.text)),
+    ]

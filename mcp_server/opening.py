@@ -39,8 +39,16 @@ def access(settings: Settings, *, passphrase: str | None = None) -> Access:
     )
 
 
-def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Clock) -> NewVault:
-    """Keys first, then the file: whatever is interrupted in between leaves nothing that pretends to be a vault.
+def make_vault(
+    settings: Settings,
+    kind: ProtectorKind,
+    given: Access,
+    clock: Clock,
+    *,
+    words: str | None = None,
+) -> NewVault:
+    """Keys first, then the file: whatever is interrupted in between leaves nothing that pretends to be a vault. It opens with new
+    recovery words, or with these, which the person has already.
 
     Raises:
         ConflictError: there is a vault already; it is not touched.
@@ -50,7 +58,7 @@ def make_vault(settings: Settings, kind: ProtectorKind, given: Access, clock: Cl
         settings.home.chmod(0o700)
         # Keys without a vault are what an interrupted `init` leaves. They are kept, should the vault turn up.
         move_aside(settings.home, clock())
-    new = keys.create_keys(settings.home, kind, given, clock)
+    new = keys.create_keys(settings.home, kind, given, clock, words=words)
     try:
         create_vault(settings.home / DATABASE_NAME, database_key(new.root_key))
     except SunaivaError:

@@ -21,6 +21,9 @@ VectorStore = Literal["auto", "exact", "chroma"]
 Tier = Literal["fast", "late", "cross"]
 """How much time and space recall may take; see `rerank`."""
 
+# Where `sunaiva-cloud serve` listens by default. Nothing is asked there before `sunaiva login`.
+CLOUD = "http://127.0.0.1:8400"
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """Where things are on this device; no secret is among them."""
@@ -38,6 +41,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What becomes of secrets and personal details in what is to be stored."""
     recall: Tier = "fast"
     cross_encoder: Path | None = None
+    cloud: str = CLOUD
+    """Where `sunaiva login` logs in unless another address is given."""
     places: Places
     """Where assistants keep their configuration."""
     connect_backups: Path
@@ -78,6 +83,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         vectors=vectors,  # type: ignore[arg-type] # checked against the choices just above
         recall=recall,  # type: ignore[arg-type] # as above
         cross_encoder=_folder(env, "SUNAIVA_CROSS_ENCODER"),
+        cloud=env.get("SUNAIVA_CLOUD") or CLOUD,
         places=_places(env),
         connect_backups=user_state_path("sunaiva") / "connect",
         home_if_unusual=vault_home(env) if env.get("SUNAIVA_HOME") else None,

@@ -15,11 +15,13 @@ from shared.errors import SunaivaError, UnavailableError
 from sync_service import (
     adopting,
     amend,
+    control,
     frames,
     healing,
     inbox,
     listing,
     log,
+    manifests,
     merge,
     ops,
     plan,
@@ -57,6 +59,7 @@ ROUNDS_MAX = 256
 # Batches sealed ahead of what the relay has taken: sealed means kept twice, so no more than a push or two.
 UNSENT_MAX = 64
 SEEDED_AT_ONCE = 2_048
+_AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "rolled_back"})
 
 
 class Engine(Struct, frozen=True, kw_only=True):
@@ -96,6 +99,7 @@ class _Run(Struct):
     report: Report
     now_ms: int
     may_push: bool = True
+    min_pos: int = 1
     began_reread: bool = False
 
     @property
@@ -141,6 +145,49 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
     return report
 
 
+def keep_house(engine: Engine) -> None:
+    """Now and then, after a step that reached the end: vouch for others' snapshots, write one when it is due, let go of what is safe.
+    Where devices are not at one, each gives the others what it holds, and joins what they hold."""
+    now_ms = to_ms(engine.clock())
+    with engine.replica.transaction() as db:
+        me = log.read(db)
+        members = log.members(db)
+        epoch_keys = log.epoch_keys(db)
+        at_odds = any(alarm.kind in _AT_ODDS for alarm in log.alarms(db))
+        is_rested = now_ms - snapshots.last_written_ms(db) >= plan.BEACON_MS
+    standing = engine.transport.standing()
+    if me.generation != standing.generation or not me.caught_up:
+        return
+    with engine.replica.transaction() as db:
+        log.let_go(db, standing.min_pos)
+    if at_odds:
+        snapshots.join_others(engine.transport, engine.replica, members, engine.random, now_ms)
+    if not standing.may_push:
+        return
+    covered_pos = size = 0
+    for raw in engine.transport.manifests()[:1]:
+        _vouch(engine, members, raw, now_ms)
+        manifest = manifests.read(raw)
+        covered_pos = snapshots.covered_pos(manifest, epoch_keys, me.generation)
+        size = sum(segment.size for segment in manifest.segments)
+    is_due = snapshots.is_due(
+        head_pos=standing.head_pos,
+        covered_pos=covered_pos,
+        log_bytes=standing.used_bytes,
+        snapshot_bytes=size,
+    )
+    if is_due or ((me.snapshot_owed or at_odds) and is_rested):
+        snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+
+
+def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
+    with engine.replica.transaction() as db:
+        judged = snapshots.standing_of(db, manifests.id_of(raw))
+    is_alone = len(control.live(members)) == 1
+    if judged in (None, "joined") or (judged == "written" and is_alone):
+        snapshots.check(engine.transport, engine.replica, members, raw, now_ms)
+
+
 # --- receiving -----------------------------------------------------------------------------------------------
 
 
@@ -162,15 +209,19 @@ def _receive(run: _Run) -> None:
     )
     _reread(run, standing.min_pos)
     _count(run, receive.retry_held(run.replica, run.members, run.engine.random, run.now_ms))
+    if not _self(run).caught_up and _self(run).cursor == 0:
+        _join(run)  # a new device: the newest memories first
     try:
         _pull(run)
     except GenerationChangedError:
         run.report.is_behind = True  # the next step begins with it
     if run.report.reached_head:
         with run.replica.transaction() as db:
-            healing.compare(
+            is_lacking = healing.compare(
                 db, run.replica, run.members, run.engine.random, run.now_ms, reread=run.began_reread
             )
+        if is_lacking:
+            _join(run)
 
 
 def _pull(run: _Run) -> None:
@@ -180,9 +231,7 @@ def _pull(run: _Run) -> None:
         try:
             page = run.transport.pull(me.cursor, generation=me.generation)
         except CompactedError as error:
-            snapshots.join_newest(
-                run.transport, run.replica, run.members, error.min_pos, run.now_ms
-            )
+            _join(run, min_pos=max(error.min_pos, run.min_pos))
             continue
         shown = [(pos, raw) for pos, raw in page.frames if pos > me.cursor]
         if _is_ahead(run.members, shown):
@@ -201,6 +250,17 @@ def _pull(run: _Run) -> None:
     run.report.is_behind = True
 
 
+def _join(run: _Run, *, min_pos: int = 1) -> None:
+    snapshots.join_newest(
+        run.transport,
+        run.replica,
+        run.members,
+        run.engine.random,
+        run.now_ms,
+        min_pos=min_pos,
+    )
+
+
 def _is_ahead(members: Members, shown: list[tuple[int, bytes]]) -> bool:
     """Whether something was written under a later device list: while the pages came, it may have grown."""
     return any(plan.control_seq_of(raw) > members.seq for _, raw in shown)
@@ -208,6 +268,7 @@ def _is_ahead(members: Members, shown: list[tuple[int, bytes]]) -> bool:
 
 def _note(run: _Run, standing: Standing) -> None:
     run.may_push = standing.may_push
+    run.min_pos = standing.min_pos
     with run.replica.transaction() as db:
         log.settle(db, "revoked_device", "self")
         log.settle(db, "malformed", "relay")

@@ -99,7 +99,7 @@ def seal(  # noqa: PLR0913 (what stands in a header, each by its name)
     assert epoch >= 1
     assert (prev_hash == NO_HASH) == (seq == 1)
     key, nonce, commitment = _once(epoch_key, salt, vault, stream, seq)
-    plaintext = _packed(content)
+    plaintext = pack(content)
     header = Header(
         suite=SUITE,
         flags=0,
@@ -184,7 +184,7 @@ def open_frame(frame: Frame, epoch_key: bytes) -> bytes:
         plaintext = crypto.open_once(key, nonce, body[HEADER_BYTES:], bound_to=body[:HEADER_BYTES])
     except ForbiddenError:
         raise _unreadable() from None
-    return _unpacked(plaintext)
+    return unpack(plaintext)
 
 
 def padded_length(length: int) -> int:
@@ -236,17 +236,22 @@ def _once(
     return derived[: crypto.KEY_BYTES], rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
 
 
-def _packed(content: bytes) -> bytes:
+def pack(content: bytes) -> bytes:
+    """Compressed if that is shorter, and padded: what batches and segments encrypt."""
     compressed = zstandard.ZstdCompressor(level=_LEVEL).compress(content)
     codec, payload = (_ZSTD, compressed) if len(compressed) < len(content) else (_STORED, content)
     packed = _BEFORE.pack(len(payload), codec) + payload
     return packed.ljust(padded_length(len(packed)), b"\0")
 
 
-def _unpacked(plaintext: bytes) -> bytes:
+def unpack(plaintext: bytes) -> bytes:
+    """
+    Raises:
+        MalformedError
+    """
     length, codec = _BEFORE.unpack_from(plaintext)
     end = _BEFORE.size + length
-    if len(plaintext) != padded_length(end) or any(plaintext[end:]):
+    if len(plaintext) != padded_length(end) or plaintext[end:].strip(b"\0"):
         raise MalformedError("A batch is not padded as it should be.")
     payload = plaintext[_BEFORE.size : end]
     if codec == _STORED:

@@ -73,11 +73,12 @@ def compare(
     now_ms: int,
     *,
     reread: bool,
-) -> None:
-    """The relay's log was read to its end: does it hold what this device, and what the others, have seen in it?"""
+) -> bool:
+    """The relay's log was read to its end: does it hold what this device, and what the others, have seen in it? Whether this device
+    lacks something of theirs, which a snapshot may have."""
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
-    _compare_claims(db, replica, me, members, random, now_ms)
+    is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
     short = inbox.withheld_streams(db)
     for stream in short:
         sentence = (
@@ -85,6 +86,8 @@ def compare(
             "as it is there again; here nothing is missing."
         )
         log.raise_alarm(db, "rolled_back", stream.hex(), sentence, now_ms)
+    if short:
+        log.write(db, snapshot_owed=1)
     still = {stream.hex() for stream in short} | {"device list"}
     all_sent = not log.unsent_count(db)
     for alarm in log.alarms(db):
@@ -100,6 +103,7 @@ def compare(
         log.write(db, rereads=0)
         for kind in _OF_PASSAGE:
             _settle_older(db, kind, now_ms)
+    return is_lacking
 
 
 def send_again(
@@ -116,6 +120,7 @@ def send_again(
     if log.own_frame_hash(db, gap.stream, gap.expected) is not None:
         log.raise_alarm(db, "rolled_back", gap.stream.hex(), _ROLLED_BACK, now_ms)
         return log.resend(db, gap.stream, from_seq=gap.expected) > 0
+    log.write(db, snapshot_owed=1)
     # It was given up here because a snapshot holds it. So does this device: a snapshot gives it back, and the stream ends.
     db.execute(
         "UPDATE sync_frames SET pos = 0 WHERE stream = ? AND pos IS NULL AND stream <> ?",
@@ -143,7 +148,7 @@ def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms
 
 def _compare_claims(
     db: "Database", replica: Replica, me: Self, members: Members, random: Random, now_ms: int
-) -> None:
+) -> bool:
     heads = inbox.heads(db)
     held = inbox.furthest_held(db)
     missing: set[str] = set()
@@ -170,6 +175,7 @@ def _compare_claims(
     for alarm in log.alarms(db):
         if alarm.kind == "gap" and alarm.subject not in missing:
             log.settle(db, "gap", alarm.subject)
+    return bool(missing)
 
 
 def _ask_again(db: "Database", now_ms: int) -> None:

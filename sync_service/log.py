@@ -57,6 +57,7 @@ class Self(Struct, frozen=True, kw_only=True):
     heads_told: bytes
     caught_up: bool
     reached_ms: int
+    snapshot_owed: bool
     reread_after: int | None
     reread_ms: int
     rereads: int
@@ -72,7 +73,7 @@ class OwnFrame(Struct, frozen=True):
 
 
 _SELF = ", ".join(Self.__struct_fields__)
-_FLAGS = ("paused", "adopting", "seeding", "caught_up")
+_FLAGS = ("paused", "adopting", "seeding", "caught_up", "snapshot_owed")
 
 
 # --- this device ---------------------------------------------------------------------------------------------
@@ -291,6 +292,11 @@ def resend(db: "Database", stream: bytes | None = None, *, from_seq: int = 0) ->
             [stream, from_seq],
         ).rowcount
     )
+
+
+def let_go(db: "Database", before_pos: int) -> None:
+    """Own batches that the relay deleted because a snapshot holds them, which enough devices vouch for."""
+    db.execute("DELETE FROM sync_frames WHERE pos > 0 AND pos < ?", [before_pos])
 
 
 def own_frame_hash(db: "Database", stream: bytes, seq: int) -> bytes | None:

@@ -4,10 +4,11 @@ Values of fields stay as they were encoded: the change log never interprets them
 on byte for byte. Whatever cannot be read is said to be malformed, one operation at a time; nothing here raises anything else.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from shared.errors import CorruptError
 from sync_service.clock import LATEST
@@ -43,7 +44,8 @@ class MalformedError(CorruptError):
     code = "malformed"
 
 
-class Set(Struct, frozen=True):
+# Nothing here can hold itself, so the garbage collector need not look at it: a tenth of the time of reading a batch.
+class Set(Struct, frozen=True, gc=False):
     """Fields get values, all at one clock. `replaces` says, of guarded fields, which versions the author saw and replaced."""
 
     memory: bytes
@@ -52,7 +54,7 @@ class Set(Struct, frozen=True):
     replaces: dict[int, tuple[Clock, ...]] = {}
 
 
-class Tag(Struct, frozen=True):
+class Tag(Struct, frozen=True, gc=False):
     """Causal lengths: odd is there, even is not; the greater wins."""
 
     memory: bytes
@@ -60,20 +62,20 @@ class Tag(Struct, frozen=True):
     tags: dict[str, int]
 
 
-class Link(Struct, frozen=True):
+class Link(Struct, frozen=True, gc=False):
     memory: bytes
     hlc: int
     links: dict[tuple[str, bytes], int]
 
 
-class Forget(Struct, frozen=True):
+class Forget(Struct, frozen=True, gc=False):
     """For ever, against everything concurrent or later."""
 
     memory: bytes
     hlc: int
 
 
-class Foreign(Struct, frozen=True):
+class Foreign(Struct, frozen=True, gc=False):
     """Of a kind that only a newer version knows: kept and passed on as it is."""
 
     memory: bytes
@@ -116,10 +118,25 @@ class NewerContentError(CorruptError):
 _ENCODER = msgspec.msgpack.Encoder()
 _CONTENT = msgspec.msgpack.Decoder(tuple[int, int, list[Head], bytes | None, list[Raw]])
 _VERSION = msgspec.msgpack.Decoder(list[Raw])
-_OP = msgspec.msgpack.Decoder(tuple[int, bytes, int, Raw])
-_SET = msgspec.msgpack.Decoder(tuple[dict[int, Raw], dict[int, list[tuple[int, bytes]]]])
-_TAG = msgspec.msgpack.Decoder(dict[str, int])
-_LINK = msgspec.msgpack.Decoder(list[tuple[str, bytes, int]])
+
+MemoryId = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
+StreamId = Annotated[bytes, Meta(min_length=STREAM_BYTES, max_length=STREAM_BYTES)]
+FieldNumber = Annotated[int, Meta(ge=1, le=FIELD_NUMBER_MAX)]
+CausalLength = Annotated[int, Meta(ge=1, lt=1 << 32)]
+_Seen = Annotated[
+    list[tuple[Annotated[int, Meta(ge=0)], StreamId]], Meta(min_length=1, max_length=SETS_MAX)
+]
+_Fields = Annotated[dict[FieldNumber, Raw], Meta(min_length=1, max_length=FIELDS_MAX)]
+_OP = msgspec.msgpack.Decoder(tuple[Annotated[int, Meta(ge=0, le=KINDS_MAX)], MemoryId, int, Raw])
+_SET = msgspec.msgpack.Decoder(
+    tuple[_Fields, Annotated[dict[FieldNumber, _Seen], Meta(max_length=FIELDS_MAX)]]
+)
+_TAG = msgspec.msgpack.Decoder(
+    Annotated[dict[str, CausalLength], Meta(min_length=1, max_length=SETS_MAX)]
+)
+_LINK = msgspec.msgpack.Decoder(
+    Annotated[list[tuple[str, MemoryId, CausalLength]], Meta(min_length=1, max_length=SETS_MAX)]
+)
 
 # What decoding raises for bytes that are not what they should be.
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError)
@@ -158,7 +175,8 @@ def decode_content(content: bytes) -> Content:
         len(raws) > OPS_PER_BATCH_MAX
         or len(heads) > HEADS_MAX
         or not 0 <= base <= LATEST
-        or not all(_is_head(head) for head in heads)
+        or not all(map(_is_head, heads))
+        or len({head.stream for head in heads}) != len(heads)
         or (digest is not None and len(digest) != HASH_BYTES)
     ):
         raise MalformedError("A batch says of itself what cannot be.")
@@ -192,18 +210,17 @@ class _Newer(Struct, frozen=True):
 
 
 def _decoded(raw: Raw, base: int) -> Op | _Newer | None:
-    if len(bytes(raw)) > OP_BYTES_MAX:
+    if len(raw) > OP_BYTES_MAX:
         return None
     try:
         kind, memory, delta, payload = _OP.decode(raw)
         hlc = base + delta
-        if len(memory) != ID_BYTES or not 0 <= hlc <= LATEST or not 0 <= kind <= KINDS_MAX:
+        if not 0 <= hlc <= LATEST:
             return None
         if kind == SET:
             return _set(memory, hlc, payload)
         if kind == TAG:
-            tags = _TAG.decode(payload)
-            return Tag(memory, hlc, tags) if _are_lengths(tags.values(), tags, payload) else None
+            return _tag(memory, hlc, payload)
         if kind == LINK:
             return _link(memory, hlc, payload)
         if kind == FORGET:
@@ -215,30 +232,30 @@ def _decoded(raw: Raw, base: int) -> Op | _Newer | None:
 
 def _set(memory: bytes, hlc: int, payload: Raw) -> Set | None:
     fields, replaces = _SET.decode(payload)
-    if not 0 < len(fields) <= FIELDS_MAX or not _is_distinct(bytes(payload)[1:4], len(fields)):
+    said = bytes(payload)
+    if not _is_distinct(said, len(fields), at=1):
         return None
+    given = {field: bytes(value) for field, value in fields.items()}
     if not replaces:
-        return Set(memory, hlc, {field: bytes(value) for field, value in fields.items()})
-    if len(replaces) > FIELDS_MAX or not all(
-        _are_before(hlc, clocks) for clocks in replaces.values()
-    ):
+        return Set(memory, hlc, given)
+    if not replaces.keys() <= fields.keys():
         return None
-    return Set(
-        memory,
-        hlc,
-        {field: bytes(value) for field, value in fields.items()},
-        {field: tuple(sorted(clocks)) for field, clocks in replaces.items()},
-    )
+    if any(seen >= hlc for clocks in replaces.values() for seen, _ in clocks):
+        return None  # only what is earlier can have been seen and replaced
+    op = Set(memory, hlc, given, {field: tuple(clocks) for field, clocks in replaces.items()})
+    return op if _ENCODER.encode(_payload(op)[1]) == said else None
+
+
+def _tag(memory: bytes, hlc: int, payload: Raw) -> Tag | None:
+    tags = _TAG.decode(payload)
+    fits = _is_distinct(bytes(payload), len(tags), at=0) and all(map(_is_name, tags))
+    return Tag(memory, hlc, tags) if fits else None
 
 
 def _link(memory: bytes, hlc: int, payload: Raw) -> Link | None:
     given = _LINK.decode(payload)
     links = {(relation, target): length for relation, target, length in given}
-    fits = (
-        0 < len(given) == len(links) <= SETS_MAX
-        and all(len(target) == ID_BYTES and _is_name(name) for name, target in links)
-        and all(0 < length < 1 << 32 for length in links.values())
-    )
+    fits = len(given) == len(links) and all(_is_name(relation) for relation, _ in links)
     return Link(memory, hlc, links) if fits else None
 
 
@@ -246,7 +263,7 @@ def _payload(op: Op) -> tuple[int, object]:
     match op:
         case Set():
             fields = {field: Raw(op.fields[field]) for field in sorted(op.fields)}
-            replaces = {field: sorted(op.replaces[field]) for field in sorted(op.replaces)}
+            replaces = {field: sorted(set(op.replaces[field])) for field in sorted(op.replaces)}
             return SET, (fields, replaces)
         case Tag():
             return TAG, dict(sorted(op.tags.items()))
@@ -260,31 +277,15 @@ def _payload(op: Op) -> tuple[int, object]:
             return op.kind, Raw(op.payload)
 
 
-def _is_distinct(header: bytes, count: int) -> bool:
-    """Whether a map of `count` distinct keys was written as such: a key that is there twice would count twice."""
+def _is_distinct(said: bytes, count: int, *, at: int) -> bool:
+    """Whether the map at `at` was written with `count` keys: more were there if one is there twice."""
     if count < 16:
-        return header[0] == 0x80 | count
-    return header[0] == 0xDE and int.from_bytes(header[1:3], "big") == count
-
-
-def _are_lengths(lengths: Iterable[int], names: dict[str, int], payload: Raw) -> bool:
-    return (
-        0 < len(names) <= SETS_MAX
-        and _is_distinct(bytes(payload)[:3], len(names))
-        and all(0 < length < 1 << 32 for length in lengths)
-        and all(_is_name(name) for name in names)
-    )
+        return said[at] == 0x80 | count
+    return said[at] == 0xDE and int.from_bytes(said[at + 1 : at + 3], "big") == count
 
 
 def _is_name(name: str) -> bool:
     return 0 < len(name.encode()) <= NAME_BYTES_MAX
-
-
-def _are_before(hlc: int, clocks: list[tuple[int, bytes]]) -> bool:
-    """Only what is earlier can have been seen and replaced."""
-    return len(clocks) <= SETS_MAX and all(
-        0 <= seen < hlc and len(stream) == STREAM_BYTES for seen, stream in clocks
-    )
 
 
 def _is_head(head: Head) -> bool:

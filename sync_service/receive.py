@@ -138,9 +138,9 @@ def merge_in(
         op.memory: (op, stream)
         for stream, said in batches
         for op in said
-        if isinstance(op, Forget) and _is_present(states[op.memory])
+        if isinstance(op, Forget) and is_present(states[op.memory])
     }
-    waiting = _held_back(db, replica, forgets, now_ms) if forgets else frozenset()
+    waiting = held_back(db, replica, forgets, now_ms) if forgets else frozenset()
     after: dict[bytes, State] = {}
     for stream, said in batches:
         for op in said:
@@ -361,7 +361,7 @@ def _compare_digests(work: _Work) -> None:
     )
 
 
-def _held_back(
+def held_back(
     db: "Database", replica: Replica, forgets: dict[bytes, tuple[Forget, bytes]], now_ms: int
 ) -> frozenset[bytes]:
     me = log.read(db)
@@ -387,7 +387,7 @@ def _held_back(
     return frozenset()
 
 
-def _is_present(state: State) -> bool:
+def is_present(state: State) -> bool:
     return not state.forgotten and not is_new(state)
 
 

@@ -60,6 +60,27 @@ class Person:
         assert ran.code == 0, ran.err
         return ran.json
 
+    def starts(self, *arguments: str | Path, stdin: bytes = b"") -> "subprocess.Popen[bytes]":
+        """One command of a script that is not waited for; `ends` does."""
+        command = subprocess.Popen(
+            [SUNAIVA, *arguments],
+            env=self.device.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert command.stdin is not None
+        command.stdin.write(stdin)
+        command.stdin.close()
+        command.stdin = None
+        return command
+
+    def ends(self, command: "subprocess.Popen[bytes]") -> Any:
+        """The JSON of a command that is done."""
+        out, err = command.communicate(timeout=PATIENCE_SECONDS)
+        assert command.returncode == 0, err.decode()
+        return json.loads(out)
+
     def types(self, *arguments: str | Path, answers: Sequence[tuple[str, str]] = ()) -> Ran:
         """One command in a terminal: waits for each prompt, then types the answer to it."""
         pid, terminal = pty.fork()

@@ -12,7 +12,17 @@ from types import FrameType
 import msgspec
 from cyclopts import App, CycloptsError, Group
 
-from mcp_server.cli import assistants, findings, memories, screen, transfer, vault
+from mcp_server.cli import (
+    accounts,
+    assistants,
+    devices,
+    findings,
+    memories,
+    screen,
+    sync,
+    transfer,
+    vault,
+)
 from mcp_server.version import __version__
 from shared.errors import InvalidError, SunaivaError
 
@@ -20,6 +30,7 @@ _DAILY = Group("Memories", sort_key=1)
 _MOVING = Group("In and out", sort_key=2)
 _ASSISTANTS = Group("Assistants", sort_key=3)
 _VAULT = Group("The vault", sort_key=4)
+_SYNC = Group("Your other devices", sort_key=5)
 
 app = App(
     name="sunaiva",
@@ -51,8 +62,15 @@ for command, name, group in (
     (vault.doctor, "doctor", _VAULT),
     (vault.reindex, "reindex", _VAULT),
     (vault.consolidate, "consolidate", _VAULT),
+    (accounts.login, "login", _SYNC),
+    (accounts.logout, "logout", _SYNC),
+    (devices.pair, "pair", _SYNC),
+    (accounts.recover, "recover", _SYNC),
 ):
     app.command(command, name=name, group=group)
+for part in (devices.devices, sync.sync):
+    part.group = _SYNC
+    app.command(part)
 app.command(assistants.hook, name="hook", show=False)
 app.register_install_completion_command(name="install-completion", group=_VAULT)
 
@@ -89,6 +107,9 @@ def _with_dash_last(arguments: Sequence[str]) -> Sequence[str]:
     """A lone `-` means stdin everywhere; cyclopts would take it for an option without a name."""
     if "-" not in arguments or "--" in arguments:
         return arguments
+    at = arguments.index("-")
+    if at and arguments[at - 1] == "--words-file":
+        return [*arguments[: at - 1], "--words-file=-", *arguments[at + 1 :]]
     return [*(argument for argument in arguments if argument != "-"), "--", "-"]
 
 

@@ -15,9 +15,11 @@ def agent(settings: Settings, *, http_port: int | None) -> int:
 
 
 def in_process(settings: Settings) -> int:
-    """Serve one assistant on stdin and stdout; the exit code."""
-    return agents.serve_stdio(_app(settings), settings)
+    """Serve one assistant on stdin and stdout; the exit code. Nothing syncs: such a process is over when its assistant is."""
+    return agents.serve_stdio(_app(settings, syncs=False), settings)
 
 
-def _app(settings: Settings) -> App:
-    return App(lambda: opening.open_here(settings, opening.access(settings), system_clock))
+def _app(settings: Settings, *, syncs: bool = True) -> App:
+    return App(
+        lambda: opening.open_here(settings, opening.access(settings), system_clock), syncs=syncs
+    )

@@ -62,8 +62,7 @@ def init(
             "Twelve recovery words are shown once, and nobody is here to write them down. Run `sunaiva init` in a terminal, "
             "or keep what it prints and add --yes. Nothing was made."
         )
-    kind = protect or _usual_protector(settings)
-    given = _access(settings, kind, new=True)
+    kind, given = protection(settings, protect)
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with client.alone(
         settings
@@ -282,6 +281,12 @@ def consolidate(
     with agent() as connection, screen.watching("Consolidating") as events:
         answer = connection.call("consolidate", {"undo": undo, "dry_run": dry_run}, events)
     screen.emit(answer, as_json=json, show=_show_consolidated)
+
+
+def protection(settings: Settings, wanted: ProtectorKind | None) -> tuple[ProtectorKind, KeyAccess]:
+    """What is to open a new vault every day."""
+    kind = wanted or _usual_protector(settings)
+    return kind, _access(settings, kind, new=True)
 
 
 def _usual_protector(settings: Settings) -> ProtectorKind:

@@ -135,6 +135,16 @@ class Catalogue:
         """Find the neighbours of everything loaded."""
         self._link(np.flatnonzero(self.columns["conversation"] != NOBODY))
 
+    def add(self, entries: Sequence[Sequence[Any]]) -> None:
+        """Take in many new memories, neighbours and all."""
+        self.load(entries)
+        rows = np.array([entry[0] for entry in entries], np.int64)
+        conversation = self.columns["conversation"]
+        joined = np.unique(conversation[rows]) if len(rows) else rows
+        joined = joined[joined != NOBODY]
+        if len(joined):
+            self._link(np.flatnonzero(np.isin(conversation, joined)))
+
     def put(self, entry: Entry) -> None:
         """Add a memory, or take over what changed about it."""
         before = int(self.columns["conversation"][entry.row]) if self._has(entry.row) else None

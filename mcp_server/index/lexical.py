@@ -25,13 +25,15 @@ from mcp_server.index.postings import (
     counted,
     entries,
     pack,
+    pack_few,
     unpack,
 )
 from mcp_server.index.precedence import Precedence
 from mcp_server.index.segments import Segment
 from mcp_server.model import Memory
-from mcp_server.vault import store
+from mcp_server.vault import listing, store
 from mcp_server.vault.db import OpenVault
+from shared.clock import from_ms
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -44,6 +46,8 @@ _MERGED_AT_ONCE = 8
 # Of a vault whose index has yet to be made, so many times as many of the newest memories are found at once.
 _READ_AT_START = 2
 _CHUNKS_READ = 64
+# Terms that more memories say are packed by numpy.
+_FEW = 24
 
 _Changing = AbstractContextManager[object]
 
@@ -114,9 +118,13 @@ class LexicalIndex:
             if row <= self._newest:
                 return
             self._newest = row
-            self._counts[row] = counts = Counter(terms)
-            for term, count in counts.items():
-                self._said.setdefault(term, {})[row] = min(count, REPEATS_MAX)
+            self._keep(row, terms)
+
+    def leave_until(self, row: int) -> None:
+        """Memories up to this row were committed, too many to be read at once: `tidy` does it, piece by piece."""
+        with self._lock:
+            self._newest = max(self._newest, row)
+            self._from = self._newest + 1
 
     def remove(self, db: "Database", doomed: Mapping[int, Sequence[str]]) -> None:
         """Take memories, each a row and its terms, out of the vault, in the transaction that forgets them; `drop` follows when
@@ -165,6 +173,9 @@ class LexicalIndex:
             if self._newest - sealed >= self._seal_rows:
                 self._seal(vault, changing, sealed + 1)
                 return True
+            if self.waiting:
+                self._read_rest(vault, changing)
+                return True
             if self._merge is None and unused:
                 with changing, vault.writing() as db:
                     segments.delete_some(db)
@@ -181,36 +192,68 @@ class LexicalIndex:
     def _seal(self, vault: OpenVault, changing: _Changing, first: int) -> None:
         """Write the oldest unsealed memories into a segment of their own."""
         removals = self._removals
-        last = first + self._seal_rows - 1
+        # Of very many, what would be merged from several segments is made at once.
+        many = self._from - first >= self._seal_rows * _MERGED_AT_ONCE
+        tier, rows = (1, self._seal_rows * _MERGED_AT_ONCE) if many else (0, self._seal_rows)
+        last = first + rows - 1
         with self._lock:
             in_memory = first >= self._from
             counts = {row: each for row, each in self._counts.items() if first <= row <= last}
-        if not in_memory:  # an older vault
-            with vault.reading() as db:
-                texts = store.in_span(db, first, last)
-            counts = {
-                row.row: Counter(terms_of(row.memory)) for row in self._precedence.in_between(texts)
-            }
         said: dict[str, list[int]] = {}
-        for row, counted_terms in counts.items():
-            for term, count in counted_terms.items():
-                said.setdefault(term, []).extend([row - first] * min(count, REPEATS_MAX))
-        packed = ((term, pack(np.array(said[term], np.int64))) for term in sorted(said))
+        if in_memory:
+            memories = len(counts)
+            for row, counted_terms in sorted(counts.items()):
+                for term, count in counted_terms.items():
+                    said.setdefault(term, []).extend([row - first] * min(count, REPEATS_MAX))
+        else:
+            memories = 0
+            for row, terms in self._read(vault, first, last):
+                memories += 1
+                for term in terms if _says_nothing_often(terms) else _at_most(terms):
+                    said.setdefault(term, []).append(row - first)
+        packed = (
+            (
+                term,
+                pack_few(said[term])
+                if len(said[term]) <= _FEW
+                else pack(np.array(said[term], np.int64)),
+            )
+            for term in sorted(said)
+        )
         made = list(self._precedence.in_between(chunks(packed)))
         with changing:
             if self._removals != removals:
                 return  # something was forgotten that may be in `made`; once more, without it
             with vault.writing() as db:
-                number = segments.begin(db, first_row=first, last_row=last, tier=0)
+                number = segments.begin(db, first_row=first, last_row=last, tier=tier)
                 segments.append(db, number, made)
-                segments.finish(db, number, memories=len(counts), instead_of=())
+                segments.finish(db, number, memories=memories, instead_of=())
             with self._lock:
                 # Who is reading now may still see the vault without this segment: let go of the one before.
                 for former in [row for row in self._counts if row < first]:
                     self._let_go(former)
                 self._sealed = last
-                self._sealed_memories += len(counts)
+                self._sealed_memories += memories
                 self._from = max(self._from, last + 1)
+
+    def _read(self, vault: OpenVault, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
+        """The terms of memories in the vault, by row."""
+        known: words.Known = {}
+        with vault.reading() as db:
+            told = listing.told_between(db, first, last)
+        for row, text, speaker, when_ms in self._precedence.in_between(told):
+            when = from_ms(when_ms)
+            yield row, words.indexed_terms(text, speaker=speaker, when=when, known=known)
+
+    def _read_rest(self, vault: OpenVault, changing: _Changing) -> None:
+        """Take in what is left of very many new memories, too few for a segment."""
+        with changing:
+            first, last = self._sealed + 1, self._from - 1
+            read = list(self._read(vault, first, last))
+            with self._lock:
+                self._from = first
+                for row, terms in read:
+                    self._keep(row, terms)
 
     def _begin_merge(
         self, vault: OpenVault, changing: _Changing, old: Sequence[Segment]
@@ -236,6 +279,11 @@ class LexicalIndex:
                     segments.finish(db, merge.number, memories=memories, instead_of=merge.old)
         return bool(batch)
 
+    def _keep(self, row: int, terms: Sequence[str]) -> None:
+        self._counts[row] = counts = Counter(terms)
+        for term, count in counts.items():
+            self._said.setdefault(term, {})[row] = min(count, REPEATS_MAX)
+
     def _let_go(self, row: int) -> None:
         for term in self._counts.pop(row, ()):
             rows = self._said[term]
@@ -254,13 +302,21 @@ def terms_of(memory: Memory) -> list[str]:
 _NONE = np.zeros(0, np.int64)
 
 
+def _says_nothing_often(terms: Sequence[str]) -> bool:
+    """Whether no term can stand among these more often than counts; true of nearly every memory."""
+    return len(terms) - len(set(terms)) < REPEATS_MAX
+
+
+def _at_most(terms: Sequence[str]) -> Iterator[str]:
+    for term, count in Counter(terms).items():
+        yield from [term] * min(count, REPEATS_MAX)
+
+
 def _mergeable(there: Sequence[Segment]) -> Sequence[Segment]:
-    """The oldest segments of the smallest size of which there are enough."""
-    by_tier: dict[int, list[Segment]] = {}
-    for segment in there:
-        by_tier.setdefault(segment.tier, []).append(segment)
-    full = [tier for tier, members in by_tier.items() if len(members) >= _MERGED_AT_ONCE]
-    return by_tier[min(full)][:_MERGED_AT_ONCE] if full else ()
+    """The oldest segments of the smallest size of which there are enough, one after the other."""
+    runs = [list(run) for _, run in itertools.groupby(there, key=lambda segment: segment.tier)]
+    full = [run for run in runs if len(run) >= _MERGED_AT_ONCE]
+    return min(full, key=lambda run: run[0].tier)[:_MERGED_AT_ONCE] if full else ()
 
 
 def _walk(vault: OpenVault, segment: Segment) -> Iterator[tuple[str, int, bytes]]:

@@ -45,6 +45,8 @@ _WORTH_KEEPING = 0.5
 _RETRY_SECONDS = 60.0
 # Up to so many memories are embedded before they are stored, so that they are found by meaning at once.
 EMBED_AT_ONCE_MAX = 4
+# The words of more memories than these, some milliseconds' worth, are read in the background.
+_READ_AT_ONCE_MAX = 64
 
 
 class IndexState(Struct, frozen=True):
@@ -196,6 +198,23 @@ class LiveIndex:
                 self.catalogue.put(entry)
             if self._tokens is not None or self.lexical.due:
                 self._wake.set()
+
+        return follow
+
+    def put_many(self, db: "Database", rows: range) -> Callable[[], None]:
+        """`put`, of many new memories whose cues nobody has read and that have no vectors."""
+        lines = listing.between(db, rows[0], rows[-1]) if self._listed else []
+        at_once = store.in_span(db, rows[0], rows[-1]) if len(rows) <= _READ_AT_ONCE_MAX else None
+
+        def follow() -> None:
+            if at_once is None:
+                self.lexical.leave_until(rows[-1])
+            for each in at_once or ():
+                self.lexical.put(each.row, terms_of(each.memory))
+            self._touch(rows)
+            self.catalogue.add(lines)
+            self._cues_unread = True
+            self.has_more_to_embed(len(rows))
 
         return follow
 

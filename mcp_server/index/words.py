@@ -88,13 +88,31 @@ _ARABIC_PARTICLE = re.compile("^[وفبك](?=ال..)")
 _HEBREW_PARTICLES = frozenset("הובלמשכ")
 
 
-def indexed_terms(text: str, *, speaker: str | None, when: datetime | None) -> list[str]:
+Known = dict[str, tuple[str, ...]]
+"""Words that were met before, and their terms; for one pass over many memories."""
+
+
+def indexed_terms(
+    text: str, *, speaker: str | None, when: datetime | None, known: Known | None = None
+) -> list[str]:
     """The terms of a memory, as often as it says them: its date in words, its speaker, its head."""
     parts = [f"{when.day} {MONTHS[when.month - 1]} {when.year}"] if when else []
     if speaker:
         parts.append(speaker)
+    met: Known = {} if known is None else known
+    terms: list[str] = []
     # Each for itself: no name and no text may grow together with what stands before it.
-    return [term for part in [*parts, text[:HEAD_CHARS]] for term in _stemmed(_split(part))]
+    for part in [*parts, text[:HEAD_CHARS]]:
+        for piece, is_run in _pieces(part):
+            if is_run:
+                terms += _stemmed(_pairs(piece))
+                continue
+            for said in _TOGETHER.findall(piece):
+                found = met.get(said)
+                if found is None:
+                    found = met[said] = tuple(_stemmed(_of_word(said)))
+                terms += found
+    return terms
 
 
 def question_terms(question: str) -> list[str]:
@@ -125,17 +143,23 @@ def beginnings(question: str) -> re.Pattern[str] | None:
 
 def _split(text: str) -> Iterator[str]:
     """The words of a text in order, folded and not yet stemmed; what is put together as a whole, too."""
+    for piece, is_run in _pieces(text):
+        if is_run:
+            yield from _pairs(piece)
+        else:
+            for said in _TOGETHER.findall(piece):
+                yield from _of_word(said)
+
+
+def _pieces(text: str) -> Iterator[tuple[str, bool]]:
+    """A folded text in parts, and whether each is a run of a script that is cut into pairs."""
     if not text.isascii():
         text = _folded(text)
     if "'" in text:
         text = _SHORT_SIDE.sub(" ", text)
-    # Every other piece is a run of a script that is cut into pairs.
+    # Every other piece is such a run.
     for number, piece in enumerate(_RUN.split(text) if not text.isascii() else (text,)):
-        if number % 2:
-            yield from _pairs(piece)
-        else:
-            for found in _TOGETHER.finditer(piece):
-                yield from _of_word(found.group())
+        yield piece, bool(number % 2)
 
 
 def _folded(text: str) -> str:

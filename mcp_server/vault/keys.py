@@ -88,8 +88,10 @@ class RootKeys(Struct, frozen=True):
         return ()
 
 
-def create_keys(home: Path, kind: ProtectorKind, access: Access, clock: Clock) -> NewKeys:
-    """A new vault's keys.
+def create_keys(
+    home: Path, kind: ProtectorKind, access: Access, clock: Clock, *, words: str | None = None
+) -> NewKeys:
+    """A new vault's keys; `words` are recovery words that the person has already, for this vault too.
 
     Raises:
         ConflictError: there is a vault already; it is not touched.
@@ -97,7 +99,8 @@ def create_keys(home: Path, kind: ProtectorKind, access: Access, clock: Clock) -
     """
     vault_id = UUID(bytes=crypto.random_key()[:16], version=4)
     root_key = crypto.random_key()
-    words, recovery = _recovery(vault_id, root_key)
+    entropy = None if words is None else recovery_words.entropy_of(words)
+    words, recovery = _recovery(vault_id, root_key, entropy)
     slot = _protect(home, vault_id, root_key, kind, access, label=None)
     vault = VaultFile(
         format=FORMAT,
@@ -262,9 +265,11 @@ def _pending(vault: VaultFile) -> Pending:
     return vault.pending
 
 
-def _recovery(vault_id: UUID, root_key: bytes) -> tuple[str, RecoverySlot]:
+def _recovery(
+    vault_id: UUID, root_key: bytes, entropy: bytes | None = None
+) -> tuple[str, RecoverySlot]:
     # 128 random bits cannot be guessed at any speed: HKDF is enough here, stretching is for what people make up.
-    entropy = crypto.random_key()[: recovery_words.ENTROPY_BYTES]
+    entropy = entropy or crypto.random_key()[: recovery_words.ENTROPY_BYTES]
     key = crypto.derive(entropy, _RECOVERY_KEY)
     sealed = crypto.seal(key, root_key, bound_to=_binding(vault_id, "recovery"))
     return recovery_words.words_of(entropy), RecoverySlot(sealed=sealed)

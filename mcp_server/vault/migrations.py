@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
+from sync_service.schema import SCHEMA as CHANGE_LOG
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -369,3 +371,33 @@ def _blocks(db: "Database") -> None:  # allow long-function: one schema, read in
 def _cues_of_notes(db: "Database") -> None:
     # What an assistant noted in the person's own words ("I am allergic …") showed nothing when it was read first.
     db.execute("UPDATE records SET cues = NULL WHERE kind NOT IN ('turn', 'document', 'summary')")
+
+
+@MIGRATIONS(name="0010_sync")
+def _sync(db: "Database") -> None:
+    db.executescript(CHANGE_LOG)
+    db.executescript("""
+        -- What devices have agreed on about a memory, but for the values, which its record and its text are.
+        CREATE TABLE sync_states (
+            memory INTEGER PRIMARY KEY REFERENCES records (row) ON DELETE CASCADE,
+            clocks BLOB NOT NULL,
+            -- values that the record does not hold as they came: a kind that only a newer version knows, a key that is another's
+            kept BLOB
+        ) STRICT;
+        CREATE INDEX sync_states_kept ON sync_states (memory) WHERE kept IS NOT NULL;
+        -- Dead for ever: whatever is still said about them changes nothing.
+        CREATE TABLE sync_forgotten (
+            id BLOB PRIMARY KEY CHECK (length(id) = 16)
+        ) STRICT, WITHOUT ROWID;
+        -- Memories of which something is known, and no text yet: whole states, to be shown when they can be.
+        CREATE TABLE sync_partial (
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+            state BLOB NOT NULL
+        ) STRICT;
+    """)
+
+
+@MIGRATIONS(name="0011_sync_meeting")
+def _sync_meeting(db: "Database") -> None:
+    db.executescript(MEETING)

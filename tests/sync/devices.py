@@ -27,6 +27,9 @@ class Time:
     def pass_ms(self, ms: int) -> None:
         self.now_ms += ms
 
+    def pass_seconds(self, seconds: float) -> None:
+        self.pass_ms(int(seconds * 1_000))
+
 
 class Device:
     def __init__(

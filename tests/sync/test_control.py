@@ -185,6 +185,11 @@ def told_otherwise(made: Circle, **changed: Any) -> bytes:
     return amend.add(made.members, by("desk"), newcomer, sealed_name=b"", epoch_key=epoch_key(1))
 
 
+def introduced(made: Circle, wrap: bytes) -> tuple[object, ...]:
+    honest = entries.introduce(seeds_of("phone"), vault=made.members.vault)
+    return (honest.sign_public, honest.kem_public, honest.incarnation, b"", honest.proof, wrap)
+
+
 def rotated_body(made: Circle, **changed: Any) -> bytes:
     body = dict(
         zip(
@@ -337,6 +342,10 @@ ATTACKS: dict[str, tuple[type[Exception], Callable[[Circle], bytes]]] = {
             sealed_name=b"",
             epoch_key=None,
         ),
+    ),
+    "a device with a cut key": (
+        MalformedError,
+        lambda made: written(made.members, ADD, introduced(made, b"cut"), by("desk")),
     ),
     "a name without end": (
         MalformedError,
@@ -588,6 +597,17 @@ def test_a_key_that_only_one_device_got_is_noticed_by_it() -> None:
     made.append(rotated_body(made, wraps=[(d, bytes(WRAP)) for d, _ in wraps]))
     with pytest.raises(UnreadableError):
         control.epoch_keys(made.members, seeds_of("desk"))
+
+
+def test_the_first_key_too_is_compared_with_what_the_others_got() -> None:
+    made = founded()
+    made.add("desk", by_words("words"))
+    desk = seeds_of("desk")
+    wrap = keys.wrap_epoch_key(b"?" * 32, keys.kem_public(desk), vault=made.members.vault, epoch=1)
+    made.append(rotated_body(made, wraps=[(device_of("desk"), wrap)]))
+    assert control.epoch_keys(made.members, seeds_of("words")) == all_keys(made)
+    with pytest.raises(UnreadableError):
+        control.epoch_keys(made.members, desk)
 
 
 def test_there_is_an_end_to_devices_and_to_streams() -> None:

@@ -170,6 +170,6 @@ class Lifecycle(RuleBasedStateMachine):
 
 # Keys for post-quantum times take a while; the nightly profile goes further.
 Lifecycle.TestCase.settings = settings(
-    max_examples=settings.default.max_examples // 6, stateful_step_count=12
+    max_examples=settings().max_examples // 6, stateful_step_count=12
 )
 TestLifecycle = Lifecycle.TestCase

@@ -1,0 +1,131 @@
+"""What somebody does to memories on this device, told to the others: every local write of a memory goes through here.
+
+While sync is not set up this is the store and nothing else. Once it is, the same transaction that changes a memory records the
+operations by which every other device comes to hold the same, so no write is ever acknowledged that would stay here.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mcp_server.model import Memory
+from mcp_server.vault import states, store, wire
+from mcp_server.vault.store import Row
+from shared.clock import Clock, to_ms
+from shared.ids import MemoryId
+from sync_service import log, merge
+from sync_service.clock import COUNTER_BITS, Hlc
+from sync_service.merge import FORGOTTEN, State
+from sync_service.ops import Forget, Op
+from sync_service.replica import Change, change
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_NOTHING: wire.Fields = {}
+
+
+def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
+    """Store a new memory."""
+    row = Row(store.insert(db, memory, digest), memory)
+    if log.is_set_up(db):
+        _record_whole(db, row, log.stamp(db, to_ms(clock())))
+    return row
+
+
+def update(
+    clock: Clock, db: "Database", row: Row, after: Memory, *, besides: wire.Fields = _NOTHING
+) -> Row:
+    """Write what may change about a memory; `row` is how it was. `besides` is said once more, though nothing about it changes."""
+    changed = Row(row.row, after)
+    if not log.is_set_up(db):
+        store.update(db, row.row, after)
+        return changed
+    key, before = store.as_bytes(after.id), row.memory
+    state = states.load(db, [key])[key]  # first: its values are those of the record
+    store.update(db, row.row, after)
+    stamp = log.stamp(db, to_ms(clock()))
+    if state == merge.EMPTY:  # stored before sync was set up, and not recorded yet
+        _record_whole(db, changed, stamp)
+        return changed
+    written = merge.edit(
+        state,
+        key,
+        stamp,
+        fields=besides | wire.changed_fields(before, after),
+        tags=after.tags if after.tags != before.tags else None,
+        links=wire.links(after) if after.links != before.links else None,
+    )
+    _record(db, changed, state, written)
+    return changed
+
+
+def forget(clock: Clock, db: "Database", memories: Iterable[MemoryId]) -> None:
+    """Tell the others that these are forgotten; before they are erased here."""
+    if not log.is_set_up(db):
+        return
+    keys = [store.as_bytes(each) for each in memories]
+    stamp = log.stamp(db, to_ms(clock()))
+    before = states.load(db, keys)
+    states.bury(db, keys)
+    log.record(
+        db,
+        [Forget(key, stamp) for key in keys],
+        {key: change(before[key], FORGOTTEN) for key in keys},
+    )
+
+
+def is_dead(db: "Database", memory_id: MemoryId) -> bool:
+    """Whether this was forgotten on a device of this vault since it syncs: then it does not come back, from an export either."""
+    return bool(states.dead(db, [store.as_bytes(memory_id)]))
+
+
+def seed(db: "Database", rows: Sequence[Row]) -> None:
+    """Record memories from before sync was set up, as old as they are: what is said of them elsewhere since then counts more."""
+    stream = log.own_stream(db)
+    written: list[Op] = []
+    made: dict[bytes, Change] = {}
+    put: list[tuple[int, bytes, wire.Fields]] = []
+    for row in rows:
+        key, memory = store.as_bytes(row.memory.id), row.memory
+        stamp = Hlc(max(0, to_ms(memory.updated_at)) << COUNTER_BITS)
+        said = merge.edit(
+            merge.EMPTY,
+            key,
+            stamp,
+            fields=wire.fields(memory),
+            tags=memory.tags,
+            links=wire.links(memory),
+        )
+        after = merge.EMPTY
+        for op in said:
+            after = merge.apply(after, op, stream)
+        written += said
+        made[key] = change(merge.EMPTY, after)
+        put.append((row.row, made[key].clocks, {}))
+    states.put(db, put)
+    log.record(db, written, made)
+
+
+def _record_whole(db: "Database", row: Row, stamp: Hlc) -> None:
+    key = store.as_bytes(row.memory.id)
+    state = states.load(db, [key])[key]
+    states.drop_partial(db, [key])
+    written = merge.edit(
+        state,
+        key,
+        stamp,
+        fields=wire.fields(row.memory, besides=state.fields),
+        tags=row.memory.tags,
+        links=wire.links(row.memory),
+    )
+    _record(db, row, state, written)
+
+
+def _record(db: "Database", row: Row, before: State, written: Sequence[Op]) -> None:
+    stream = log.own_stream(db)
+    after = before
+    for op in written:
+        after = merge.apply(after, op, stream)
+    made = change(before, after)
+    states.put(db, [(row.row, made.clocks, wire.kept(row.memory, after))])
+    log.record(db, written, {store.as_bytes(row.memory.id): made})

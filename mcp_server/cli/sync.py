@@ -1,0 +1,154 @@
+"""The command sync: how it stands, now, pause, resume, verify, folder."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cyclopts import App
+
+from mcp_server.cli import screen
+from mcp_server.cli.accounts import (
+    DeviceName,
+    WordsFile,
+    device_name,
+    enter_folder,
+    recovery_words,
+)
+from mcp_server.cli.screen import Json
+from mcp_server.cli.session import agent
+from mcp_server.syncing.service import Status
+
+sync = App(name="sync", help="See and steer how this vault keeps in step with your other devices.")
+
+_DOING = {
+    "not_set_up": "This vault does not sync. Begin with `sunaiva login`, or with `sunaiva sync folder PATH`.",
+    "off": "Sync is off: this vault meets its devices nowhere. `sunaiva login` goes on with it.",
+    "paused": "Sync is paused. `sunaiva sync resume` goes on with it.",
+    "syncing": "Syncing.",
+    "waiting": "In step with what is there.",
+    "offline": "Nobody answers now; it is tried again by itself.",
+    "stopped": "Sync has stopped and needs you.",
+}
+
+
+@sync.command
+def status(json: Json = False) -> int:
+    """Say how sync stands, and what is wrong if anything is."""
+    with agent() as connection:
+        answer = connection.call("sync_status", {})
+    screen.emit(answer, as_json=json, show=_show_status)
+    return 1 if answer["alarms"] else 0
+
+
+@sync.command
+def now(json: Json = False) -> None:
+    """Send and fetch everything now."""
+    with agent() as connection, screen.watching("Syncing") as events:
+        answer = connection.call("sync_now", {}, events)
+    screen.emit(answer, as_json=json, show=_show_status)
+
+
+@sync.command
+def pause(json: Json = False) -> None:
+    """Send and fetch nothing until `sunaiva sync resume`. What is stored meanwhile goes out then."""
+    with agent() as connection:
+        answer = connection.call("sync_pause", {})
+    screen.emit(answer, as_json=json, show=_show_status)
+
+
+@sync.command
+def resume(json: Json = False) -> None:
+    """Go on after a pause."""
+    with agent() as connection:
+        answer = connection.call("sync_resume", {})
+    screen.emit(answer, as_json=json, show=_show_status)
+
+
+@sync.command
+def verify(json: Json = False) -> int:
+    """Read everything that is there once more, and check it against what is here."""
+    with agent() as connection, screen.watching("Verifying") as events:
+        answer = connection.call("sync_verify", {}, events)
+    screen.emit(answer, as_json=json, show=_show_verified)
+    return 1 if answer["status"]["alarms"] or not answer["sound"] else 0
+
+
+@sync.command
+def folder(
+    path: Path,
+    /,
+    words_file: WordsFile = None,
+    name: DeviceName = None,
+    json: Json = False,
+) -> None:
+    """Sync through a folder instead of a cloud: a synced drive, a network share, a USB stick. It holds sealed batches only."""
+    with agent() as connection:
+        answer = enter_folder(connection, path)
+        following = "sync goes on"
+        if not answer["set_up"]:
+            following = "join"
+            if not answer["vaults"]:
+                following = "sync began"
+                words = recovery_words(words_file)
+                with screen.watching("Setting sync up") as events:
+                    connection.call(
+                        "sync_found", {"words": words, "name": device_name(name)}, events
+                    )
+    screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
+
+
+def alarms(given: Any) -> None:
+    """What is wrong, for `status` and `doctor`."""
+    for alarm in msgspec.convert(given, Status).alarms:
+        often = (
+            f" ({alarm.times} times, last {alarm.last_at:%Y-%m-%d %H:%M})"
+            if alarm.times > 1
+            else ""
+        )
+        screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}")
+
+
+def _show_status(answer: Any) -> None:
+    found = msgspec.convert(answer, Status)
+    say = screen.ok if found.state in ("waiting", "syncing") else screen.warn
+    if found.state == "not_set_up":
+        say = screen.say
+    say(_DOING[found.state])
+    if found.problem:
+        screen.fail(found.problem)
+    if found.device is not None:
+        where = "" if found.place is None else f", through {found.place}"
+        screen.say(f"{found.devices} devices{where}; this one is {found.device!r}.")
+        waiting = found.to_send + found.batches_to_send
+        went = "never" if found.synced_at is None else f"{found.synced_at:%Y-%m-%d %H:%M:%S} UTC"
+        screen.say(
+            f"Last in touch: {went}. Sent {found.sent_bytes:,} bytes, received {found.received_bytes:,}."
+            + (" Something waits to be sent." if waiting else "")
+        )
+    if found.conflicts:
+        screen.warn(
+            f"{found.conflicts:,} memories were changed on two devices at once. Look at them with `sunaiva conflicts`."
+        )
+    alarms(answer)
+
+
+def _show_verified(answer: Any) -> None:
+    if answer["sound"]:
+        screen.ok(
+            f"{answer['states']:,} memories and forgotten ones agree with what was agreed on."
+        )
+    else:
+        screen.fail(
+            "What is here is not what this device has agreed on with the others. Put a backup back with `sunaiva restore BACKUP`, and "
+            "report this: it is a defect."
+        )
+    _show_status(answer["status"])
+
+
+def _show_folder(answer: dict[str, Any]) -> None:
+    screen.ok(f"This vault meets its other devices in {answer['folder']}.")
+    if answer["next"] == "join":
+        screen.say(
+            "A vault is synced there already. To join it, run `sunaiva pair` here and give the code it shows on a device that syncs "
+            "(`sunaiva pair CODE`). If you have no such device any more: `sunaiva recover --folder PATH`."
+        )

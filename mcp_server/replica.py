@@ -1,0 +1,319 @@
+"""The vault as the sync engine sees it: states in, states out, and memories that look as their states say.
+
+What is new goes in by the thousand and is read by the indexes afterwards; what changed goes through the store's own functions. Nothing
+here decides anything: two devices that were given the same states show the same memories, whatever the order.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from mcp_server import changes as recorded
+from mcp_server import forgetting
+from mcp_server.device import Change as Transaction
+from mcp_server.device import Device
+from mcp_server.index.lexical import terms_of
+from mcp_server.memory import text_digest
+from mcp_server.model import Memory
+from mcp_server.vault import audit, bulk, names, states, store, texts, wire
+from mcp_server.vault.store import Row, as_bytes, as_id
+from shared.clock import to_ms
+from shared.errors import UnavailableError
+from shared.ids import MemoryId
+from sync_service.fields import Field
+from sync_service.merge import State, present
+from sync_service.replica import Change, Unrecorded
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+CLIENT = "sync"
+"""Who it was, in the access log."""
+
+# Of a memory, what the store can write in its place. Anything else is in the indexes, which know a row as it was first put.
+_CHANGEABLE = (
+    "kind", "space", "valid_from", "valid_to", "importance", "pinned", "archived", "superseded_by", "tags", "links", "version",
+    "updated_at",
+)  # fmt: skip
+
+
+class _Incoming(Struct, frozen=True):
+    """A memory that is to be shown."""
+
+    id: bytes
+    change: Change
+    shown: wire.Shown
+
+
+class Replica:
+    """Owns nothing but the transaction under way."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._under_way: Transaction | None = None
+        self._erased = False
+
+    @contextmanager
+    def transaction(self) -> "Iterator[Database]":
+        device, self._erased = self._device, False
+        device.index.precedence.give_way()
+        with device.changing() as transaction:
+            self._under_way = transaction
+            try:
+                yield transaction.db
+            finally:
+                self._under_way = None
+        if self._erased:
+            # Somebody is reading: the agent clears the rest away when it is not used for some minutes.
+            with suppress(UnavailableError):
+                device.vault.truncate_wal()
+
+    def load(self, db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
+        found = states.load(db, memories)
+        rows = states.unrecorded(db, len(memories), among=memories)
+        if rows:
+            # From before sync was set up, and known elsewhere, too: what is here counts as much.
+            self._seed(db, rows)
+            found = states.load(db, memories)
+        return found
+
+    def save(self, db: "Database", changes: Mapping[bytes, Change]) -> None:
+        forgotten = [memory for memory, change in changes.items() if change.after.forgotten]
+        if forgotten:
+            self._forget(db, forgotten)
+        known: wire.Known = {}
+        incoming: list[_Incoming] = []
+        hidden: list[bytes] = []
+        for memory, change in changes.items():
+            if change.after.forgotten:
+                continue
+            shown = wire.shown(memory, change.after, known)
+            if shown is None:
+                hidden.append(memory)
+            else:
+                incoming.append(_Incoming(memory, change, shown))
+        for memory in hidden:
+            self._hide(db, memory, changes[memory].after)
+        _settle(db, incoming)
+        self._show(db, incoming)
+
+    def count(self, db: "Database") -> int:
+        return store.count(db)
+
+    def unrecorded(self, db: "Database", most: int) -> Sequence[Unrecorded]:
+        there = store.by_rows(db, states.unrecorded(db, most))
+        return [
+            Unrecorded(
+                memory=as_bytes(memory.id),
+                fields=wire.fields(memory),
+                tags=memory.tags,
+                links=wire.links(memory),
+            )
+            for memory in there.values()
+        ]
+
+    def rows(self, db: "Database", after: bytes | None, most: int) -> Iterable[tuple[bytes, State]]:
+        return states.newest(db, after, most)
+
+    def _seed(self, db: "Database", rows: Collection[int]) -> None:
+        there = store.by_rows(db, rows)
+        recorded.seed(db, [Row(row, memory) for row, memory in there.items()])
+
+    def _forget(self, db: "Database", memories: Sequence[bytes]) -> None:
+        self._device.vault.plan_rewrite()
+        self._erased = True
+        there = store.by_ids(db, [as_id(memory) for memory in memories])
+        states.bury(db, memories)
+        if there:
+            self._take_out({row.row: row.memory for row in there})
+            self._note(db, "forget", [row.memory.id for row in there])
+
+    def _hide(self, db: "Database", memory: bytes, state: State) -> None:
+        """Keep a state that cannot be shown: its text is on the way, or none that this version can read."""
+        there = store.by_id(db, as_id(memory))
+        if there is not None:
+            self._take_out({there.row: there.memory})
+        states.put_partial(db, memory, state)
+
+    def _show(self, db: "Database", incoming: Sequence[_Incoming]) -> None:
+        there = {as_bytes(row.memory.id): row for row in _there(db, incoming)}
+        new: list[tuple[_Incoming, Memory | None]] = []
+        changed: list[Row] = []
+        kept = []
+        for each in incoming:
+            row = there.get(each.id)
+            if row is None:
+                new.append((each, None))
+                continue
+            after = self._changed(each, row.memory)
+            if after is None or _is_changeable(row.memory, after):
+                kept.append((row.row, each.change.clocks, each.shown.kept))
+                if after is not None:
+                    store.update(db, row.row, after)
+                    changed.append(Row(row.row, after))
+                    self._decided(db, row.memory, after)
+            else:
+                new.append((each, after))
+        states.put(db, kept)
+        if changed:
+            assert self._under_way is not None
+            self._under_way.then(self._device.index.put(db, changed))
+            self._note(db, "revise", [row.memory.id for row in changed])
+        self._insert(db, new, there)
+
+    def _changed(self, incoming: _Incoming, before: Memory) -> Memory | None:
+        """The memory as it is to be; None if it looks as it did."""
+        after = _memory(incoming, before)
+        if after == before:
+            return None
+        told = msgspec.structs.replace(after, tags=before.tags, links=before.links) != before
+        # Of tags and links nobody keeps when they were put.
+        updated_ms = incoming.shown.written_ms if told else to_ms(self._device.clock())
+        return _memory(
+            incoming,
+            before,
+            version=before.version + 1,
+            updated_ms=max(to_ms(before.updated_at), updated_ms),
+        )
+
+    def _insert(
+        self,
+        db: "Database",
+        new: Sequence[tuple[_Incoming, Memory | None]],
+        there: Mapping[bytes, Row],
+    ) -> None:
+        """Store what is new, and once more what is in the indexes otherwise than it is now."""
+        if not new:
+            return
+        echoes = {
+            each.id: self._take_out_to_replace(db, there[each.id])
+            for each, after in new
+            if after is not None
+        }
+        # In the order in which they were made: in any other, the index of ids takes twice the space.
+        ordered = sorted(new, key=lambda pair: pair[0].id)
+        rows = bulk.insert(db, [self._as_new(each, after) for each, after in ordered])
+        states.drop_partial(db, [each.id for each, _ in ordered])
+        placed = list(zip(rows, (each for each, _ in ordered), strict=True))
+        states.put(db, [(row, each.change.clocks, each.shown.kept) for row, each in placed])
+        for row, each in placed:
+            for key in echoes.get(each.id, ()):
+                db.execute("INSERT INTO echoes (key, memory) VALUES (?, ?)", [key, row])
+        assert self._under_way is not None
+        self._under_way.then(self._device.index.put_many(db, rows))
+        self._note(db, "remember", [as_id(each.id) for each, _ in ordered])
+
+    def _as_new(self, incoming: _Incoming, after: Memory | None) -> bulk.New:
+        state, values = incoming.change.after, incoming.shown.values
+        return bulk.New(
+            id=incoming.id,
+            values=values,
+            tags=present(state.tags) if state.tags else (),
+            links=incoming.shown.links,
+            digest=text_digest(self._device, values[Field.TEXT]),
+            updated_ms=incoming.shown.written_ms if after is None else to_ms(after.updated_at),
+            version=1 if after is None else after.version,
+        )
+
+    def _take_out_to_replace(self, db: "Database", row: Row) -> list[bytes]:
+        """Erase a memory that comes back at once under another row; the keys of what only repeated it."""
+        echoes = db.execute("SELECT key FROM echoes WHERE memory = ?", [row.row]).fetchall()
+        index, terms = self._device.index, terms_of(row.memory)
+        index.lexical.remove(db, {row.row: terms})
+        texts.loosen_of(db, row.row)
+        borne = names.of(db, [row.row])
+        db.execute("DELETE FROM records WHERE row = ?", [row.row])
+        # What was noticed was about other words.
+        key = as_bytes(row.memory.id)
+        db.execute(
+            "DELETE FROM findings WHERE decision IS NULL AND (first = ? OR second = ?)", [key, key]
+        )
+        names.erase_unused(db, borne)
+        assert self._under_way is not None
+        self._under_way.then(lambda: index.remove([row.row]))
+        return [key for (key,) in echoes]
+
+    def _take_out(self, there: Mapping[int, Memory]) -> None:
+        assert self._under_way is not None
+        forgetting.take_out(self._device, self._under_way, there)
+
+    def _decided(self, db: "Database", before: Memory, after: Memory) -> None:
+        """A memory that was superseded by another elsewhere needs no deciding between the two any more."""
+        if after.superseded_by is None or after.superseded_by == before.superseded_by:
+            return
+        kept, dropped = as_bytes(after.superseded_by), as_bytes(after.id)
+        db.execute(
+            """UPDATE findings SET decision = iif(first = ?1, 'keep_first', 'keep_second'), decided_ms = ?3
+               WHERE decision IS NULL AND first IN (?1, ?2) AND second IN (?1, ?2)""",
+            [kept, dropped, to_ms(self._device.clock())],
+        )
+
+    def _note(self, db: "Database", action: audit.Action, memories: Sequence[MemoryId]) -> None:
+        self._device.note(db, action, memories, client=CLIENT)
+
+
+def leave(db: "Database") -> None:
+    """Nothing is agreed on with other devices any more; the memories stay. `sync_service.log.leave` does the rest."""
+    states.clear(db)
+
+
+def _settle(db: "Database", incoming: Sequence[_Incoming]) -> None:
+    """Let nothing be shown that points to a forgotten memory, and no idempotency key twice."""
+    pointed = {target for each in incoming for target in each.shown.targets()}
+    dead = states.dead(db, pointed) if pointed else set()
+    if dead:
+        for each in incoming:
+            each.shown.pass_over(dead)
+    keyed = [each for each in incoming if each.shown.values[Field.KEY] is not None]
+    if not keyed:
+        return
+    bearers = states.bearers(db, {each.shown.values[Field.KEY] for each in keyed})
+    for each in sorted(keyed, key=lambda each: each.id):
+        key = each.shown.values[Field.KEY]
+        bearer = bearers.get(key, each.id)
+        if bearer < each.id:
+            each.shown.keep(Field.KEY)
+        elif bearer > each.id:
+            _seed_one(db, bearer)
+            states.take_key(db, bearer)
+        bearers[key] = min(bearer, each.id)
+
+
+def _seed_one(db: "Database", memory: bytes) -> None:
+    for row in states.unrecorded(db, 1, among=[memory]):
+        recorded.seed(db, [Row(row, store.by_rows(db, [row])[row])])
+
+
+def _there(db: "Database", incoming: Sequence[_Incoming]) -> list[Row]:
+    """Those of these memories that are in the vault."""
+    # Asked for by id alone first: of what comes in by the thousand, nearly nothing is.
+    asked = json.dumps([each.id.hex() for each in incoming])
+    found = db.execute(
+        "SELECT id FROM records WHERE id IN (SELECT unhex(value) FROM json_each(?))", [asked]
+    ).fetchall()
+    return store.by_ids(db, [as_id(memory) for (memory,) in found]) if found else []
+
+
+def _memory(
+    incoming: _Incoming,
+    before: Memory,
+    *,
+    version: int | None = None,
+    updated_ms: int | None = None,
+) -> Memory:
+    return wire.memory(
+        before.id,
+        incoming.shown,
+        tags=present(incoming.change.after.tags),
+        version=before.version if version is None else version,
+        updated_ms=to_ms(before.updated_at) if updated_ms is None else updated_ms,
+    )
+
+
+def _is_changeable(before: Memory, after: Memory) -> bool:
+    taken_over = {name: getattr(after, name) for name in _CHANGEABLE}
+    return msgspec.structs.replace(before, **taken_over) == after

@@ -1,0 +1,95 @@
+"""A folder as a meeting place: its vaults, and mailboxes for pairing, which are files there like everything else.
+
+Whoever can write to the folder can leave a message or take one away; what a message says is believed by nobody for where it lay.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+from sync_service.transport_folder import FolderTransport, Seen, vaults
+
+from mcp_server.device import Device
+from shared.errors import UnavailableError
+from sync_service import inbox, log
+from sync_service.log import Self
+from sync_service.pairing import MESSAGE_BYTES_MAX
+from sync_service.transport import BusyError, Mailboxes
+
+# Longer than any pairing takes; what is older was left behind by one that was broken off.
+_MESSAGE_SECONDS = 3_600.0
+
+
+class Folder:
+    """One folder. Close it, from whatever thread."""
+
+    def __init__(self, path: Path, device: Device) -> None:
+        self._path = path
+        self._device = device
+        self._closed = threading.Event()
+        self._kept: dict[tuple[bytes | None, bool, int], FolderTransport] = {}
+
+    def vaults(self) -> list[bytes]:
+        if not self._path.is_dir():
+            raise BusyError(
+                f"The folder {self._path} is not there now. Sync goes on when it is there again."
+            )
+        return vaults(self._path)
+
+    def transport(self, vault: bytes | None, me: Self | None) -> FolderTransport:
+        # Each thread has its own, because it remembers how far it has read.
+        kept = (vault, me is None, threading.get_ident())
+        if kept not in self._kept:
+            self._kept[kept] = FolderTransport(
+                self._path, vault, seen=self._seen, sleep=self._sleep
+            )
+        return self._kept[kept]
+
+    def mailboxes(self) -> Mailboxes:
+        return _FolderMailboxes(self._path / "sunaiva" / "mailboxes")
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _seen(self) -> Seen:
+        with self._device.vault.reading() as db:
+            if not log.is_set_up(db):
+                return Seen(0, {})
+            me = log.read(db)
+            heads = {stream: head.seq for stream, head in inbox.heads(db).items()}
+            return Seen(me.cursor, heads | {me.stream: me.seq})
+
+    def _sleep(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise UnavailableError("The folder is not used any more.")
+
+
+class _FolderMailboxes:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def put(self, name: bytes, slot: str, message: bytes) -> None:
+        box = self._path / name.hex()
+        try:
+            box.mkdir(parents=True, exist_ok=True)
+            self._clear_away()
+            new = box / f".{slot}.part"
+            new.write_bytes(message)
+            new.replace(box / slot)
+        except OSError as error:
+            raise BusyError(f"{self._path} cannot be written now ({error.strerror}).") from error
+
+    def take(self, name: bytes, slot: str) -> bytes | None:
+        try:
+            with (self._path / name.hex() / slot).open("rb") as file:
+                return file.read(MESSAGE_BYTES_MAX + 1) or None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BusyError(f"{self._path} cannot be read now ({error.strerror}).") from error
+
+    def _clear_away(self) -> None:
+        oldest = time.time() - _MESSAGE_SECONDS  # noqa: TID251 (what files are dated by)
+        for message in self._path.glob("*/*"):
+            if message.stat().st_mtime < oldest:
+                message.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""The devices of a vault as a person sees them, and what the one that admits another writes and tells.
+
+Founding, joining and removing is `sync_service.membership`.
+"""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from shared.errors import ConflictError, InvalidError, NotFoundError
+from sync_service import amend, control, inbox, keys, listing, log
+from sync_service.control import Member, Members
+from sync_service.frames import UnreadableError
+from sync_service.keys import DEVICE_NAME_BYTES_MAX
+from sync_service.ops import Head
+from sync_service.pairing import Met, Welcome
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_SHOWN_CHARS = 8
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """A device as a person sees it."""
+
+    id: str
+    name: str
+    is_this: bool
+    revoked: bool
+
+
+class NoSuchDeviceError(NotFoundError):
+    code = "no_such_device"
+
+
+def checked_name(name: str) -> str:
+    """
+    Raises:
+        InvalidError
+    """
+    given = name.strip()
+    if not given or not given.isprintable() or len(given.encode()) > DEVICE_NAME_BYTES_MAX:
+        raise InvalidError(
+            f"A device's name has 1 to {DEVICE_NAME_BYTES_MAX} printable characters. Give another one."
+        )
+    return given
+
+
+def members_of(db: "Database") -> Members:
+    return control.replay(log.control(db))
+
+
+def devices(db: "Database") -> list[Device]:
+    """This one first, then in the order in which they joined."""
+    members, epoch_keys, me = members_of(db), log.epoch_keys(db), log.read(db).device
+    found = sorted(members.members.values(), key=lambda one: (one.device != me, one.added_at_seq))
+    return [
+        Device(
+            id=one.device.hex()[:_SHOWN_CHARS],
+            name=name_of(one, members.vault, epoch_keys),
+            is_this=one.device == me,
+            revoked=one.revoked is not None,
+        )
+        for one in found
+    ]
+
+
+def name_of(member: Member, vault: bytes, epoch_keys: dict[int, bytes]) -> str:
+    """What its owner calls it; a device whose name cannot be read is called by its id."""
+    key = epoch_keys.get(keys.epoch_of_name(member.sealed_name)) if member.sealed_name else None
+    if key is not None:
+        try:
+            return keys.open_name(member.sealed_name, key, vault=vault, device=member.device)
+        except UnreadableError:
+            pass
+    return f"device {member.device.hex()[:_SHOWN_CHARS]}"
+
+
+def chosen(db: "Database", given: str) -> Member:
+    """A device of today by its name or the beginning of its id.
+
+    Raises:
+        NoSuchDeviceError
+    """
+    members, epoch_keys = members_of(db), log.epoch_keys(db)
+    wanted = given.strip()
+    fits = [
+        one
+        for one in control.live(members)
+        if one.device.hex().startswith(wanted.lower())
+        or name_of(one, members.vault, epoch_keys).casefold() == wanted.casefold()
+    ]
+    if not wanted or not fits:
+        raise NoSuchDeviceError(
+            f"No device of this vault is called {wanted[:40]!r}. `sunaiva devices` lists them."
+        )
+    if len(fits) > 1:
+        raise NoSuchDeviceError(
+            f"{len(fits)} devices are called {wanted[:40]!r}. Give the id that `sunaiva devices` shows."
+        )
+    return fits[0]
+
+
+def admit(db: "Database", met: Met) -> bytes:
+    """The entry that admits the newcomer."""
+    members = members_of(db)
+    device = keys.device_id(met.newcomer.sign_public)
+    epoch_key = log.epoch_keys(db)[members.epoch]
+    sealed = _sealed(met.name, members, epoch_key, device)
+    return amend.add(
+        members,
+        listing.signer_of(log.read(db)),
+        met.newcomer,
+        sealed_name=sealed,
+        epoch_key=epoch_key,
+    )
+
+
+def welcome(db: "Database", met: Met) -> Welcome:
+    """What the newcomer is told: enough to recognise a server that would show it less, or something else."""
+    members, me = members_of(db), log.read(db)
+    own = (Head(me.stream, me.seq, me.head),) if me.seq else ()
+    return Welcome(
+        vault=members.vault,
+        control_seq=members.seq,
+        control_hash=members.hash,
+        epoch=members.epoch,
+        epoch_key=log.epoch_keys(db)[members.epoch],
+        heads=(*inbox.told(db), *own),
+        digest=log.digest(db) if not log.outbox_count(db) else None,
+    )
+
+
+def to_remove(db: "Database", given: str) -> bytes:
+    """The device to remove.
+
+    Raises:
+        ConflictError: it is this very device.
+    """
+    member = chosen(db, given)
+    if member.device == log.read(db).device:
+        raise ConflictError(
+            "This is the device you are at. Remove it from another one; to stop syncing here, `sunaiva logout`."
+        )
+    return member.device
+
+
+def _sealed(name: str, members: Members, epoch_key: bytes, device: bytes) -> bytes:
+    return keys.seal_name(name, epoch_key, vault=members.vault, epoch=members.epoch, device=device)

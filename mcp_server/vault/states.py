@@ -1,0 +1,212 @@
+"""What devices have agreed on about each memory, beside the memory itself: SQL in here, states out.
+
+The values of a state are the memory's record and text; what stands in `sync_states` are their clocks, and the few values that the
+record does not hold as they came. A forgotten memory is an id; one whose text is still on the way is a whole state of its own.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mcp_server.vault import texts, wire
+from mcp_server.vault.store import as_bytes
+from mcp_server.vault.wire import Fields
+from shared.ids import MemoryId
+from sync_service import merge
+from sync_service.fields import Field
+from sync_service.merge import EMPTY, FORGOTTEN, State
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_IDS = "(SELECT unhex(value) FROM json_each(?))"
+# In the order of the fields' numbers, from the kind on; the text stands elsewhere.
+_VALUES = """kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation, position, trust, client, tool, key,
+    importance, pinned, archived, superseded_by, created_ms"""
+_TABLES = (
+    "records WHERE EXISTS (SELECT 1 FROM sync_states WHERE memory = row) AND",
+    "sync_forgotten WHERE",
+    "sync_partial WHERE",
+)
+_KEPT = msgspec.msgpack.Decoder(dict[int, bytes])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def load(db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
+    """The state of each of these; `EMPTY` of one that is not known, or was stored before sync was set up."""
+    asked = _asked(memories)
+    found: dict[bytes, State] = dict.fromkeys(memories, EMPTY)
+    rows = db.execute(f"SELECT row FROM records WHERE id IN {_IDS}", [asked]).fetchall()
+    if rows:
+        found |= _of_rows(db, [row for (row,) in rows])
+    # Mostly there are none of these.
+    for memory, state in db.execute(
+        f"SELECT id, state FROM sync_partial WHERE EXISTS (SELECT 1 FROM sync_partial) AND id IN {_IDS}",
+        [asked],
+    ).fetchall():
+        found[memory] = merge.decode(state)
+    for memory in dead(db, memories):
+        found[memory] = FORGOTTEN
+    return found
+
+
+def _of_rows(db: "Database", rows: Sequence[int]) -> dict[bytes, State]:
+    records = db.execute(
+        f"""SELECT memories.row, id, clocks, kept, {_VALUES} FROM memories JOIN sync_states ON memory = memories.row
+            WHERE memories.row IN (SELECT value FROM json_each(?))""",
+        [json.dumps(rows)],
+    ).fetchall()
+    said = texts.of(db, [record[0] for record in records])
+    return {
+        memory: _state(clocks, kept, [None, said[row], *values])
+        for row, memory, clocks, kept, *values in records
+    }
+
+
+def put(db: "Database", states: Iterable[tuple[int, bytes, Fields]]) -> None:
+    """States of memories, by row: their clocks, and what their records do not hold."""
+    db.conn.executemany(
+        # As in `bulk`, no None and no bytes, which the driver is slow with.
+        """INSERT INTO sync_states (memory, clocks, kept) VALUES (?, ?, nullif(?, ''))
+           ON CONFLICT (memory) DO UPDATE SET clocks = excluded.clocks, kept = excluded.kept""",
+        [
+            (row, bytearray(clocks), bytearray(_encode(kept)) if kept else "")
+            for row, clocks, kept in states
+        ],
+    )
+
+
+def keep(db: "Database", row: int, field: Field, raw: bytes) -> None:
+    """Remember of a memory's field what its record does not hold any more."""
+    found = db.execute("SELECT kept FROM sync_states WHERE memory = ?", [row]).fetchone()
+    if found is not None:  # or it was stored before sync was set up
+        _put_kept(db, row, _kept(found[0]) | {int(field): raw})
+
+
+def let_go(db: "Database", memory_id: MemoryId) -> list[int]:
+    """Before a memory is erased: the rows of those that it superseded. Their states go on saying so, their records will not."""
+    memory = as_bytes(memory_id)
+    rows = [
+        row for (row,) in db.execute("SELECT row FROM records WHERE superseded_by = ?", [memory])
+    ]
+    for row in rows:
+        keep(db, row, Field.SUPERSEDED_BY, _encode(memory))
+    return rows
+
+
+def hand_on(db: "Database", key: str | None) -> None:
+    """After its bearer is gone: give an idempotency key to the first of those that should have it and do not."""
+    if key is None:
+        return
+    wanted = bytes.fromhex(key)
+    found = db.execute(
+        "SELECT id, row, kept FROM sync_states JOIN records ON row = memory WHERE kept IS NOT NULL"
+    )
+    waiting = [
+        (memory, row, others)
+        for memory, row, held in found.fetchall()
+        if (others := _kept(held)).get(Field.KEY) == _encode(wanted)
+    ]
+    if waiting:
+        _, row, others = min(waiting, key=lambda each: each[0])
+        db.execute("UPDATE records SET key = ? WHERE row = ?", [wanted, row])
+        _put_kept(db, row, {field: raw for field, raw in others.items() if field != Field.KEY})
+
+
+def bearers(db: "Database", keys: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Who has these idempotency keys: ids by key."""
+    found = db.execute(f"SELECT key, id FROM records WHERE key IN {_IDS}", [_asked(keys)])
+    return dict(found.fetchall())
+
+
+def take_key(db: "Database", memory: bytes) -> None:
+    """Take a memory's idempotency key from it, for one that comes before it; its state goes on saying that it should have it."""
+    row, key = db.execute("SELECT row, key FROM records WHERE id = ?", [memory]).fetchone()
+    keep(db, row, Field.KEY, _encode(key))
+    db.execute("UPDATE records SET key = NULL WHERE row = ?", [row])
+
+
+def bury(db: "Database", memories: Collection[bytes]) -> None:
+    """From now on these are dead; their records are for the caller to erase."""
+    ids = [(memory,) for memory in memories]
+    db.conn.executemany("INSERT OR IGNORE INTO sync_forgotten (id) VALUES (?)", ids)
+    drop_partial(db, memories)
+
+
+def dead(db: "Database", memories: Collection[bytes]) -> set[bytes]:
+    """Which of these were forgotten, on whatever device."""
+    found = db.execute(
+        f"SELECT id FROM sync_forgotten WHERE EXISTS (SELECT 1 FROM sync_forgotten) AND id IN {_IDS}",
+        [_asked(memories)],
+    )
+    return {memory for (memory,) in found.fetchall()}
+
+
+def put_partial(db: "Database", memory: bytes, state: State) -> None:
+    db.execute(
+        """INSERT INTO sync_partial (id, state) VALUES (?, ?)
+           ON CONFLICT (id) DO UPDATE SET state = excluded.state""",
+        [memory, merge.encode(state)],
+    )
+
+
+def drop_partial(db: "Database", memories: Collection[bytes]) -> None:
+    if db.execute("SELECT 1 FROM sync_partial LIMIT 1").fetchone() is not None:
+        db.execute(f"DELETE FROM sync_partial WHERE id IN {_IDS}", [_asked(memories)])
+
+
+def unrecorded(db: "Database", most: int, *, among: Collection[bytes] | None = None) -> list[int]:
+    """Rows of memories that have no state because they were stored before sync was set up, the newest first."""
+    which, values = "", []
+    if among is not None:
+        which, values = f"AND id IN {_IDS}", [_asked(among)]
+    found = db.execute(
+        f"""SELECT row FROM records WHERE NOT EXISTS (SELECT 1 FROM sync_states WHERE memory = row) {which}
+            ORDER BY row DESC LIMIT ?""",
+        [*values, most],
+    )
+    return [row for (row,) in found.fetchall()]
+
+
+def newest(db: "Database", after: bytes | None, most: int) -> Sequence[tuple[bytes, State]]:
+    """All states, from the greatest id down; below `after`."""
+    bound = b"\xff" * 17 if after is None else after
+    # A limit in each arm, so that none of them is read to its end.
+    arm = "SELECT * FROM (SELECT id FROM {} id < ?1 ORDER BY id DESC LIMIT ?2)"
+    arms = " UNION ALL ".join(arm.format(table) for table in _TABLES)
+    ids = [
+        memory
+        for (memory,) in db.execute(f"{arms} ORDER BY id DESC LIMIT ?2", [bound, most]).fetchall()
+    ]
+    found = load(db, ids)
+    return [(memory, found[memory]) for memory in ids]
+
+
+def clear(db: "Database") -> None:
+    """Nothing is agreed on with anybody any more; the memories stay."""
+    for table in ("sync_states", "sync_forgotten", "sync_partial"):
+        db.execute(f"DELETE FROM {table}")
+
+
+def _state(clocks: bytes, held: bytes | None, values: Sequence[Any]) -> State:
+    others = _kept(held)
+
+    def value_of(number: int) -> bytes:
+        return others[number] if number in others else wire.encoded(number, values[number])
+
+    return merge.with_values(clocks, value_of)
+
+
+def _put_kept(db: "Database", row: int, others: Fields) -> None:
+    held = _encode(others) if others else None
+    db.execute("UPDATE sync_states SET kept = ? WHERE memory = ?", [held, row])
+
+
+def _kept(held: bytes | None) -> Fields:
+    return {} if held is None else _KEPT.decode(held)
+
+
+def _asked(memories: Iterable[bytes]) -> str:
+    return json.dumps([memory.hex() for memory in memories])

@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import pytest
+
+from sync_service import engine, inbox, log, membership
+from sync_service.engine import Engine
+from sync_service.transport import BusyError, ForkError
+from sync_service.transport_folder import FolderTransport, Seen, vaults
+from tests.sync.devices import RECOVERY, Device, Time
+from tests.sync.fake_relay import Relay
+
+
+class FolderDevice(Device):
+    """A device whose line is a folder."""
+
+    def __init__(self, folder: Path, time: Time, seed: int) -> None:
+        super().__init__(Relay(), time, seed)
+        self.folder = folder
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        """As after a new start: nothing is remembered but what the vault knows."""
+        vault = vaults(self.folder)[0] if vaults(self.folder) else None
+        self.way = FolderTransport(
+            self.folder, vault, seen=self._seen, sleep=self.time.pass_seconds
+        )
+
+    @property
+    def engine(self) -> Engine:
+        return Engine(
+            replica=self.replica, transport=self.way, clock=self.clock, random=self.random
+        )
+
+    def enter(self, *, first: bool) -> "FolderDevice":
+        do = membership.found if first else membership.join_by_words
+        do(self.way, self.replica, recovery=RECOVERY, name="one", random=self.random)
+        return self
+
+    def _seen(self) -> Seen:
+        db = self.replica.db
+        me = log.read(db)
+        heads = {stream: head.seq for stream, head in inbox.heads(db).items()}
+        return Seen(me.cursor, heads | {me.stream: me.seq})
+
+
+def _pair(folder: Path) -> tuple[FolderDevice, FolderDevice]:
+    time = Time()
+    first = FolderDevice(folder, time, 1).enter(first=True)
+    second = FolderDevice(folder, time, 2).enter(first=False)
+    return first, second
+
+
+def _settle(devices: list[FolderDevice]) -> None:
+    for _ in range(4):
+        for device in devices:
+            device.sync()
+        devices[0].time.pass_ms(3_000)
+
+
+def test_two_devices_agree_over_a_folder(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    first.write(1, "tea")
+    second.write(2, "coffee")
+    _settle([first, second])
+    first.write(1, "green tea")
+    second.forget(2)
+    _settle([first, second])
+    assert first.text(1) == second.text(1) == "green tea"
+    assert first.digest() == second.digest()
+    assert first.alarms() == second.alarms() == set()
+
+
+def test_after_a_new_start_only_what_is_new_is_read(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    first.write(1)
+    _settle([first, second])
+    second.plug_in()
+    first.write(2)
+    first.sync()
+    assert second.sync().pulled == 1
+    assert second.text(2) == "tea"
+
+
+def test_a_file_that_is_half_there_is_taken_once_it_is_whole(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    _settle([first, second])
+    first.write(1, "green tea")
+    first.sync()
+    newest = max(tmp_path.rglob("*.batches"), key=lambda path: path.stat().st_mtime_ns)
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:-10])
+    second.sync()
+    assert second.text(1) is None
+    assert second.alarms() == set()
+    newest.write_bytes(whole)
+    second.sync()
+    assert second.text(1) == "green tea"
+
+
+def test_a_file_that_is_missing_leaves_the_rest_waiting_and_is_named(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    _settle([first, second])
+    before = set(tmp_path.rglob("*.batches"))
+    first.write(1)
+    first.sync()
+    (missing,) = set(tmp_path.rglob("*.batches")) - before
+    first.write(2)
+    first.sync()
+    away = missing.rename(tmp_path / "away")
+    second.sync()
+    assert second.text(2) is None
+    assert "reordered" in second.alarms()
+    away.rename(missing)
+    second.sync()
+    assert (second.text(1), second.text(2)) == ("tea", "tea")
+    assert "reordered" not in second.alarms()
+
+
+def test_a_folder_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    first, _ = _pair(folder)
+    first.write(1)
+    folder.rename(tmp_path / "away")
+    report = first.sync()
+    assert report.unavailable is not None
+    assert first.text(1) == "tea"
+    assert not folder.exists(), "where a stick is plugged in, nothing is written while it is not"
+    (tmp_path / "away").rename(folder)
+    assert first.sync().pushed > 0
+
+
+def test_a_copy_of_a_device_is_told_apart(tmp_path: Path) -> None:
+    first, _ = _pair(tmp_path)
+    first.sync()
+    first.write(1, "tea")
+    clone = FolderDevice(tmp_path, first.time, 9)
+    first.replica.db.conn.backup(clone.replica.db.conn)
+    clone.write(2, "coffee")
+    first.sync()
+    _settle([first, clone])
+    _settle([first, clone])
+    assert first.replica.states() == clone.replica.states()
+    assert (first.text(1), first.text(2)) == ("tea", "coffee")
+    assert "cloned" in clone.alarms()
+
+
+def test_another_batch_at_a_place_is_a_fork(tmp_path: Path) -> None:
+    first, _ = _pair(tmp_path)
+    first.sync()
+    copy = FolderDevice(tmp_path, first.time, 9)
+    first.replica.db.conn.backup(copy.replica.db.conn)
+    first.write(1)
+    first.sync()
+    copy.write(2)
+    members = log.members(copy.replica.db)
+    run = engine._Run(copy.engine, members, engine.Report(), copy.now_ms)
+    engine._seal(run, patiently=False)  # as a device does that cannot read now
+    sealed = log.unsent(copy.replica.db, bytes_max=1 << 20, most=9)
+    with pytest.raises(ForkError):
+        copy.way.push([frame.raw for frame in sealed])
+
+
+def test_an_unwritable_folder_is_said_in_plain_words(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    device = FolderDevice(blocked, Time(), 1)
+    with pytest.raises(BusyError, match="cannot be read or written"):
+        device.enter(first=True)

@@ -1,0 +1,323 @@
+"""Two vaults that tell each other what they did hold the same memories, and look the same to search."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mcp_server import forgetting, search
+from mcp_server.device import Device
+from mcp_server.memory import Changes, remember, revise, take_in
+from mcp_server.model import Link, Source
+from mcp_server.replica import Replica
+from mcp_server.vault import pages, states, store
+from mcp_server.vault.db import DATABASE_NAME
+from shared.ids import MemoryId
+from sync_service import log, merge
+from sync_service.fields import Field
+from sync_service.ops import Set, Tag
+from tests.builders import draft, embedded, memory, new_id, opened, tell
+from tests.syncing import digest_of, exchange, hear, memories_of, set_up, states_of, told
+
+Pair = tuple[Device, Device]
+encode = msgspec.msgpack.encode
+STRANGER = b"stranger"
+LATER = 1_900_000_000_000 << 16
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        set_up(one)
+        set_up(other)
+        yield one, other
+
+
+def _agree(one: Device, other: Device) -> None:
+    assert states_of(one) == states_of(other)
+    assert memories_of(one) == memories_of(other)
+    assert digest_of(one) == digest_of(other)
+
+
+def _found(device: Device, question: str) -> set[MemoryId]:
+    answer = search.find(device, search.Asked(query=question), client="test")
+    return {each.memory.id for each in answer.found}
+
+
+def _texts(device: Device) -> set[str]:
+    return {each.text for each in memories_of(device).values()}
+
+
+def _at(device: Device, memory_id: str) -> int:
+    with device.vault.reading() as db:
+        row = store.by_id(db, MemoryId(memory_id))
+    assert row is not None
+    return row.memory.version
+
+
+def _forget(device: Device, *ids: str) -> forgetting.Evidence:
+    rows = forgetting.chosen(device, ids=ids)
+    traces = forgetting.traces(device, rows)
+    forgetting.erase(device, rows, client="test")
+    return forgetting.verify(device, traces)
+
+
+def test_what_is_stored_here_is_found_there(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, draft("The boat lies at the harbour.", tags=("boat",), pinned=True))
+    exchange(one, other)
+    _agree(one, other)
+    embedded(other)
+    assert stored.id in _found(other, "harbour")
+    assert _texts(other) == {"The boat lies at the harbour."}
+
+
+def test_what_was_there_before_sync_was_set_up_goes_along(tmp_path: Path) -> None:
+    with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        tell(one, draft("Written before.", tags=("old",)), "Changed before it was recorded.")
+        set_up(one)
+        set_up(other)
+        changed = next(each for each in memories_of(one).values() if not each.tags)
+        revise(one, changed.id, 1, Changes(pinned=True), client="test")
+        replica = Replica(one)
+        with replica.transaction() as db:
+            earlier = replica.unrecorded(db, 10)
+            replica.load(db, [each.memory for each in earlier])
+            assert replica.unrecorded(db, 10) == []
+        exchange(one, other)
+        _agree(one, other)
+        assert len(memories_of(other)) == 2
+
+
+def test_tags_links_and_fields_from_both_sides_meet(pair: Pair) -> None:
+    one, other = pair
+    first, second = (stored.id for stored in tell(one, "The boat.", "The harbour."))
+    exchange(one, other)
+    revise(one, first, 1, Changes(tags=("boat",), importance=0.9), client="test")
+    revise(other, first, 1, Changes(tags=("sea",), links=(Link("at", second),)), client="test")
+    exchange(one, other)
+    _agree(one, other)
+    met = memories_of(one)[first]
+    assert (met.tags, met.links, met.importance) == (("boat", "sea"), (Link("at", second),), 0.9)
+    assert _at(one, first) == 3
+
+
+def test_an_edit_elsewhere_is_seen_by_filters_and_by_version(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, draft("The boat lies at the harbour.", space="work"))
+    exchange(one, other)
+    embedded(other)
+    revise(one, stored.id, 1, Changes(archived=True), client="test")
+    exchange(one, other)
+    assert stored.id not in _found(other, "harbour")
+    revise(other, stored.id, 2, Changes(archived=False, space="home"), client="test")
+    exchange(one, other)
+    _agree(one, other)
+    answer = search.find(one, search.Asked(query="harbour", spaces=("home",)), client="test")
+    assert [found.memory.id for found in answer.found] == [stored.id]
+
+
+def test_forgetting_wins_over_everything_said_meanwhile(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, "The boat.")
+    exchange(one, other)
+    _forget(one, stored.id)
+    revise(other, stored.id, 1, Changes(pinned=True), client="test")
+    revise(other, stored.id, 2, Changes(text="The other boat."), client="test")
+    exchange(one, other)
+    _agree(one, other)
+    assert _texts(one) == {"The other boat."}  # a memory of its own
+    hear(one, [(STRANGER, Set(store.as_bytes(stored.id), LATER, {Field.TEXT: encode("Back!")}))])
+    assert _texts(one) == {"The other boat."}
+
+
+def test_nothing_of_a_memory_that_another_device_forgot_is_left(pair: Pair) -> None:
+    one, other = pair
+    secret = "The zyrquonic resonator is hidden beneath the third granite step."
+    (stored,) = tell(one, secret)
+    exchange(one, other)
+    revise(other, stored.id, 1, Changes(tags=("zyrquonic",)), client="test")
+    embedded(other)
+    row = forgetting.chosen(other, ids=[stored.id])
+    traces = forgetting.traces(other, row)
+    _forget(one, stored.id)
+    hear(other, told(one))
+    assert forgetting.verify(other, traces).left == ()
+    everything = b"".join(pages.decrypted(other.vault.path, other.keys.database))
+    assert b"zyrquon" not in everything
+    assert (other.vault.path.with_name(DATABASE_NAME)).exists()
+    with other.vault.reading() as db:
+        assert log.outbox_count(db) == 0
+    # The tag that was on its way changes nothing here either.
+    assert told(other) == []
+
+
+def test_what_pointed_to_a_forgotten_memory_points_nowhere_in_any_order(pair: Pair) -> None:
+    one, other = pair
+    first, second = (stored.id for stored in tell(one, "Tea is green.", "Tea is black."))
+    exchange(one, other)
+    revise(other, first, 1, Changes(links=(Link("see", second),)), client="test")
+    superseding = Set(
+        store.as_bytes(first), LATER, {Field.SUPERSEDED_BY: encode(store.as_bytes(second))}
+    )
+    said_by_other = [*told(other), (STRANGER, superseding)]
+    _forget(one, second)
+    said_by_one = told(one)
+    hear(other, said_by_one)
+    hear(one, said_by_other)
+    hear(other, [(STRANGER, superseding)])
+    _agree(one, other)
+    left = memories_of(one)[first]
+    assert (left.superseded_by, left.links) == (None, ())
+    embedded(one)
+    assert first in _found(one, "tea")
+
+
+def test_superseded_on_both_devices_both_texts_stay(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, "The meeting is on Monday.")
+    exchange(one, other)
+    revise(one, stored.id, 1, Changes(text="The meeting is on Tuesday."), client="test")
+    revise(other, stored.id, 1, Changes(text="The meeting is on Friday."), client="test")
+    exchange(one, other)
+    _agree(one, other)
+    assert len(_texts(one)) == 3
+    with one.vault.reading() as db:
+        assert log.in_conflict(db, 10) == [store.as_bytes(stored.id)]
+
+
+def test_one_key_on_two_devices_stays_with_the_elder(pair: Pair) -> None:
+    one, other = pair
+    turn = draft("Hello!", source=Source(trust="said_by_user", key="capture:1"))
+    elder, younger = sorted((tell(one, turn)[0], tell(other, turn)[0]), key=lambda each: each.id)
+    exchange(one, other)
+    _agree(one, other)
+    for device in pair:
+        assert memories_of(device)[younger.id].source.key is None
+        (known,) = tell(device, turn)
+        assert (known.id, known.status) == (elder.id, "known")
+    _forget(one, elder.id)
+    exchange(one, other)
+    _agree(one, other)
+    assert memories_of(other)[younger.id].source.key == memories_of(one)[younger.id].source.key
+    assert tell(other, turn)[0].id == younger.id
+
+
+def test_the_same_export_taken_in_on_both_devices_is_there_once(pair: Pair) -> None:
+    one, other = pair
+    exported = [
+        memory("From the export.", tags=("a",), source=Source(trust="imported", key="export:1")),
+        memory("And another.", superseded_by=new_id()),
+    ]
+    take_in(one, exported, client="test")
+    take_in(other, exported, client="test")
+    exchange(one, other)
+    _agree(one, other)
+    assert len(memories_of(one)) == 2
+    _forget(one, exported[0].id)
+    exchange(one, other)
+    # What was forgotten does not come back by an old export.
+    assert take_in(other, exported, client="test")[0].status == "known"
+    assert len(memories_of(other)) == 1
+
+
+def test_a_megabyte_goes_along(pair: Pair) -> None:
+    one, other = pair
+    tell(one, "harbour " * 124_999)
+    exchange(one, other)
+    _agree(one, other)
+
+
+def test_a_text_that_changes_is_found_by_its_new_words_only(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, draft("The boat lies at the harbour.", tags=("boat",)))
+    exchange(one, other)
+    embedded(one)
+    said = Set(
+        store.as_bytes(stored.id), LATER, {Field.TEXT: encode("The train is at the station.")}
+    )
+    for device in pair:
+        hear(device, [(STRANGER, said)])
+        embedded(device)
+        assert stored.id in _found(device, "station")
+        answer = search.find(device, search.Asked(query="harbour boat"), client="test")
+        assert [found.text for found in answer.found] in ([], ["The train is at the station."])
+    _agree(one, other)
+    assert memories_of(one)[stored.id].tags == ("boat",)
+    assert _at(one, stored.id) == 2
+
+
+def test_a_state_without_its_text_waits_for_it(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, "The boat.")
+    key = store.as_bytes(stored.id)
+    said = told(one)
+    hear(other, [(STRANGER, Tag(key, LATER, {"early": 1}))])
+    assert memories_of(other) == {}
+    hear(other, said)
+    assert memories_of(other)[stored.id].tags == ("early",)
+    hear(one, [(STRANGER, Tag(key, LATER, {"early": 1}))])
+    _agree(one, other)
+
+
+def test_values_that_only_a_newer_version_knows_are_kept_and_passed_on(pair: Pair) -> None:
+    one, other = pair
+    key = store.as_bytes(new_id())
+    said = Set(
+        key,
+        LATER,
+        {
+            Field.TEXT: encode("From the future."),
+            Field.KIND: encode("insight"),
+            Field.IMPORTANCE: encode(7),
+            Field.SPACE: encode(""),
+            77: encode({"what": "nobody knows"}),
+        },
+    )
+    hear(one, [(STRANGER, said)])
+    with one.vault.reading() as db:
+        (state,) = states.load(db, [key]).values()
+    assert state == merge.apply(merge.EMPTY, said, STRANGER)
+    (shown,) = memories_of(one).values()
+    assert (shown.kind, shown.importance, shown.space) == ("note", 0.5, "personal")
+    revise(one, shown.id, 1, Changes(kind="fact"), client="test")
+    hear(other, [(STRANGER, said)])
+    exchange(one, other)
+    _agree(one, other)
+    with other.vault.reading() as db:
+        (state,) = states.load(db, [key]).values()
+    assert state.fields[Field.IMPORTANCE][2] == encode(7)
+    assert state.fields[Field.KIND][2] == encode("fact")
+
+
+def test_many_at_once_are_found_by_their_words(pair: Pair) -> None:
+    one, other = pair
+    remember(
+        one, [draft(f"Entry number {number} of the diary.") for number in range(300)], client="test"
+    )
+    tell(one, "The boat lies at the harbour.")
+    exchange(one, other)
+    _agree(one, other)
+    while other.index.tidy_words():
+        pass
+    assert len(other.index.lexical.waiting) == 0
+    assert len(_found(other, "harbour")) >= 1
+    with other.vault.reading() as db:
+        (said,) = other.index.lexical.postings(db, ["diari"])
+    assert len(said.rows) == 300
+
+
+def test_states_come_newest_first_and_forgotten_ones_among_them(pair: Pair) -> None:
+    one, _ = pair
+    ids = [stored.id for stored in tell(one, *(f"Memory {number}." for number in range(7)))]
+    _forget(one, ids[3])
+    replica, seen = Replica(one), []
+    with one.vault.reading() as db:
+        after: bytes | None = None
+        while page := list(replica.rows(db, after, 2)):
+            seen += page
+            after = page[-1][0]
+        assert replica.count(db) == 6
+    assert [store.as_id(key) for key, _ in seen] == ids[::-1]
+    assert [state.forgotten for _, state in seen] == [number == 3 for number in range(6, -1, -1)]
