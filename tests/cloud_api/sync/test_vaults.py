@@ -83,11 +83,11 @@ async def test_after_a_restore_devices_hear_of_another_generation(
 
 
 async def test_a_server_that_was_put_back_takes_again_what_it_lost(
-    phone: Device, laptop: Device, deps: Deps, database_url: str
+    phone: Device, laptop: Device, here: Deps, database_url: str
 ) -> None:
     await phone.wrote(b"one")
     await phone.wrote(b"two")
-    await put_back(phone, deps, 1)
+    await put_back(phone, here, 1)
     await renew_generations(database_url, None)
     assert len(await laptop.read()) == 1
     # Another device has pulled it, and heals the server with bytes that it cannot have made.
@@ -95,10 +95,10 @@ async def test_a_server_that_was_put_back_takes_again_what_it_lost(
     assert [each["pos"] for each in answer.json()["placed"]] == [2]
 
 
-async def put_back(device: Device, deps: Deps, kept: int) -> None:
+async def put_back(device: Device, here: Deps, kept: int) -> None:
     """As the database was after `kept` batches of the device."""
     last = device.sealed[kept - 1]
-    async with deps.db.transaction(await account_of(device.person)) as connection:
+    async with here.db.transaction(await account_of(device.person)) as connection:
         await connection.execute("DELETE FROM batches WHERE pos > %s", [kept])
         await connection.execute("UPDATE vaults SET head_pos = %s", [kept])
         await connection.execute(
@@ -111,13 +111,13 @@ async def account_of(person: Person) -> AccountId:
 
 
 async def test_a_deleted_vault_leaves_no_row_and_no_file(
-    phone: Device, laptop: Device, deps: Deps, database_url: str
+    phone: Device, laptop: Device, here: Deps, database_url: str
 ) -> None:
     await everything(phone, laptop)
     assert (await phone.person.delete(f"/vaults/{phone.vault.id}")).status_code == 204
-    await drain(deps)
-    assert await counted(phone.person, deps) == {"spent_challenges": 2, "mailboxes": 1}
-    assert files(deps) == []
+    await drain(here)
+    assert await counted(phone.person, here) == {"spent_challenges": 2, "mailboxes": 1}
+    assert files(here) == []
     for answer in (await phone.pull(), await phone.push(phone.seal())):
         assert (answer.status_code, code_of(answer)) == (404, "vault_not_found")
     # The devices have everything: they set it up anew.
@@ -140,38 +140,38 @@ async def everything(phone: Device, laptop: Device) -> None:
     )
 
 
-async def counted(person: Person | None, deps: Deps) -> dict[str, int]:
+async def counted(person: Person | None, here: Deps) -> dict[str, int]:
     account = None if person is None else await account_of(person)
     found = {}
-    async with deps.db.transaction(account) as connection:
+    async with here.db.transaction(account) as connection:
         for table in TABLES:
             cursor = await connection.execute(f"SELECT count(*) FROM {table}".encode())
             found[table] = ((await cursor.fetchone()) or (0,))[0]
     return {table: count for table, count in found.items() if count}
 
 
-def files(deps: Deps) -> list[str]:
-    folder = deps.settings.home / "blobs" / "segments"
+def files(here: Deps) -> list[str]:
+    folder = here.settings.home / "blobs" / "segments"
     return [path.name for path in folder.rglob("*") if path.is_file()]
 
 
 async def test_no_row_is_seen_by_another_account_or_by_nobody(
-    phone: Device, laptop: Device, bob: Person, deps: Deps
+    phone: Device, laptop: Device, bob: Person, here: Deps
 ) -> None:
     await everything(phone, laptop)
-    seen = await counted(phone.person, deps)
+    seen = await counted(phone.person, here)
     assert set(TABLES) - set(seen) == {"compactions"}
-    assert await counted(bob, deps) == {}
-    assert await counted(None, deps) == {}
-    async with deps.db.transaction(await account_of(bob)) as connection:
+    assert await counted(bob, here) == {}
+    assert await counted(None, here) == {}
+    async with here.db.transaction(await account_of(bob)) as connection:
         for table in TABLES:
             gone = await connection.execute(f"DELETE FROM {table}".encode())
             assert gone.rowcount == 0
-    assert await counted(phone.person, deps) == seen
+    assert await counted(phone.person, here) == seen
 
 
 async def test_nobody_writes_into_the_vault_of_another_account(
-    phone: Device, bob: Person, deps: Deps
+    phone: Device, bob: Person, here: Deps
 ) -> None:
     account = await account_of(phone.person)
     for statement in (
@@ -179,7 +179,7 @@ async def test_nobody_writes_into_the_vault_of_another_account(
         "INSERT INTO devices VALUES (%(account)s, %(vault)s, uuidv7(), sha256('x'), now())",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            async with deps.db.transaction(await account_of(bob)) as connection:
+            async with here.db.transaction(await account_of(bob)) as connection:
                 await connection.execute(
                     statement.encode(), {"account": account, "vault": phone.vault.id}
                 )
@@ -205,24 +205,24 @@ async def test_an_export_says_what_is_here_of_ones_vaults(
 
 
 async def test_a_deleted_account_leaves_no_row_and_no_file(
-    phone: Device, laptop: Device, deps: Deps, clock: Hands
+    phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
     await everything(phone, laptop)
-    assert files(deps) == [NAME]
+    assert files(here) == [NAME]
     assert (await phone.person.post("/account/deletion")).status_code == 202
     clock.forward(days=15)
-    await sweep(deps)
-    async with deps.db.transaction() as connection:
+    await sweep(here)
+    async with here.db.transaction() as connection:
         cursor = await connection.execute("SELECT count(*) FROM vaults_listed(10)")
         assert await cursor.fetchone() == (0,)
-    assert files(deps) == []
+    assert files(here) == []
 
 
-async def sweep(deps: Deps) -> None:
-    for job in deps.jobs:
+async def sweep(here: Deps) -> None:
+    for job in here.jobs:
         if job.task.name == "rights.sweep":
-            await job.run(Tick(deps.clock()))
-    await drain(deps)
+            await job.run(Tick(here.clock()))
+    await drain(here)
 
 
 ID = "0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20"
@@ -263,9 +263,9 @@ HOT = {
 
 
 @pytest.mark.parametrize("asked", HOT)
-async def test_what_every_sync_asks_is_found_by_an_index(deps: Deps, asked: str) -> None:
+async def test_what_every_sync_asks_is_found_by_an_index(here: Deps, asked: str) -> None:
     query, index = HOT[asked]
-    async with deps.db, deps.db.transaction(AccountId(UUID(int=1))) as connection:
+    async with here.db.transaction(AccountId(UUID(int=1))) as connection:
         # The tables of a test are so small that reading all of them is cheaper.
         await connection.execute("SET LOCAL enable_seqscan = off")
         cursor = await connection.execute(f"EXPLAIN {query}".replace("{ID}", ID).encode())

@@ -61,13 +61,13 @@ async def test_a_push_in_one_process_wakes_who_waits_in_another(
 
 
 async def test_heads_are_told_as_they_move_until_the_device_is_removed(
-    phone: Device, laptop: Device, deps: Deps
+    phone: Device, laptop: Device, here: Deps
 ) -> None:
     account = await account_of(phone.person)
     vault = VaultId(phone.vault.id)
     own = Pass(account, vault, DeviceId(laptop.id))
     async with asyncio.timeout(20):
-        heads = waiting.heads(deps.relay, own, after=0)
+        heads = waiting.heads(here.relay, own, after=0)
         for head in (1, 2):
             await phone.wrote(b"news")
             assert await anext(heads) == head
@@ -96,11 +96,11 @@ async def test_listeners_of_a_vault_are_bounded_and_make_room_when_they_leave(
 
 
 async def test_an_answer_that_is_lost_after_the_commit_is_given_again(
-    phone: Device, deps: Deps
+    phone: Device, here: Deps
 ) -> None:
     frame = phone.seal()
     own = Pass(await account_of(phone.person), VaultId(phone.vault.id), DeviceId(phone.id))
-    await push(deps.relay, own, frame.raw)  # nobody hears what it returned
+    await push(here.relay, own, frame.raw)  # nobody hears what it returned
     again = await phone.push(frame)
     assert (again.status_code, again.json()["placed"][0]["pos"]) == (200, 1)
     assert len(await phone.read()) == 1
