@@ -35,6 +35,7 @@ BENCHES = {
     "noticing": "duplicates, contradictions and updates noticed between statements: precision and recall",
     "sensitive": "secrets and personal details found in made sentences, and what is wrongly taken for one",
     "consolidate": "bytes and recall before and after `sunaiva consolidate`, and the naive layout's bytes",
+    "simulate": "worlds of devices and a relay with every kind of fault: what is lost, disagrees, or leaks",
     "load": "10,000 connections against the cloud, and the same of a bare Litestar and of FastAPI",
     "push": "sealed batches pushed through the real HTTP server, on one vault and on 1,000",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",

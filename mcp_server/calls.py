@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from mcp_server import (
     backup,
+    conflicts,
     consolidate,
     context,
     findings,
@@ -301,7 +302,7 @@ def _findings(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:
 
 def _resolve(device: Device, ctx: CallContext, args: ResolveArgs) -> Steps:
     yield from ()
-    memory.resolve(device, args.number, args.decision, client=ctx.client)
+    conflicts.decide(device, args.number, args.decision, client=ctx.client)
 
 
 def _export(device: Device, ctx: CallContext, args: ExportArgs) -> Steps:

@@ -21,8 +21,6 @@ from sync_service.replica import Change, change
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_NOTHING: wire.Fields = {}
-
 
 def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
     """Store a new memory."""
@@ -32,10 +30,8 @@ def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
     return row
 
 
-def update(
-    clock: Clock, db: "Database", row: Row, after: Memory, *, besides: wire.Fields = _NOTHING
-) -> Row:
-    """Write what may change about a memory; `row` is how it was. `besides` is said once more, though nothing about it changes."""
+def update(clock: Clock, db: "Database", row: Row, after: Memory) -> Row:
+    """Write what may change about a memory; `row` is how it was."""
     changed = Row(row.row, after)
     if not log.is_set_up(db):
         store.update(db, row.row, after)
@@ -51,7 +47,7 @@ def update(
         state,
         key,
         stamp,
-        fields=besides | wire.changed_fields(before, after),
+        fields=wire.changed_fields(before, after),
         tags=after.tags if after.tags != before.tags else None,
         links=wire.links(after) if after.links != before.links else None,
     )

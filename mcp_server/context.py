@@ -130,7 +130,7 @@ def _candidates(
         CHANGED: _changed(device, db, spaces, client),
     }
     if with_latest:
-        last = store.page(db, Selection(spaces=spaces), before_row=None, limit=_SECTION_MAX)
+        last = store.page(db, Selection(spaces=spaces), before=None, limit=_SECTION_MAX)
         candidates[LATEST] = _whole(last)
     return {
         title: [told for told in section if _in_force(told.memory, now)]

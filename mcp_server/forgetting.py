@@ -102,7 +102,7 @@ def chosen(
                 spaces=(space,) if space is not None else None,
                 superseded=True,
             )
-            named += store.page(db, selection, before_row=None, limit=most + 1)
+            named += store.page(db, selection, before=None, limit=most + 1)
         everything = {row.row: row for row in named}
         for row in named:
             everything |= {older.row: older for older in store.superseded_chain(db, row.memory.id)}

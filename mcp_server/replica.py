@@ -24,6 +24,7 @@ from mcp_server.vault.store import Row, as_bytes, as_id
 from shared.clock import to_ms
 from shared.errors import UnavailableError
 from shared.ids import MemoryId
+from sync_service import log
 from sync_service.fields import Field
 from sync_service.merge import State, present
 from sync_service.replica import Change, Unrecorded
@@ -52,8 +53,9 @@ class _Incoming(Struct, frozen=True):
 class Replica:
     """Owns nothing but the transaction under way."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, *, client: str = CLIENT) -> None:
         self._device = device
+        self._client = client
         self._under_way: Transaction | None = None
         self._erased = False
 
@@ -73,13 +75,10 @@ class Replica:
                 device.vault.truncate_wal()
 
     def load(self, db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
-        found = states.load(db, memories)
-        rows = states.unrecorded(db, len(memories), among=memories)
-        if rows:
+        if log.read(db).seeding and (rows := states.unrecorded(db, len(memories), among=memories)):
             # From before sync was set up, and known elsewhere, too: what is here counts as much.
             self._seed(db, rows)
-            found = states.load(db, memories)
-        return found
+        return states.load(db, memories)
 
     def save(self, db: "Database", changes: Mapping[bytes, Change]) -> None:
         forgotten = [memory for memory, change in changes.items() if change.after.forgotten]
@@ -253,7 +252,7 @@ class Replica:
         )
 
     def _note(self, db: "Database", action: audit.Action, memories: Sequence[MemoryId]) -> None:
-        self._device.note(db, action, memories, client=CLIENT)
+        self._device.note(db, action, memories, client=self._client)
 
 
 def leave(db: "Database") -> None:

@@ -22,7 +22,7 @@ from mcp_server.device import Device
 from mcp_server.findings import updates
 from mcp_server.index import postings, words
 from mcp_server.index.catalogue import TRUSTS, Filter
-from mcp_server.index.live import IndexState
+from mcp_server.index.models import IndexState
 from mcp_server.index.postings import REPEATS_MAX, Postings
 from mcp_server.model import Kind, Memory
 from mcp_server.rerank import rerank
@@ -31,7 +31,7 @@ from mcp_server.vault.store import Selection
 from mcp_server.when import Span
 from shared.clock import to_ms
 from shared.errors import InvalidError
-from shared.ids import MemoryId, short_id
+from shared.ids import MemoryId, parse_memory_id, short_id
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -481,20 +481,20 @@ def _word_start(text: str, place: int) -> int:
 def browse(
     device: Device, selection: Selection, *, limit: int, cursor: str | None, client: str
 ) -> tuple[list[Memory], str | None]:
-    """A page of memories, the newest stored first, and the cursor of the next.
+    """A page of memories, the newest first, and the cursor of the next.
 
     Raises:
         InvalidError: a cursor that is none of ours.
     """
     if not 1 <= limit <= RESULTS_MAX:
         raise InvalidError(f"limit goes from 1 to {RESULTS_MAX}.")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise InvalidError("That cursor is not one of ours. Call again without it.")
+    try:
+        before = None if cursor is None else parse_memory_id(cursor)
+    except InvalidError:
+        raise InvalidError("That cursor is not one of ours. Call again without it.") from None
     with device.vault.writing() as db:
-        rows = store.page(
-            db, selection, before_row=int(cursor) if cursor else None, limit=limit + 1
-        )
+        rows = store.page(db, selection, before=before, limit=limit + 1)
         page = rows[:limit]
         ids: list[MemoryId] = [row.memory.id for row in page]
         device.note(db, "read", ids, client=client)
-    return [row.memory for row in page], str(page[-1].row) if len(rows) > limit else None
+    return [row.memory for row in page], ids[-1] if len(rows) > limit else None

@@ -14,7 +14,17 @@ from mcp.types import CallToolResult, ToolAnnotations
 from msgspec import UNSET
 from pydantic import BaseModel, Field
 
-from mcp_server import answers, caller, context, findings, forgetting, memory, permissions, search
+from mcp_server import (  # fmt: skip
+    answers,
+    caller,
+    conflicts,
+    context,
+    findings,
+    forgetting,
+    memory,
+    permissions,
+    search,
+)
 from mcp_server.answers import (
     Count,
     Flag,
@@ -450,14 +460,14 @@ def _resolve(open_device: OpenDevice) -> Tool:
             )
         if id is not None and decision is not None:
             with device.vault.reading() as db:
-                for row in memory.in_finding(db, id):
-                    permissions.check_write(db, client, row.memory.space)
-            memory.resolve(device, id, decision, client=client)
+                for each in conflicts.concerned(db, id):
+                    permissions.check_write(db, client, each.space)
+            conflicts.decide(device, id, decision, client=client)
         with device.vault.reading() as db:
             spaces = permissions.readable(device, db, client, None)
             allowed = [
                 finding
-                for finding in findings.open_findings(db, limit=search.RESULTS_MAX)
+                for finding in conflicts.to_decide(db, limit=search.RESULTS_MAX)
                 if spaces is None or {finding.first.space, finding.second.space} <= set(spaces)
             ]
         listed = allowed[:_FINDINGS_MAX]

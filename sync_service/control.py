@@ -223,6 +223,19 @@ def counts(member: Member, stream: bytes, seq: int, digest: bytes) -> bool:
     return seq < last_seq or (seq, digest) == (last_seq, last_hash)
 
 
+def lasts_named(before: Members, after: Members) -> dict[bytes, tuple[int, bytes]]:
+    """What the entries in between say is the last batch of streams whose device they remove.
+
+    A server takes them only if these are the heads that it holds: else some devices would have applied what others never get.
+    """
+    return {
+        stream: last
+        for device, member in after.members.items()
+        if device not in before.members or before.members[device].revoked is None
+        for stream, last in (member.revoked or {}).items()
+    }
+
+
 def epoch_keys(members: Members, seeds: Seeds) -> dict[int, bytes]:
     """The keys of all epochs, for a device of today or for the recovery words.
 

@@ -102,6 +102,12 @@ def serve_anew(db: "Database") -> None:
     db.execute("UPDATE sync_heads SET served = 0, pos = 0")
 
 
+def served_heads(db: "Database") -> dict[bytes, int]:
+    """How far the relay has shown each stream, of those that it has shown at all."""
+    found = db.execute("SELECT stream, served FROM sync_heads WHERE served > 0 AND seq > 0")
+    return {bytes(stream): seq for stream, seq in found}
+
+
 def withheld_streams(db: "Database") -> list[bytes]:
     """Streams of which the relay shows less than was applied here."""
     found = db.execute("SELECT stream FROM sync_heads WHERE served < seq ORDER BY stream")

@@ -5,15 +5,21 @@ nothing else is left.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sync_service import amend, control, entries, inbox, keys, listing, log
 from sync_service.control import Members
 from sync_service.keys import Random, Seeds
 from sync_service.listing import NotSyncedError
-from sync_service.replica import Replica
+from sync_service.merge import EMPTY
+from sync_service.replica import Replica, change
 from sync_service.transport import NoVaultError, Transport
 
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
 _FIRST_INCARNATION = 1
+_COUNTED_AT_ONCE = 4_096
 
 
 def found(
@@ -78,7 +84,17 @@ def enter(
             now=members,
             epoch_keys=control.epoch_keys(members, seeds),
         )
+        _count_what_is_here(db, replica)
     return members
+
+
+def _count_what_is_here(db: "Database", replica: Replica) -> None:
+    """States of an earlier time that this vault synced: no batch brings them to the others any more, so a snapshot does."""
+    after: bytes | None = None
+    while rows := list(replica.rows(db, after, _COUNTED_AT_ONCE)):
+        log.follow(db, {memory: change(EMPTY, state) for memory, state in rows})
+        log.write(db, snapshot_owed=1)
+        after = rows[-1][0]
 
 
 def read_list(transport: Transport) -> list[bytes]:

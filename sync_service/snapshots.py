@@ -92,13 +92,19 @@ def is_due(*, head_pos: int, covered_pos: int, log_bytes: int, snapshot_bytes: i
 
 
 def write(
-    transport: Transport, replica: Replica, members: Members, random: Random, now_ms: int
+    transport: Transport,
+    replica: Replica,
+    members: Members,
+    random: Random,
+    now_ms: int,
+    *,
+    states_per_segment: int = SEGMENT_STATES,
 ) -> bytes | None:
     """Write a snapshot of what is here; its id, or `None` while there is nothing that it could cover."""
     with replica.transaction() as db:
         me = log.read(db)
         key = log.epoch_keys(db).get(members.epoch)
-        heads = list(inbox.told(db))
+        heads = _served(db)
         if me.seq:
             heads.append(Head(me.stream, me.seq, me.head))
         if key is None or me.adopting or me.seeding or not heads or inbox.is_anything_held(db):
@@ -107,7 +113,7 @@ def write(
             return None  # nobody takes a snapshot of what is not there, or covers what is in doubt
     segments: list[Segment] = []
     total = 0
-    for rows in _pieces(replica):
+    for rows in _pieces(replica, states_per_segment):
         name = random(_NAME_BYTES).hex()
         sealed = _seal_segment(key, me.vault, members.epoch, name, rows)
         transport.put_segment(name, sealed)
@@ -131,12 +137,24 @@ def write(
     return manifests.id_of(raw)
 
 
-def _pieces(replica: Replica) -> Iterator[list[tuple[bytes, State]]]:
+def _served(db: "Database") -> list[Head]:
+    """The heads of other streams as far as the relay has them: of what it lost the snapshot holds the states, and says nothing."""
+    known = inbox.heads(db)
+    found: list[Head] = []
+    for stream, seq in inbox.served_heads(db).items():
+        head = known[stream]
+        hash_ = head.hash if seq >= head.seq else inbox.hash_at(db, stream, seq)
+        if hash_ is not None:
+            found.append(Head(stream, min(seq, head.seq), hash_))
+    return found
+
+
+def _pieces(replica: Replica, most: int) -> Iterator[list[tuple[bytes, State]]]:
     """All states in portions. What changes meanwhile is newer than what the snapshot says to cover, and may be in it."""
     after: bytes | None = None
     while True:
         with replica.transaction() as db:
-            rows = list(replica.rows(db, after, SEGMENT_STATES))
+            rows = list(replica.rows(db, after, most))
         if not rows:
             return
         piece: list[tuple[bytes, State]] = []

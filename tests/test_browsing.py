@@ -10,7 +10,7 @@ from shared.errors import InvalidError
 from tests.builders import draft, last_access, opened, tell
 
 
-def test_browsing_is_by_the_newest_stored_page_by_page(tmp_path: Path) -> None:
+def test_browsing_is_by_the_newest_page_by_page(tmp_path: Path) -> None:
     with opened(tmp_path) as device:
         tell(device, *(draft(f"note {n}", space="work" if n % 2 else "home") for n in range(7)))
         seen: list[str] = []

@@ -18,7 +18,7 @@ from shared.errors import InvalidError
 from sync_service import log, merge
 from sync_service.merge import State
 from tests.builders import SetClock, draft, memory, opened, tell
-from tests.syncing import Carried, digest_of, hear, memories_of, set_up, states_of, told
+from tests.two_vaults import Carried, digest_of, hear, memories_of, set_up, states_of, told
 
 _WORDS = st.sampled_from(("tea", "harbour", "boat", "Straße", "日本", "a\0b"))
 _TEXTS = st.lists(_WORDS, min_size=1, max_size=4).map(" ".join)

@@ -17,8 +17,8 @@ from shared.ids import MemoryId
 from sync_service import log, merge
 from sync_service.fields import Field
 from sync_service.ops import Set, Tag
-from tests.builders import draft, embedded, memory, new_id, opened, tell
-from tests.syncing import digest_of, exchange, hear, memories_of, set_up, states_of, told
+from tests.builders import draft, embedded, memory, new_id, opened, tell, vault_at
+from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of, told
 
 Pair = tuple[Device, Device]
 encode = msgspec.msgpack.encode
@@ -321,3 +321,17 @@ def test_states_come_newest_first_and_forgotten_ones_among_them(pair: Pair) -> N
         assert replica.count(db) == 6
     assert [store.as_id(key) for key, _ in seen] == ids[::-1]
     assert [state.forgotten for _, state in seen] == [number == 3 for number in range(6, -1, -1)]
+
+
+def test_what_is_agreed_on_outlives_a_new_key(tmp_path: Path) -> None:
+    path, new_key = tmp_path / "one", bytes(range(32, 64))
+    with opened(path) as one:
+        set_up(one)
+        tell(one, draft("The boat lies at the harbour.", tags=("boat",)))
+        before, digest = states_of(one), digest_of(one)
+    with vault_at(path / DATABASE_NAME) as vault:
+        vault.rekey(new_key)
+    with vault_at(path / DATABASE_NAME, new_key) as vault, vault.reading() as db:
+        assert dict(states.newest(db, None, 10)) == before
+        assert log.digest(db) == digest
+        assert log.outbox_count(db) == 2

@@ -12,3 +12,13 @@ class SessionOpened(Event, frozen=True, kw_only=True):
     name: ClassVar[str] = "accounts.session_opened"
 
     at: datetime
+
+
+class AccountOpened(Event, frozen=True, kw_only=True):
+    """Somebody has answered the mail of their sign-up. The versions are of the texts that they agreed to when they asked."""
+
+    name: ClassVar[str] = "accounts.account_opened"
+
+    agreed_at: datetime
+    terms: str | None
+    privacy: str | None

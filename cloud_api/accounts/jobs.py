@@ -2,7 +2,8 @@
 
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people.actions import ANSWER_RESET, Wish, answer_reset
-from cloud_api.jobs import Job, Task, Tick
+from cloud_api.db import Connection
+from cloud_api.jobs import Job, Task, Tick, forget_in_pieces
 
 FORGET = Task("accounts.forget", Tick)
 ROTATE = Task("accounts.rotate_keys", Tick)
@@ -13,8 +14,15 @@ def account_jobs(means: Means) -> list[Job]:
         await answer_reset(means, wish)
 
     async def forget(tick: Tick) -> None:
-        async with means.db.transaction() as connection:
-            await connection.execute("SELECT forget_spent_credentials(%s)", [tick.due_at])
+        async def spent(connection: Connection, most: int) -> int:
+            cursor = await connection.execute(
+                "SELECT forget_spent_credentials(%s, %s)", [tick.due_at, most]
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            return int(row[0])
+
+        await forget_in_pieces(means.db, spent)
 
     async def rotate(_: Tick) -> None:
         async with means.db.transaction() as connection:

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from cloud_api.accounts.agreements import Agreements
 from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.passwords.hashing import PasswordHasher
 from cloud_api.accounts.tokens import Issuer
@@ -39,3 +40,5 @@ class Means(Struct, frozen=True, kw_only=True):
     """The installation's; only ever derived from."""
     mail_key: MailKey
     site: Site
+    agreements: Agreements
+    """What counts now."""

@@ -52,7 +52,7 @@ class Cursors:
             InvalidCursorError: this list never gave that cursor.
         """
         refusal = InvalidCursorError(
-            "cursor", "This cursor is not one of this list. Begin without one."
+            "cursor", "This cursor is not one of this list. Begin without one.", source="query"
         )
         if len(cursor) > CURSOR_CHARS_MAX:
             raise refusal

@@ -1,13 +1,15 @@
 """A request sent twice is done once: with an `Idempotency-Key`, a route of `opt={"idempotent": True}` answers a repetition with
 the answer it gave the first time.
 
-A request is never done twice under one key. When the first ended without leaving its answer (a crash between its work and
-this), the repetition is told that nobody knows, rather than being done again: a second payment is worse than a question.
+A request is never done twice under one key. The work notes in its own transaction that it is done (`done_here`; such a route says
+`"bound": True` as well), so that one of two things is known when the first request ended without leaving its answer: its work was
+committed, and a repetition is told so, or it was not, and the key can be taken again once its lease is over. A route that is not
+bound tells a repetition that nobody knows: a second payment is worse than a question.
 """
 
-import hashlib
 import re
-from datetime import datetime, timedelta
+from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from litestar import Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from msgspec import Struct
+from msgspec import Struct, structs
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -27,7 +29,7 @@ from cloud_api.http.refusals import (
     OutcomeNotKnownError,
     StillRunningError,
 )
-from shared.clock import Clock
+from shared import crypto
 from shared.errors import UnavailableError
 
 # A UUID is the usual key. Shorter ones could be guessed, and longer ones are something else pasted there.
@@ -35,10 +37,14 @@ KEY = re.compile(r"[\x21-\x7e]{16,128}")
 KEPT_HOURS = (
     24  # as the best known payment API does: a client that still repeats after a day is broken
 )
-# No request takes as long as this: its database statements are cut off at five seconds each.
-RUNNING_SECONDS_MAX = 60
+# No request takes as long as this: its database statements are cut off at five seconds each. Whoever does finds the key taken
+# from it when it wants to commit.
+LEASE_SECONDS = 60
 # Larger answers are not what creating something returns; they are given, and not kept.
 ANSWER_BYTES_MAX = 256 * 1024
+
+# For the `opt` of a POST that creates something.
+CREATES = {"idempotent": True, "bound": True}
 
 _REPLAYED = (b"idempotency-replayed", b"true")
 _KEPT_HEADERS = (b"content-type", b"content-language", b"location", b"etag")
@@ -51,6 +57,10 @@ class _Claim(Struct, frozen=True, kw_only=True):
     caller: bytes
     key: bytes
     request: bytes
+    answer_key: bytes
+    """Made from the Idempotency-Key, which only its sender has: an answer may hold a secret that is shown once."""
+    can_be_retaken: bool
+    taken_at: datetime | None = None
 
 
 class _Kept(Struct, frozen=True):
@@ -58,7 +68,32 @@ class _Kept(Struct, frozen=True):
     status: int | None
     headers: dict[str, str] | None
     answer: bytes | None
-    created_at: datetime
+    done_at: datetime | None
+    is_over: bool
+    """Its lease."""
+
+
+# Of the request that is being answered: what does the work is called by the route, which knows nothing of this.
+_WORKING: ContextVar[_Claim | None] = ContextVar("idempotency_claim", default=None)
+
+
+async def done_here(connection: Connection) -> None:
+    """For the transaction that does the work of a route with `"bound": True`: it is done exactly if this transaction commits.
+
+    Raises:
+        StillRunningError: it took so long that somebody else has taken the key; nothing is done here.
+    """
+    claim = _WORKING.get()
+    if claim is None:
+        return
+    noted = await connection.execute(
+        "UPDATE idempotency_keys SET done_at = now() WHERE caller = %s AND key = %s AND created_at = %s",
+        [claim.caller, claim.key, claim.taken_at],
+    )
+    if not noted.rowcount:
+        raise StillRunningError(
+            "This took too long, and the same request was begun again meanwhile. Wait for that one."
+        )
 
 
 class Idempotency(ASGIMiddleware):
@@ -66,29 +101,36 @@ class Idempotency(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, key: bytes) -> None:
         self._db = db
-        self._clock = clock
+        self._key = crypto.derive(key, "cloud/idempotency")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        opt = scope["route_handler"].opt
+        if not opt.get("idempotent"):
+            await next_app(scope, receive, send)
+            return
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         key = request.headers.get("idempotency-key")
-        if key is None or not scope["route_handler"].opt.get("idempotent"):
+        if key is None:
             await next_app(scope, receive, send)
             return
         if not KEY.fullmatch(key):
             raise InvalidFieldError(
                 "Idempotency-Key",
                 "An Idempotency-Key has 16 to 128 visible ASCII characters. A UUID is good.",
+                source="header",
             )
         # Litestar keeps the body with the request, so that the route reads it again.
-        claim = _claim(request, key, await request.body())
+        body = await request.body()
+        claim = _claim(self._key, request, key, body, is_bound=bool(opt.get("bound")))
         async with self._db.transaction(claim.account) as connection:
-            kept = await _take(connection, claim)
-        if kept is None:
+            taken = await _take(connection, claim)
+        if isinstance(taken, datetime):
+            claim = structs.replace(claim, taken_at=taken)
             await self._answer(claim, scope, receive, send, next_app)
         else:
-            status, headers, answer = _again(kept, claim, self._clock())
+            status, headers, answer = _again(taken, claim)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": answer, "more_body": False})
 
@@ -100,43 +142,69 @@ class Idempotency(ASGIMiddleware):
         async def hold(message: Message) -> None:
             messages.append(message)
 
-        await next_app(scope, receive, hold)
+        token = _WORKING.set(claim)
+        try:
+            await next_app(scope, receive, hold)
+        finally:
+            _WORKING.reset(token)
         try:
             async with self._db.transaction(claim.account) as connection:
                 await _settle(connection, claim, messages)
         except UnavailableError:
-            # What was done is done, and the caller has to hear it; a repetition will be told that nobody knows.
+            # What was done is done, and the caller has to hear it; a repetition will be told that the answer is lost.
             pass
         for message in messages:
             await send(message)
 
 
-def _claim(request: Request[Any, Any, Any], key: str, body: bytes) -> _Claim:
+async def forget_keys(connection: Connection, *, before: datetime, most: int) -> int:
+    cursor = await connection.execute("SELECT forget_idempotency_keys(%s, %s)", [before, most])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _claim(
+    own: bytes, request: Request[Any, Any, Any], key: str, body: bytes, *, is_bound: bool
+) -> _Claim:
     account = caller(request.scope).account
     # Somebody without an account may change address between two attempts: a telephone does.
     who = "anonymous" if account is None else str(account)
     asked = f"{request.method} {request.scope['path']}\n{key}"
     return _Claim(
         account=account,
-        caller=hashlib.sha256(who.encode()).digest(),
-        key=hashlib.sha256(asked.encode()).digest(),
-        request=hashlib.sha256(request.scope["query_string"] + b"\n" + body).digest(),
+        # Keyed: a body may hold a password, and from a plain hash one could be guessed.
+        caller=crypto.mac(own, b"caller\n" + who.encode()),
+        key=crypto.mac(own, b"key\n" + asked.encode()),
+        request=crypto.mac(own, b"request\n" + request.scope["query_string"] + b"\n" + body),
+        answer_key=crypto.derive(own + asked.encode(), "cloud/kept answers"),
+        can_be_retaken=is_bound,
     )
 
 
-async def _take(connection: Connection, claim: _Claim) -> _Kept | None:
-    """None: the key is ours now."""
+async def _take(connection: Connection, claim: _Claim) -> datetime | _Kept:
+    """A time: the key is ours since then."""
     taken = await connection.execute(
-        "INSERT INTO idempotency_keys (caller, key, account_id, request) VALUES (%s, %s, %s, %s) "
-        "ON CONFLICT (caller, key) DO NOTHING",
-        [claim.caller, claim.key, claim.account, claim.request],
+        "INSERT INTO idempotency_keys AS k (caller, key, account_id, request) VALUES (%s, %s, %s, %s) "
+        "ON CONFLICT (caller, key) DO UPDATE SET created_at = now() WHERE %s AND k.status IS NULL AND k.done_at IS NULL "
+        "AND k.request = excluded.request AND k.created_at < now() - make_interval(secs => %s) RETURNING created_at",
+        [
+            claim.caller,
+            claim.key,
+            claim.account,
+            claim.request,
+            claim.can_be_retaken,
+            LEASE_SECONDS,
+        ],
     )
-    if taken.rowcount:
-        return None
+    if row := await taken.fetchone():
+        taken_at: datetime = row[0]
+        return taken_at
     async with connection.cursor(row_factory=class_row(_Kept)) as cursor:
         await cursor.execute(
-            "SELECT request, status, headers, answer, created_at FROM idempotency_keys WHERE caller = %s AND key = %s",
-            [claim.caller, claim.key],
+            "SELECT request, status, headers, answer, done_at, created_at < now() - make_interval(secs => %s) AS is_over "
+            "FROM idempotency_keys WHERE caller = %s AND key = %s",
+            [LEASE_SECONDS, claim.caller, claim.key],
         )
         kept = await cursor.fetchone()
     if kept is None:
@@ -146,24 +214,27 @@ async def _take(connection: Connection, claim: _Claim) -> _Kept | None:
     return kept
 
 
-def _again(
-    kept: _Kept, claim: _Claim, now: datetime
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    if kept.request != claim.request:
+def _again(kept: _Kept, claim: _Claim) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    if not crypto.equal(kept.request, claim.request):
         raise KeyReusedError(
             "This Idempotency-Key was used for another request. Take a new key for a new request."
         )
     if kept.status is None or kept.headers is None or kept.answer is None:
-        if now - kept.created_at < timedelta(seconds=RUNNING_SECONDS_MAX):
+        if not kept.is_over:
             raise StillRunningError(
                 "The first request with this Idempotency-Key is still running. Wait for it."
+            )
+        if kept.done_at is not None:
+            raise OutcomeNotKnownError(
+                "The first request with this Idempotency-Key was done, and its answer is lost. Look at what there is now."
             )
         raise OutcomeNotKnownError(
             "The first request with this Idempotency-Key ended without an answer. Look whether it was done; if it was not, "
             "send it with a new key."
         )
     headers = [(name.encode(), value.encode("latin-1")) for name, value in kept.headers.items()]
-    return kept.status, [*headers, _REPLAYED], kept.answer
+    answer = crypto.open_sealed(claim.answer_key, kept.answer, bound_to=claim.key)
+    return kept.status, [*headers, _REPLAYED], answer
 
 
 async def _settle(connection: Connection, claim: _Claim, messages: list[Message]) -> None:
@@ -171,12 +242,15 @@ async def _settle(connection: Connection, claim: _Claim, messages: list[Message]
     status, headers, answer = _read(messages)
     if 400 <= status < 500 or (status == 503 and not _may_be_done(answer)):
         await connection.execute(
-            "DELETE FROM idempotency_keys WHERE caller = %s AND key = %s", [claim.caller, claim.key]
+            "DELETE FROM idempotency_keys WHERE caller = %s AND key = %s AND created_at = %s",
+            [claim.caller, claim.key, claim.taken_at],
         )
     elif status < 400 and len(answer) <= ANSWER_BYTES_MAX:
+        sealed = crypto.seal(claim.answer_key, answer, bound_to=claim.key)
         await connection.execute(
-            "UPDATE idempotency_keys SET status = %s, headers = %s, answer = %s WHERE caller = %s AND key = %s",
-            [status, Jsonb(headers), answer, claim.caller, claim.key],
+            "UPDATE idempotency_keys SET status = %s, headers = %s, answer = %s "
+            "WHERE caller = %s AND key = %s AND created_at = %s",
+            [status, Jsonb(headers), sealed, claim.caller, claim.key, claim.taken_at],
         )
 
 

@@ -14,7 +14,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cloud_api.http.languages import Messages, preferred
 from cloud_api.http.refusals import (
@@ -93,6 +93,20 @@ CODES = {
 }
 """The code of a status, where no error of ours says a closer one."""
 
+OAUTH_ERRORS = frozenset(
+    {
+        "authorization_pending",
+        "slow_down",
+        "access_denied",
+        "expired_token",
+        "invalid_client",
+        "unsupported_grant_type",
+    }
+)
+"""Codes of ours that are RFC 6749's or RFC 8628's as they stand."""
+OAUTH_MEDIA_TYPE = "application/json"
+"""RFC 6749 §5.2 names it, and strict clients read nothing else."""
+
 
 class FieldProblem(Struct, frozen=True, omit_defaults=True):
     """What is wrong with one field. `source` is body, query, path, header or cookie."""
@@ -115,6 +129,12 @@ class Problem(Struct, frozen=True, kw_only=True):
     errors: list[FieldProblem] = []
     about: dict[str, str | int] = {}
     """What a program needs in order to go on, by names that the operation's description gives."""
+
+
+class OAuthProblem(Problem, frozen=True, kw_only=True):
+    """Of a route with `opt={"oauth": True}`: `error` is what programs that know RFC 6749 and RFC 8628 go by."""
+
+    error: str
 
 
 def status_of(error: SunaivaError) -> int:
@@ -143,15 +163,39 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
             about=dict(error.about) if isinstance(error, ExplainedError) else {},
         )
         headers = {"content-language": language, **_headers(error, status)}
-        return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+        media_type = MEDIA_TYPE
+        if _is_oauth(request):
+            body = OAuthProblem(**structs.asdict(body), error=oauth_error(code, status))
+            media_type = OAUTH_MEDIA_TYPE
+        return Response(body, status_code=status, media_type=media_type, headers=headers)
 
     return {SunaivaError: refuse, HTTPException: refuse, Exception: refuse}
 
 
+def oauth_error(code: str, status: int) -> str:
+    if code in OAUTH_ERRORS:
+        return code
+    match status:
+        case 429:
+            return "slow_down"  # whoever polls goes on, and asks less often
+        case 503:
+            return "temporarily_unavailable"
+        case 500:
+            return "server_error"
+        case _:
+            return "invalid_request"
+
+
+def _is_oauth(request: Request[Any, Any, Any]) -> bool:
+    scope: Any = request.scope
+    handler = scope.get("route_handler")  # none where no route was found
+    return handler is not None and bool(handler.opt.get("oauth"))
+
+
 def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
     match error:
-        case InvalidFieldError(field=field):
-            return 400, error.code, str(error), [FieldProblem(field, str(error), "body")]
+        case InvalidFieldError(field=field, source=source):
+            return 400, error.code, str(error), [FieldProblem(field, str(error), source)]
         case SunaivaError():
             return status_of(error), error.code, str(error), []
         case ValidationException(extra=list(found)):

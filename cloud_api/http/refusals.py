@@ -25,9 +25,10 @@ class InvalidFieldError(InvalidError):
 
     code = "invalid_field"
 
-    def __init__(self, field: str, sentence: str) -> None:
+    def __init__(self, field: str, sentence: str, *, source: str = "body") -> None:
         super().__init__(sentence)
         self.field = field
+        self.source = source
 
 
 class NotAuthenticatedError(ForbiddenError):

@@ -7,13 +7,23 @@ Most follow from what an operation is: one that takes a body may be sent a wrong
 from http import HTTPStatus
 from typing import Any
 
+from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Example
 from litestar.plugins.base import ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 
-from cloud_api.http.problems import CODES, MEDIA_TYPE, TYPE, Problem
+from cloud_api.http.problems import (
+    CODES,
+    MEDIA_TYPE,
+    OAUTH_MEDIA_TYPE,
+    TYPE,
+    OAuthProblem,
+    Problem,
+    oauth_error,
+)
 
 _SENTENCES = {
     400: "Something in the request cannot be used; `errors` names the fields. Nothing was changed.",
@@ -33,6 +43,10 @@ _SENTENCES = {
 }
 
 
+_SHARED = {"Problem": "Refused", "OAuthProblem": "OAuthRefused"}
+"""What responses of a schema are named by in the document, with their status behind."""
+
+
 def refusals(*statuses: int) -> dict[int, ResponseSpec]:
     """For a route's `responses`: what it may refuse with besides what follows from its form."""
     return {status: _spec(status) for status in statuses}
@@ -45,7 +59,47 @@ class Refusing(ReceiveRoutePlugin):
         if isinstance(route, HTTPRoute):
             for handler in route.route_handlers:
                 found = sorted(_following(handler, has_path_values=bool(route.path_parameters)))
-                handler.responses = {**refusals(*found), **(handler.responses or {})}
+                told = {**refusals(*found), **(handler.responses or {})}
+                if handler.opt.get("oauth"):
+                    told = {status: _oauth_spec(status) for status in told}
+                handler.responses = told
+
+
+class SharedRefusals(JsonRenderPlugin):
+    """Shows the document with each refusal once."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return super().render(request, with_shared_refusals(openapi_schema))
+
+
+def with_shared_refusals(document: dict[str, Any]) -> dict[str, Any]:
+    """The same document, in which operations name refusals that stand among its components: most are alike."""
+    shared: dict[str, Any] = {}
+    paths = {
+        path: {
+            method: {**operation, "responses": _named(operation["responses"], shared)}
+            for method, operation in item.items()
+        }
+        for path, item in document["paths"].items()
+    }
+    components = {**document.get("components", {}), "responses": shared}
+    return {**document, "paths": paths, "components": components}
+
+
+def _named(responses: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    named = {}
+    for status, response in responses.items():
+        prefix = _SHARED.get(_schema_of(response))
+        name = f"{prefix}{status}"
+        is_shared = prefix is not None and shared.setdefault(name, response) == response
+        named[status] = {"$ref": f"#/components/responses/{name}"} if is_shared else response
+    return named
+
+
+def _schema_of(response: dict[str, Any]) -> str:
+    for content in response.get("content", {}).values():
+        return str(content.get("schema", {}).get("$ref", "")).rpartition("/")[2]
+    return ""
 
 
 def _following(handler: HTTPRouteHandler, *, has_path_values: bool) -> set[int]:
@@ -68,6 +122,17 @@ def _spec(status: int) -> ResponseSpec:
         media_type=MEDIA_TYPE,
         generate_examples=False,
         examples=[Example(summary=HTTPStatus(status).phrase, value=_example(status))],
+    )
+
+
+def _oauth_spec(status: int) -> ResponseSpec:
+    example = {**_example(status), "error": oauth_error(CODES[status], status)}
+    return ResponseSpec(
+        data_container=OAuthProblem,
+        description=_SENTENCES[status],
+        media_type=OAUTH_MEDIA_TYPE,
+        generate_examples=False,
+        examples=[Example(summary=HTTPStatus(status).phrase, value=example)],
     )
 
 

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from cloud_api.jobs import Job, Task, Tick
+from cloud_api.db import Connection
+from cloud_api.jobs import Job, Task, Tick, forget_in_pieces
 from cloud_api.notifications import actions, store
 from cloud_api.notifications.actions import DELIVER, Delivery, Post
 
@@ -10,7 +11,6 @@ from cloud_api.notifications.actions import DELIVER, Delivery, Post
 WAITING_KEPT_DAYS = 7
 # That a mail was sent is worth knowing when somebody says that it never came.
 MAILS_KEPT_DAYS = 90
-FORGOTTEN_PER_RUN_MAX = 5_000  # some hundred milliseconds of work; the rest an hour later
 
 FORGET = Task("notifications.forget", Tick)
 
@@ -20,16 +20,15 @@ def mail_jobs(post: Post) -> list[Job]:
         await actions.deliver(post, asked)
 
     async def forget(tick: Tick) -> None:
-        async with post.db.transaction() as connection:
-            await store.expire(
-                connection,
-                older_than=tick.due_at - timedelta(days=WAITING_KEPT_DAYS),
-                most=FORGOTTEN_PER_RUN_MAX,
-            )
-            await store.forget(
-                connection,
-                older_than=tick.due_at - timedelta(days=MAILS_KEPT_DAYS),
-                most=FORGOTTEN_PER_RUN_MAX,
-            )
+        async def waiting(connection: Connection, most: int) -> int:
+            older_than = tick.due_at - timedelta(days=WAITING_KEPT_DAYS)
+            return await store.expire(connection, older_than=older_than, most=most)
+
+        async def all_mails(connection: Connection, most: int) -> int:
+            older_than = tick.due_at - timedelta(days=MAILS_KEPT_DAYS)
+            return await store.forget(connection, older_than=older_than, most=most)
+
+        for each in (waiting, all_mails):
+            await forget_in_pieces(post.db, each)
 
     return [Job(DELIVER, deliver), Job(FORGET, forget, cron="17 * * * *")]

@@ -1,5 +1,8 @@
 """What a person has agreed to: which text, when, and when they took it back. Rows are never edited but for that."""
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
 from cloud_api.db import AccountId
@@ -16,8 +19,7 @@ class ConsentNotGivenError(NotFoundError):
 
 
 async def listed(rights: Rights, account: AccountId) -> list[ConsentRow]:
-    async with rights.db.transaction(account) as connection:
-        return await store.consents(connection, account, SHOWN_MAX)
+    return await rights.db.ask(account, store.consents(account, SHOWN_MAX))
 
 
 async def give(rights: Rights, account: AccountId, kind: str, version: str) -> list[ConsentRow]:
@@ -34,7 +36,21 @@ async def give(rights: Rights, account: AccountId, kind: str, version: str) -> l
             detail = {"kind": kind, "version": version}
             entry = Entry(action="consent.given", account=account, actor="person", detail=detail)
             await note(connection, entry)
-        return await store.consents(connection, account, SHOWN_MAX)
+        return await store.consents(account, SHOWN_MAX).within(connection)
+
+
+async def take_over(
+    rights: Rights, account: AccountId, agreed: Mapping[str, str], at: datetime
+) -> None:
+    """What was agreed to when signing up, by kind. Told twice it is one; what was agreed to since then stays."""
+    async with rights.db.transaction(account) as connection:
+        for kind, version in agreed.items():
+            if await store.give(connection, account, kind, version, at):
+                detail = {"kind": kind, "version": version}
+                entry = Entry(
+                    action="consent.given", account=account, actor="person", detail=detail
+                )
+                await note(connection, entry)
 
 
 async def withdraw(rights: Rights, account: AccountId, kind: str) -> list[ConsentRow]:
@@ -52,4 +68,4 @@ async def withdraw(rights: Rights, account: AccountId, kind: str) -> list[Consen
         detail = {"kind": kind}
         entry = Entry(action="consent.withdrawn", account=account, actor="person", detail=detail)
         await note(connection, entry)
-        return await store.consents(connection, account, SHOWN_MAX)
+        return await store.consents(account, SHOWN_MAX).within(connection)

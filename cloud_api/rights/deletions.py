@@ -15,6 +15,7 @@ from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import Event, record
+from cloud_api.http.idempotency import done_here
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications.actions import send
 from cloud_api.notifications.letters import (
@@ -61,6 +62,7 @@ async def ask(rights: Rights, account: AccountId) -> DeletionRow:
     now, token = rights.clock(), new_token()
     due_at = now + rules.GRACE
     async with rights.db.transaction(account) as connection:
+        await done_here(connection)
         is_new = await store.ask_deletion(
             connection, account, digest=token.digest, now=now, due_at=due_at
         )

@@ -19,6 +19,7 @@ from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
 from cloud_api.blobs import BlobNotFoundError, Blobs
 from cloud_api.db import AccountId, Connection, Database
+from cloud_api.http.idempotency import done_here
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications.actions import MailKey, send
 from cloud_api.notifications.letters import ExportReady, Mail
@@ -26,6 +27,7 @@ from cloud_api.personal import PersonalTable
 from cloud_api.rights import rules, store
 from cloud_api.rights.store import ExportRow
 from cloud_api.rights.tokens import Token, new_token, parse_token
+from cloud_api.rights.wording import Texts
 from shared.clock import Clock
 from shared.crypto import derive, open_stream, seal_stream
 from shared.errors import NotFoundError, QuotaExceededError
@@ -50,6 +52,7 @@ class Rights(Struct, frozen=True, kw_only=True):
     mail_key: MailKey
     public_url: str
     tables: tuple[PersonalTable, ...]
+    texts: Texts
 
 
 class Wish(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +84,7 @@ async def ask(rights: Rights, account: AccountId) -> ExportRow:
             raise TooManyExportsError(
                 f"There were {today} exports within a day. The link of the last one still works; ask again tomorrow."
             )
+        await done_here(connection)
         export_id = await store.ask_export(connection, account, now)
         if export_id is not None:
             await enqueue(connection, MAKE, Wish(account, export_id))

@@ -44,7 +44,9 @@ _BASE = (
     PersonalTable(
         name="idempotency_keys",
         withheld={
-            **dict.fromkeys(("account_id", "caller", "key", "request", "created_at"), INTERNAL),
+            **dict.fromkeys(
+                ("account_id", "caller", "key", "request", "created_at", "done_at"), INTERNAL
+            ),
             **dict.fromkeys(
                 ("status", "headers", "answer"), "you were given it, and it is gone within a day"
             ),

@@ -19,13 +19,15 @@ from msgspec import Meta, Struct
 from cloud_api.accounts.guards import step_up
 from cloud_api.blobs import CHUNK_BYTES
 from cloud_api.http.caller import known_account
+from cloud_api.http.idempotency import CREATES
 from cloud_api.http.refusing import refusals
 from cloud_api.notifications.actions import Post
 from cloud_api.notifications.pages import page, words_for
 from cloud_api.rights import consents, deletions, exports
 from cloud_api.rights.exports import Rights
-from cloud_api.rights.rules import Kept
+from cloud_api.rights.rules import CONSENTS, NEEDED, Kept
 from cloud_api.rights.store import ConsentRow, ExportRow
+from cloud_api.rights.wording import text_of
 
 
 class ExportAnswer(Struct, frozen=True):
@@ -61,6 +63,16 @@ class ConsentAnswer(Struct, frozen=True):
     withdrawn_at: datetime | None
 
 
+class ConsentTextAnswer(Struct, frozen=True):
+    """What one can agree to. Without those that are needed there is no account."""
+
+    kind: str
+    version: str
+    is_needed: bool
+    text: str
+    """Where it can be read."""
+
+
 class Consent(Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[str, Meta(min_length=1, max_length=40)]
     """Of the text that you were shown."""
@@ -72,7 +84,7 @@ class Consent(Struct, frozen=True, forbid_unknown_fields=True):
     tags=["rights"],
     status_code=202,
     guards=[step_up],
-    opt={"idempotent": True},
+    opt=CREATES,
     responses=refusals(401, 403),
 )
 async def ask_for_export(
@@ -121,6 +133,7 @@ async def download_export(token: FromPath[str], rights: NamedDependency[Rights])
     tags=["rights"],
     status_code=202,
     guards=[step_up],
+    opt=CREATES,
     responses=refusals(401, 403),
 )
 async def ask_for_deletion(
@@ -209,6 +222,32 @@ async def deletion_receipt(token: FromPath[str], rights: NamedDependency[Rights]
     return ReceiptAnswer(found.deleted_on, found.deleted, found.kept)
 
 
+@get("/api/v1/consents", operation_id="listConsentTexts", tags=["rights"])
+async def consent_texts(rights: NamedDependency[Rights]) -> list[ConsentTextAnswer]:
+    """The present version of each text that one can agree to."""
+    return [
+        ConsentTextAnswer(
+            kind, version, kind in NEEDED, f"{rights.public_url}/api/v1/consents/{kind}/{version}"
+        )
+        for kind, version in CONSENTS.items()
+    ]
+
+
+@get(
+    "/api/v1/consents/{kind:str}/{version:str}",
+    operation_id="readConsentText",
+    tags=["rights"],
+    media_type=MediaType.TEXT,
+    responses=refusals(404),
+)
+async def consent_text(
+    kind: FromPath[str], version: FromPath[str], rights: NamedDependency[Rights]
+) -> Response[str]:
+    """A text that people agree to or once did, in English, as Markdown."""
+    text = text_of(rights.texts, kind, version)
+    return Response(text, media_type=MediaType.TEXT, headers={"content-language": "en"})
+
+
 @get(
     "/api/v1/account/consents",
     operation_id="listConsents",
@@ -263,6 +302,8 @@ RIGHTS_ROUTES = (
     ask_to_keep,
     keep_account,
     deletion_receipt,
+    consent_texts,
+    consent_text,
     own_consents,
     give_consent,
     withdraw_consent,

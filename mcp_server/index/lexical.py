@@ -47,7 +47,7 @@ _MERGED_AT_ONCE = 8
 _READ_AT_START = 2
 _CHUNKS_READ = 64
 # Terms that more memories say are packed by numpy.
-_FEW = 24
+_FEW = 64
 
 _Changing = AbstractContextManager[object]
 
@@ -121,10 +121,12 @@ class LexicalIndex:
             self._keep(row, terms)
 
     def leave_until(self, row: int) -> None:
-        """Memories up to this row were committed, too many to be read at once: `tidy` does it, piece by piece."""
+        """Memories up to this row were committed. Those that were not `put`, because they are too many to be read at once, `tidy`
+        reads piece by piece."""
         with self._lock:
-            self._newest = max(self._newest, row)
-            self._from = self._newest + 1
+            if row > self._newest:
+                self._newest = row
+                self._from = row + 1
 
     def remove(self, db: "Database", doomed: Mapping[int, Sequence[str]]) -> None:
         """Take memories, each a row and its terms, out of the vault, in the transaction that forgets them; `drop` follows when

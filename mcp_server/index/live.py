@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from mcp_server.index import codes, late, loading
@@ -23,7 +22,7 @@ from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
 from mcp_server.index.lexical import LexicalIndex, terms_of
-from mcp_server.index.models import Models, Reindexing
+from mcp_server.index.models import IndexState, Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.precedence import Precedence
 from mcp_server.index.words import HEAD_CHARS
@@ -47,22 +46,6 @@ _RETRY_SECONDS = 60.0
 EMBED_AT_ONCE_MAX = 4
 # The words of more memories than these, some milliseconds' worth, are read in the background.
 _READ_AT_ONCE_MAX = 64
-
-
-class IndexState(Struct, frozen=True):
-    listed: bool
-    """The catalogue is complete: filters, neighbours and conversations are known."""
-    meaning: bool
-    """Questions are searched by meaning, too."""
-    waiting: int
-    """Memories without a vector yet."""
-    trouble: str | None
-    """Why search by meaning is not coming, if it is not."""
-    unread: int = 0
-    """Memories that are not found by their words yet: those of an older vault, until its keyword index is made."""
-    reindexing: Reindexing | None = None
-    refused: str | None = None
-    """Why the model last asked for cannot take over; the one before goes on."""
 
 
 class _Filling:
@@ -204,13 +187,12 @@ class LiveIndex:
     def put_many(self, db: "Database", rows: range) -> Callable[[], None]:
         """`put`, of many new memories whose cues nobody has read and that have no vectors."""
         lines = listing.between(db, rows[0], rows[-1]) if self._listed else []
-        at_once = store.in_span(db, rows[0], rows[-1]) if len(rows) <= _READ_AT_ONCE_MAX else None
+        few = store.in_span(db, rows[0], rows[-1]) if len(rows) <= _READ_AT_ONCE_MAX else ()
 
         def follow() -> None:
-            if at_once is None:
-                self.lexical.leave_until(rows[-1])
-            for each in at_once or ():
+            for each in few:
                 self.lexical.put(each.row, terms_of(each.memory))
+            self.lexical.leave_until(rows[-1])
             self._touch(rows)
             self.catalogue.add(lines)
             self._cues_unread = True

@@ -27,3 +27,19 @@ class Reindexing(Struct, frozen=True):
     """None while it is being made ready."""
     done: int
     total: int
+
+
+class IndexState(Struct, frozen=True):
+    listed: bool
+    """The catalogue is complete: filters, neighbours and conversations are known."""
+    meaning: bool
+    """Questions are searched by meaning, too."""
+    waiting: int
+    """Memories without a vector yet."""
+    trouble: str | None
+    """Why search by meaning is not coming, if it is not."""
+    unread: int = 0
+    """Memories that are not found by their words yet: those of an older vault, until its keyword index is made."""
+    reindexing: Reindexing | None = None
+    refused: str | None = None
+    """Why the model last asked for cannot take over; the one before goes on."""

@@ -7,14 +7,13 @@ import threading
 import time
 from pathlib import Path
 
-from sync_service.transport_folder import FolderTransport, Seen, vaults
-
 from mcp_server.device import Device
 from shared.errors import UnavailableError
 from sync_service import inbox, log
 from sync_service.log import Self
 from sync_service.pairing import MESSAGE_BYTES_MAX
 from sync_service.transport import BusyError, Mailboxes
+from sync_service.transport_folder import FolderTransport, Seen, vaults
 
 # Longer than any pairing takes; what is older was left behind by one that was broken off.
 _MESSAGE_SECONDS = 3_600.0

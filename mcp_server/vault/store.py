@@ -251,14 +251,14 @@ def superseded_chain(db: "Database", memory_id: MemoryId) -> list[Row]:
     )
 
 
-def page(db: "Database", selection: Selection, *, before_row: int | None, limit: int) -> list[Row]:
-    """The newest stored first, below `before_row`."""
+def page(db: "Database", selection: Selection, *, before: MemoryId | None, limit: int) -> list[Row]:
+    """The newest first, below the id `before`; by id, so that it is one order on all devices of the vault."""
     where, values = _where(selection)
-    if before_row is not None:
-        where.append("row < ?")
-        values.append(before_row)
+    if before is not None:
+        where.append("id < ?")
+        values.append(as_bytes(before))
     chosen = " AND ".join(where) or "1"
-    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY row DESC LIMIT ?"
+    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY id DESC LIMIT ?"
     return _rows(db, sql, [*values, limit])
 
 
@@ -301,7 +301,7 @@ def pinned(db: "Database", spaces: tuple[str, ...] | None, *, limit: int) -> lis
     """What is pinned and not superseded or archived, the newest first."""
     where, values = _where(Selection(spaces=spaces))
     chosen = " AND ".join(["pinned = 1", *where])
-    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY row DESC LIMIT ?"
+    sql = f"SELECT {_COLUMNS} FROM memories WHERE {chosen} ORDER BY id DESC LIMIT ?"
     return _rows(db, sql, [*values, limit])
 
 

@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cloud_api.app import BODY_BYTES_MAX
+from tests.cloud_api.accounts.people import AGREED
 from tests.cloud_api.strangers import Api, opened_api
 
 # With some fifty operations, asked as nobody and as somebody, this stays well below a minute.
@@ -177,14 +178,14 @@ def test_a_body_that_cannot_be_used_is_refused_by_a_problem_and_writes_nothing(
     before = api.jobs()
     token = api.token()
     for operation in operations(document):
-        if not operation.body:
+        if not operation.body or (kind != JSON and kind in taken(operation)):
             continue
         with subtests.test(operation.label):
             answer = asked(api, operation, token, content=content, headers=[("content-type", kind)])
 
             assert 400 <= answer.status_code < 500, answer.text
             assert str(answer.status_code) in named(operation), answer.text
-            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["content-type"] in kinds(operation, answer.status_code)
             assert set(answer.json()) >= {"type", "title", "status", "code", "request_id"}
     assert api.jobs() == before
 
@@ -224,7 +225,7 @@ def test_headers_that_come_twice_or_make_no_sense_fail_nothing(
 
 
 def test_the_same_sign_up_at_the_same_moment_is_one(api: Api) -> None:
-    body = {"mail": "twice@example.org", "password": "seven green lanterns above Oslo"}
+    body = {"mail": "twice@example.org", "password": "seven green lanterns above Oslo", **AGREED}
     headers = {"idempotency-key": "at-the-same-moment"}
     before = api.jobs()
 
@@ -256,6 +257,20 @@ def asked(
         given.append(("authorization", f"Bearer {token}"))
     raw = [(name.encode(), value.encode("latin-1")) for name, value in given]
     return api.client.request(operation.method.upper(), path, content=content, headers=raw)
+
+
+def taken(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:
+    """The media types that a body may have."""
+    return set(operation.definition.raw["requestBody"]["content"])
+
+
+def kinds(operation: APIOperation[Any, Any, Any, Any], status: int) -> set[str]:
+    """The media types that the document names for this status."""
+    response = operation.definition.raw["responses"][str(status)]
+    if "$ref" in response:
+        name = response["$ref"].rpartition("/")[2]
+        response = operation.schema.raw_schema["components"]["responses"][name]
+    return set(response["content"])
 
 
 def named(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:

@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 
 from cloud_api.db import AccountId, Database
-from cloud_api.events import Event, Subscription, Told, record, telling
+from cloud_api.events import Event, Subscription, Told, forget_old, record, telling
 from cloud_api.jobs import jobs_of
+from shared.clock import system_clock
 from shared.errors import UnavailableError
 from tests.cloud_api.test_jobs import run_all
 
@@ -72,3 +73,16 @@ async def test_a_subscriber_that_fails_does_not_keep_the_news_from_another(db: D
     async with db.reading() as connection:
         (waiting,) = await jobs_of(connection, status="todo")
     assert waiting.arguments["subscriber"] == "tests.broken"
+
+
+async def test_old_events_go_in_pieces_and_one_that_nobody_was_told_of_stays(db: Database) -> None:
+    async with db.transaction() as connection:
+        for _ in range(4):
+            await record(connection, PAID)
+        await connection.execute(
+            "UPDATE events SET recorded_at = now() - interval '1 day', "
+            "dispatched_at = CASE WHEN id = (SELECT id FROM events ORDER BY id LIMIT 1) THEN NULL ELSE now() END"
+        )
+        gone = [await forget_old(connection, before=system_clock(), most=2) for _ in range(3)]
+        left = await connection.execute("SELECT FROM events")
+    assert (gone, left.rowcount) == ([2, 1, 0], 1)

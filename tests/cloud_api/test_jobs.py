@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from cloud_api import jobs
-from cloud_api.db import Database
-from cloud_api.jobs import Job, Task, enqueue, pause_seconds
+from cloud_api.db import Connection, Database
+from cloud_api.jobs import (
+    FORGOTTEN_PER_PIECE_MAX,
+    PIECES_PER_RUN_MAX,
+    Job,
+    Task,
+    enqueue,
+    forget_in_pieces,
+    pause_seconds,
+)
 from shared.clock import system_clock
 from shared.errors import InvalidError, UnavailableError
 
@@ -208,3 +216,28 @@ async def _working(
 
         yield stop
         await stop()
+
+
+@pytest.mark.parametrize(
+    ("rows", "pieces"),
+    [
+        (0, 1),
+        (FORGOTTEN_PER_PIECE_MAX, 2),
+        (2 * FORGOTTEN_PER_PIECE_MAX + 1, 3),
+        ((PIECES_PER_RUN_MAX + 5) * FORGOTTEN_PER_PIECE_MAX, PIECES_PER_RUN_MAX),
+    ],
+)
+async def test_retention_goes_on_in_pieces_until_nothing_is_left_or_its_run_is_long_enough(
+    db: Database, rows: int, pieces: int
+) -> None:
+    left, done = rows, 0
+
+    async def forget(_: Connection, most: int) -> int:
+        nonlocal left, done
+        gone = min(most, left)
+        left, done = left - gone, done + 1
+        return gone
+
+    await forget_in_pieces(db, forget)
+    assert done == pieces
+    assert left == max(0, rows - PIECES_PER_RUN_MAX * FORGOTTEN_PER_PIECE_MAX)

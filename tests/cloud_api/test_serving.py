@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import httpx
 import psutil
@@ -20,6 +21,7 @@ from tests.cloud_api.conftest import cloud_folder
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
+HEAL_SECONDS = 20.0
 COMMAND = [sys.executable, "-c", "from cloud_api.cli import main; main()"]
 
 
@@ -80,7 +82,11 @@ def _postmaster(home: Path) -> Path:
 def test_serve_needs_no_configuration_and_ends_in_order(home: Path) -> None:
     with _serving(home) as (process, url):
         assert httpx.get(f"{url}/health/live").json() == {"status": "ok"}
-        assert _run(home, "check").stdout == "Settings, database and its protection are in order.\n"
+        checked = _run(home, "check").stdout.splitlines()
+        assert checked == [
+            "Settings, database and its protection are in order.",
+            "Each process shows its figures at http://127.0.0.1:PORT/metrics, on the first free port from 8401 to 8417.",
+        ]
         second = _run(home, "serve")
         assert second.returncode == 1
         assert "Another sunaiva-cloud uses" in second.stderr
@@ -104,6 +110,47 @@ def test_a_killed_owner_leaves_no_process_behind(home: Path) -> None:
         assert httpx.get(f"{url}/health/ready").status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+
+
+def _killed_server(home: Path) -> int:
+    """The process that was killed, without anybody being told."""
+    pid = int(_postmaster(home).read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def _ready(url: str) -> int:
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=START_SECONDS).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def test_a_database_that_was_killed_is_started_again_and_requests_heal(home: Path) -> None:
+    with _serving(home) as (process, url):
+        _killed_server(home)
+        statuses = {_ready(url)}
+        deadline = monotonic() + HEAL_SECONDS
+        while "database_restarted" not in (home / "serve.log").read_text():
+            assert monotonic() < deadline, (home / "serve.log").read_text()
+            statuses.add(_ready(url))
+        while _ready(url) != 200:
+            assert monotonic() < deadline, (home / "serve.log").read_text()
+        assert statuses <= {200, 503}
+        assert 503 in statuses
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
+    assert not _postmaster(home).exists()
+
+
+def test_a_database_that_keeps_dying_ends_serve_with_a_sentence(home: Path) -> None:
+    with _serving(home) as (process, _):
+        (home / "postgresql" / "sunaiva.conf").write_text("max_connections = none\n")
+        _killed_server(home)
+        assert process.wait(STOP_SECONDS) == 1
+    log = (home / "serve.log").read_text()
+    assert "database_given_up" in log
+    assert "The embedded PostgreSQL died" in log.splitlines()[-1]
 
 
 def test_a_request_in_flight_is_answered_before_the_end(home: Path) -> None:

@@ -17,9 +17,9 @@ from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
 from mcp_server.index.live import (
     EMBED_AT_ONCE_MAX,
-    IndexState,
     LiveIndex,
 )
+from mcp_server.index.models import IndexState
 from mcp_server.index.neighbours import GraphOnDisk
 from mcp_server.memory import Changes, capture_drafts, revise
 from mcp_server.search import Asked

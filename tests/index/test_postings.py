@@ -60,3 +60,10 @@ def test_chunks_are_of_one_size_unless_a_term_alone_is_larger() -> None:
     sizes = [len(each.terms) + len(each.ends) + len(each.body) for each in made]
     assert sum(size > postings.CHUNK_BYTES + 20 for size in sizes) == 1
     assert sorted(sizes)[3] > postings.CHUNK_BYTES * 0.9
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=1, max_size=70).map(sorted))
+def test_a_handful_packed_at_once_is_the_same_to_who_reads_it(rows: list[int]) -> None:
+    packed = postings.pack_few(rows)
+    assert postings.unpack(packed).tolist() == rows
+    assert len(packed) <= len(postings.pack(np.array(rows, np.int64)))

@@ -15,7 +15,7 @@ from shared.errors import SunaivaError, UnavailableError
 from sync_service import engine, frames, log, ops, snapshots
 from sync_service.fields import Field
 from sync_service.ops import Forget, Op, Set, Tag
-from tests.sync.devices import Device, Time, memory, said
+from tests.sync.devices import Device, Time, memory
 from tests.sync.fake_relay import Relay, Shown
 from tests.sync.table_replica import Crash, TableReplica
 
@@ -69,10 +69,14 @@ class World:
 
     def run(self) -> int:
         """Live through all steps, repair, and look; how many steps."""
-        for _ in range(self.kind.steps):
-            self._step()
-        self.repair()
-        self.check()
+        try:
+            for _ in range(self.kind.steps):
+                self._step()
+            self.repair()
+            self.check()
+        except BaseException as error:
+            error.add_note(f"seed {self.seed}, {self.kind.steps} steps")
+            raise
         return self.kind.steps
 
     # --- living ------------------------------------------------------------------------------------------
@@ -281,8 +285,11 @@ class World:
             if state is None or not (state.forgotten or _holds(state.fields, state.tags, op)):
                 raise BrokenError(f"seed {self.seed}: lost {op}")
         newcomer = Device(self.relay, self.time, self.seed * 131).join()
-        while not newcomer.sync().reached_head:
-            pass
+        for _ in range(HEALED_WITHIN_HOURS):
+            # At once, as a rule; a relay that was put back unnoticed has to be asked again.
+            if newcomer.sync().reached_head and newcomer.replica.states() == states:
+                break
+            self.time.pass_ms(HOUR_MS)
         if newcomer.replica.states() != states:
             raise BrokenError(f"seed {self.seed}: a new device does not get everything")
         self._audit()
@@ -354,6 +361,3 @@ def _opened(connection: sqlite3.Connection) -> TableReplica:
 
 def _cut(name: str) -> None:
     raise UnavailableError(f"Offline: no {name}.")
-
-
-__all__ = ["BrokenError", "World", "said"]

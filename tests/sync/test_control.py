@@ -96,6 +96,8 @@ def test_a_removed_device_opens_nothing_and_its_batches_count_up_to_the_named_on
         control.epoch_keys(made.members, seeds_of("phone"))
     removed = control.owner_of(made.members, stream)
     assert removed is not None
+    assert control.lasts_named(before, made.members) == {}
+    assert control.lasts_named(founded().members, made.members) == {stream: (5, b"h" * 32)}
     assert [
         control.counts(removed, stream, seq, digest)
         for seq, digest in ((4, b"x" * 32), (5, b"h" * 32), (5, b"x" * 32), (6, b"h" * 32))

@@ -6,9 +6,10 @@ from pathlib import Path
 from msgspec import structs
 
 from mcp_server.model import Source
-from mcp_server.vault import listing, names, store
+from mcp_server.vault import listing, names, states, store
 from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.migrations import MIGRATIONS
+from sync_service import log
 from tests.builders import NOON, memory, published_vault, vault_at
 
 
@@ -84,3 +85,16 @@ def test_what_was_heard_before_is_known_after_its_key_became_a_digest(tmp_path: 
         with vault.writing() as db:
             store.delete(db, 1, known.memory.id)
             assert store.by_echo(db, "capture:1") is None
+
+
+def test_an_older_vault_is_ready_to_sync_and_holds_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE_NAME
+    with published_vault(path, {1: memory("Buy bread.")}) as older:
+        MIGRATIONS.apply(older, stop_before="0010_sync")
+    with vault_at(path) as vault, vault.writing() as db:
+        assert not log.is_set_up(db)
+        assert states.unrecorded(db, 10) == [1]
+        db.execute("INSERT INTO sync_states (memory, clocks) VALUES (1, x'90')")
+        (row,) = store.by_rows(db, [1]).values()
+        store.delete(db, 1, row.id)
+        assert db.execute("SELECT count(*) FROM sync_states").fetchone() == (0,)

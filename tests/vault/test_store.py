@@ -275,6 +275,10 @@ def meets(each: Memory, wanted: Selection) -> bool:
     )
 
 
+def _newest_first(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row.memory.id, reverse=True)
+
+
 @given(
     stored=st.lists(described, max_size=12, unique_by=lambda each: each.id),
     wanted=selections,
@@ -287,11 +291,11 @@ def test_pages_of_a_selection_together_are_what_meets_it(
         rows = put(db, *stored)
         pages: list[Row] = []
         before = None
-        while page := store.page(db, wanted, before_row=before, limit=size):
+        while page := store.page(db, wanted, before=before, limit=size):
             assert len(page) <= size
             pages += page
-            before = page[-1].row
-        assert pages == [row for row in reversed(rows) if meets(row.memory, wanted)]
+            before = page[-1].memory.id
+        assert pages == [row for row in _newest_first(rows) if meets(row.memory, wanted)]
         assert store.count(db, wanted) == len(pages)
         assert store.count(db) == len(stored)
 
@@ -332,7 +336,8 @@ def test_tags_pins_and_spaces_are_what_the_memories_say(
             assert sorted(store.rows_with_tags(db, wanted)) == [
                 row.row for row in rows if set(wanted) <= set(row.memory.tags)
             ]
-        in_force = [row for row in reversed(rows) if meets(row.memory, Selection(spaces=chosen))]
+        asked = Selection(spaces=chosen)
+        in_force = [row for row in _newest_first(rows) if meets(row.memory, asked)]
         pinned = [row for row in in_force if row.memory.pinned]
         assert store.pinned(db, chosen, limit=limit) == pinned[:limit]
         assert store.spaces(db) == [

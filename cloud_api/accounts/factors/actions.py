@@ -20,6 +20,7 @@ from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.db import AccountId, Connection
+from cloud_api.http.idempotency import done_here
 from shared import crypto
 from shared.errors import ConflictError, NotFoundError
 
@@ -64,6 +65,7 @@ async def propose_totp(means: Means, bearer: Bearer) -> Proposal:
         person = await own(connection, bearer)
         if not await store.propose_totp(connection, bearer.account, sealed, now=means.clock()):
             raise TotpThereError
+        await done_here(connection)
     return Proposal(secret, totp_uri(secret, person.mail))
 
 
@@ -83,6 +85,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
         before = await store.factors(connection, bearer.account)
         await _take_totp(connection, means, bearer.account, code)
         await throttles.succeeded(connection, key, "code")
+        await done_here(connection)
         await trail.note(connection, bearer.account, "totp.added")
         return await first_recovery_codes(connection, means, bearer.account, before)
 
@@ -108,6 +111,7 @@ async def renew_recovery_codes(means: Means, bearer: Bearer) -> list[str]:
     async with means.db.transaction(bearer.account) as connection:
         if not (await store.factors(connection, bearer.account)).any:
             raise NoFactorError
+        await done_here(connection)
         await trail.note(connection, bearer.account, "recovery_codes.renewed")
         return await _new_codes(connection, means, bearer.account)
 

@@ -17,6 +17,9 @@ USER_CODE_CHARS = 8
 GRANT_LIFE = timedelta(minutes=15)
 POLL_INTERVAL = timedelta(seconds=5)  # RFC 8628 §3.2: what a client takes when nothing is said
 SLOWER_BY = timedelta(seconds=5)  # §3.5
+# A public client proves nothing by its name (RFC 8628 §5.6): this one is here because the protocol asks for it.
+CLIENT = "sunaiva"
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 POLL_INTERVAL_MAX = timedelta(minutes=1)
 
 
@@ -50,6 +53,20 @@ class Approved(Struct, frozen=True):
 
 
 Answer = Pending | SlowDown | Denied | Expired | Approved
+
+
+class ClientUnknownError(InvalidError):
+    code = "invalid_client"
+
+    def __init__(self) -> None:
+        super().__init__(f"There is no such client. Send client_id={CLIENT}.")
+
+
+class GrantTypeUnknownError(InvalidError):
+    code = "unsupported_grant_type"
+
+    def __init__(self) -> None:
+        super().__init__(f"Tokens are given here for grant_type={GRANT_TYPE} only.")
 
 
 class AuthorizationPendingError(InvalidError):
@@ -89,6 +106,24 @@ class UserCodeUnknownError(NotFoundError):
         super().__init__(
             "There is no such code, or it has run out. Compare it with what the terminal shows."
         )
+
+
+def check_client(client_id: str) -> None:
+    """
+    Raises:
+        ClientUnknownError
+    """
+    if client_id != CLIENT:
+        raise ClientUnknownError
+
+
+def check_grant_type(grant_type: str) -> None:
+    """
+    Raises:
+        GrantTypeUnknownError
+    """
+    if grant_type != GRANT_TYPE:
+        raise GrantTypeUnknownError
 
 
 def on_poll(grant: Grant, now: datetime) -> Answer:

@@ -1,66 +1,122 @@
 // What the links of our mails and the terminal's code lead to. The token is in the fragment, which no server sees; it is taken
-// out of the address bar at once. Nothing is stored in the browser.
+// out of the address bar at once. Nothing is stored in the browser. Every sentence stands in the page, in the reader's language.
 
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 
-const form = document.querySelector("form");
-const said = document.getElementById("said");
-const seen = document.getElementById("seen");
-const typed = (name) => form.elements[name]?.value;
+const error = document.getElementById("error");
+const page = document.querySelector("main").dataset.page;
+const value = (id) => document.getElementById(id).value;
+const fill = (id, text) => { document.getElementById(id).textContent = text; };
 
-async function call(path, body, access) {
+let access = null; // of somebody who has signed in here, for as long as the page is open
+let challenge = null;
+let userCode = token;
+
+class Refused extends Error {
+  constructor(problem) {
+    super(problem.localized_detail);
+    this.status = problem.status;
+  }
+}
+
+async function call(path, body, more = {}) {
   const headers = { "content-type": "application/json" };
   if (access) headers.authorization = `Bearer ${access}`;
-  const response = await fetch(`/api/v1${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  const response = await fetch(`/api/v1${path}`, { method: "POST", headers, body: JSON.stringify(body), ...more });
   const answer = response.status === 204 ? {} : await response.json();
-  if (!response.ok) throw new Error(answer.localized_detail);
+  if (!response.ok) throw new Refused(answer);
   return answer;
 }
 
-async function logIn() {
-  let answer = await call("/auth/login", { mail: typed("mail"), password: typed("password"), device: "Browser" });
-  if (answer.state === "second_factor_wanted") {
-    if (!typed("code")) throw new Error("Type a code of your authenticator app, or a recovery code, as well.");
-    const tokens = await call("/auth/login/second-factor", { challenge: answer.challenge, code: typed("code") });
-    answer = { tokens };
-  }
-  return answer.tokens.access_token;
+// The heading of the new step takes the focus, so that a screen reader reads on from there.
+function show(step) {
+  document.getElementById("intro").hidden = ["done", "approved", "refused", "none"].includes(step);
+  for (const each of document.querySelectorAll("[data-step]")) each.hidden = each.dataset.step !== step;
+  document.querySelector(`[data-step="${step}"] [tabindex]`)?.focus();
 }
 
-let access = null;
+async function signedIn(tokens) {
+  access = tokens.access_token;
+  if (userCode) await look();
+  else show("code");
+}
+
+async function look() {
+  try {
+    const asking = await call("/account/device/look", { user_code: userCode });
+    const at = new Date(asking.asked_at);
+    fill("shown-code", userCode.replace(/[^A-Za-z]/g, "").replace(/^(.{4})/, "$1-"));
+    fill("shown-device", asking.device);
+    fill("shown-at", at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" }));
+    fill("shown-network", asking.network.replace(/\.0\/24$/, ".x"));
+    show("decide");
+  } catch (problem) {
+    document.getElementById("user_code").value = userCode;
+    show("code");
+    throw problem;
+  }
+}
+
+async function leave() {
+  await call("/auth/logout", {}, { keepalive: true });
+  access = null;
+}
 
 const does = {
-  verify: async () => { await call("/auth/verify", { token }); return "Your address is confirmed. You can log in now."; },
-  mail: async () => { await call("/auth/mail/confirm", { token }); return "Your new address counts from now on."; },
-  reset: async () => {
-    await call("/auth/password/reset", { token, password: typed("password") });
-    return "Your new password counts from now on. All devices were logged out.";
+  verify: async () => { await call("/auth/verify", { token }); show("done"); },
+  mail: async () => { await call("/auth/mail/confirm", { token }); show("done"); },
+  reset: async () => { await call("/auth/password/reset", { token, password: value("password") }); show("done"); },
+  forgotten: async () => { await call("/auth/password/forgotten", { mail: value("mail") }); show("done"); },
+  sign_in: async () => {
+    const answer = await call("/auth/login", { mail: value("mail"), password: value("password"), device: "Browser" });
+    if (answer.state === "logged_in") return signedIn(answer.tokens);
+    challenge = answer.challenge;
+    const codes = answer.methods.some((method) => method !== "passkey");
+    document.querySelector('[data-method="code"]').hidden = !codes;
+    document.querySelector('[data-method="passkey"]').hidden = !answer.methods.includes("passkey");
+    return show("factor");
   },
-  forgotten: async () => (await call("/auth/password/forgotten", { mail: typed("mail") })).message,
-  device: async () => {
-    const user_code = typed("user_code");
-    if (access === null) {
-      access = await logIn();
-      const device = await call("/account/device/look", { user_code }, access);
-      seen.textContent = `“${device.device}” from the network ${device.network} wants to use your account. `
-        + "Press the button again only if you have just started this yourself.";
-      return "";
-    }
-    await call("/account/device/decide", { user_code, approve: true }, access);
-    await call("/auth/logout", {}, access);
-    return "Approved. You can go back to the terminal.";
+  factor: async () => signedIn(await call("/auth/login/second-factor", { challenge, code: value("code") })),
+  passkey: async () => {
+    const { handle, options } = await call("/auth/login/passkey/options", {});
+    const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+    const credential = (await navigator.credentials.get({ publicKey })).toJSON();
+    await signedIn(await call("/auth/login/passkey", { handle, credential, device: "Browser" }));
+  },
+  look: async () => { userCode = value("user_code").trim(); await look(); },
+  decide: async (choice) => {
+    await call("/account/device/decide", { user_code: userCode, approve: choice === "approve" });
+    show(choice === "approve" ? "approved" : "refused");
+    await leave();
   },
 };
 
-if (form.elements.user_code) form.elements.user_code.value = token;
-
-form.addEventListener("submit", async (event) => {
+document.addEventListener("submit", async (event) => {
   event.preventDefault();
-  said.textContent = "";
+  // Not by disabling the button, which would take the focus from whoever pressed it.
+  if (event.target.ariaBusy) return;
+  const choice = event.submitter?.value;
+  error.textContent = "";
+  event.target.ariaBusy = "true";
   try {
-    said.textContent = await does[form.dataset.does]();
-  } catch (error) {
-    said.textContent = error.message;
+    await does[event.target.dataset.does](choice);
+  } catch (problem) {
+    // Signed in too long ago: begin again, the code is still here.
+    if (problem.status === 401 && access) { access = null; show("sign_in"); }
+    // A passkey that was not given is said by the browser itself; everything else that is no refusal is the network.
+    if (!(problem instanceof DOMException)) {
+      error.textContent = problem instanceof Refused ? problem.message : error.dataset.unreachable;
+    }
+  } finally {
+    event.target.ariaBusy = null;
   }
 });
+
+// Whoever goes away without deciding leaves no session behind.
+addEventListener("pagehide", () => { if (access) leave(); });
+
+if (["verify", "mail", "reset"].includes(page) && !token) {
+  error.textContent = error.dataset.noLink;
+  show("none");
+}

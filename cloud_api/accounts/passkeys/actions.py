@@ -25,6 +25,7 @@ from cloud_api.accounts.people.store import Person
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.sessions.actions import Place, Tokens
 from cloud_api.accounts.tokens import Bearer, digest_of, new_token
+from cloud_api.http.idempotency import done_here
 from shared.errors import ConflictError, NotFoundError, QuotaExceededError
 
 CEREMONY_LIFE = timedelta(minutes=5)
@@ -118,6 +119,7 @@ async def add(
         )
         if row is None:
             raise PasskeyKnownError
+        await done_here(connection)
         await trail.note(connection, bearer.account, "passkey.added")
         codes = await factors.first_recovery_codes(connection, means, bearer.account, before)
         return Added(row, codes)

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from cloud_api.accounts import one_time, trail
 from cloud_api.accounts.addresses import MailAddress, parse_mail_address
+from cloud_api.accounts.agreements import Agreements, check_agreements
+from cloud_api.accounts.events import AccountOpened
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.one_time import LinkOverError
 from cloud_api.accounts.passwords.rules import WeakPasswordError, weakness
@@ -25,6 +27,8 @@ from cloud_api.accounts.throttles.actions import TooManyAttemptsError, throttle_
 from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SessionId, digest_of, new_token
 from cloud_api.db import AccountId, Connection
+from cloud_api.events import record
+from cloud_api.http.idempotency import done_here
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications import actions as notifications
 from cloud_api.notifications.letters import (
@@ -77,6 +81,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     password: str
     name: str | None
     language: str
+    agreed: Agreements
 
 
 class _MailChange(Struct, frozen=True):
@@ -88,20 +93,29 @@ async def sign_up(means: Means, asked: Asked) -> None:
     """Writes to the address; the account is made when that mail is answered.
 
     Raises:
-        InvalidMailAddressError, WeakPasswordError: nothing was done.
+        InvalidMailAddressError, WeakPasswordError, AgreementUnknownError: nothing was done.
     """
+    check_agreements(asked.agreed, means.agreements)
     address = parse_mail_address(asked.mail)
     own_words = [address.shown, asked.name] if asked.name else [address.shown]
     password_hash = await _hashed(means, asked.password, own_words)
     now, token = means.clock(), new_token("sign_up")
-    waiting = SignUp(address.shown, address.key, asked.name, asked.language, password_hash)
+    waiting = SignUp(
+        mail=address.shown,
+        mail_key=address.key,
+        name=asked.name,
+        language=asked.language,
+        password_hash=password_hash,
+        terms=asked.agreed.terms,
+        privacy=asked.agreed.privacy,
+        created_at=now,
+    )
     async with means.db.transaction() as connection:
         if not await _may_be_written_to(connection, means, "sign_up", address, now=now):
             return
+        await done_here(connection)
         await hold(connection, token.digest)
-        await store.add_sign_up(
-            connection, token.digest, waiting, now=now, expires_at=now + SIGN_UP_LIFE
-        )
+        await store.add_sign_up(connection, token.digest, waiting, expires_at=now + SIGN_UP_LIFE)
         # Asked for only now, so that both ways do the same until here.
         is_known = await store.account_of_mail(connection, address) is not None
         letter: Letter = (
@@ -130,6 +144,13 @@ async def verify(means: Means, token: str) -> AccountId:
         if waiting is None or not await store.add_person(connection, account, waiting, now=now):
             raise LinkOverError
         await trail.note(connection, account, "account.opened")
+        opened = AccountOpened(
+            account=account,
+            agreed_at=waiting.created_at,
+            terms=waiting.terms,
+            privacy=waiting.privacy,
+        )
+        await record(connection, opened)
         return account
 
 
@@ -143,6 +164,7 @@ async def ask_for_reset(means: Means, mail: str, language: str) -> None:
     sealed = crypto.seal(_wish_key(means), address.shown.encode(), bound_to=b"reset")
     async with means.db.transaction() as connection:
         if await _may_be_written_to(connection, means, "reset", address, now=means.clock()):
+            await done_here(connection)
             await enqueue(connection, ANSWER_RESET, Wish(sealed=sealed.hex(), language=language))
 
 
@@ -230,6 +252,7 @@ async def ask_for_mail_change(means: Means, bearer: Bearer, mail: str) -> None:
         person = await own(connection, bearer)
         if not await _may_be_written_to(connection, means, "mail_change", address, now=now):
             return
+        await done_here(connection)
         await one_time.take_all(connection, bearer.account, "mail_change")
         detail = msgspec.msgpack.encode(_MailChange(address.shown, address.key))
         await one_time.give(

@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 
 from cloud_api.accounts.addresses import MailAddress
 from cloud_api.db import AccountId, Connection
+from cloud_api.questions import Asked, Question
 
 
 class Person(Struct, frozen=True):
@@ -23,12 +24,16 @@ class Person(Struct, frozen=True):
         return [self.mail, self.name] if self.name else [self.mail]
 
 
-class SignUp(Struct, frozen=True):
+class SignUp(Struct, frozen=True, kw_only=True):
     mail: str
     mail_key: str
     name: str | None
     language: str
     password_hash: str
+    terms: str | None
+    """The versions agreed to; None in what a process of a former version wrote."""
+    privacy: str | None
+    created_at: datetime
 
 
 async def account_of_mail(connection: Connection, address: MailAddress) -> AccountId | None:
@@ -47,18 +52,18 @@ async def person(connection: Connection, account: AccountId | None) -> Person | 
         return await cursor.fetchone()
 
 
-async def person_and_roles(
-    connection: Connection, account: AccountId
-) -> tuple[Person, list[str]] | None:
+_PERSON_AND_ROLES = Question(
+    "person_and_roles",
+    "SELECT id, mail, name, language, password_hash, password_changed_at, created_at, "
+    "ARRAY (SELECT role FROM account_roles WHERE account_id = $1::uuid ORDER BY role) "
+    "FROM accounts WHERE id = $1",
+    lambda *row: (Person(*row[:-1]), row[-1]),
+)
+
+
+def person_and_roles(account: AccountId) -> Asked[tuple[Person, list[str]]]:
     """Both in one question: this is what clients ask most."""
-    cursor = await connection.execute(
-        "SELECT id, mail, name, language, password_hash, password_changed_at, created_at, "
-        "ARRAY (SELECT role FROM account_roles WHERE account_id = %(account)s ORDER BY role) "
-        "FROM accounts WHERE id = %(account)s",
-        {"account": account},
-    )
-    row = await cursor.fetchone()
-    return None if row is None else (Person(*row[:-1]), row[-1])
+    return _PERSON_AND_ROLES.of(account)
 
 
 async def lock_person(connection: Connection, account: AccountId) -> Person | None:
@@ -72,11 +77,11 @@ async def lock_person(connection: Connection, account: AccountId) -> Person | No
 
 
 async def add_sign_up(
-    connection: Connection, digest: bytes, sign_up: SignUp, *, now: datetime, expires_at: datetime
+    connection: Connection, digest: bytes, sign_up: SignUp, *, expires_at: datetime
 ) -> None:
     await connection.execute(
-        "INSERT INTO sign_ups (digest, mail, mail_key, name, language, password_hash, created_at, expires_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO sign_ups (digest, mail, mail_key, name, language, password_hash, terms, privacy, created_at, "
+        "expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         [
             digest,
             sign_up.mail,
@@ -84,7 +89,9 @@ async def add_sign_up(
             sign_up.name,
             sign_up.language,
             sign_up.password_hash,
-            now,
+            sign_up.terms,
+            sign_up.privacy,
+            sign_up.created_at,
             expires_at,
         ],
     )
@@ -94,7 +101,7 @@ async def take_sign_up(connection: Connection, digest: bytes, *, now: datetime) 
     async with connection.cursor(row_factory=class_row(SignUp)) as cursor:
         await cursor.execute(
             "DELETE FROM sign_ups WHERE digest = %s AND expires_at > %s "
-            "RETURNING mail, mail_key, name, language, password_hash",
+            "RETURNING mail, mail_key, name, language, password_hash, terms, privacy, created_at",
             [digest, now],
         )
         return await cursor.fetchone()

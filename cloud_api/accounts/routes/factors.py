@@ -10,6 +10,7 @@ from cloud_api.accounts.guards import step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import GUESSES, CodeText
+from cloud_api.http.idempotency import CREATES
 from cloud_api.http.refusing import refusals
 
 
@@ -46,6 +47,7 @@ async def own_factors(
     "/totp",
     summary="A secret for an authenticator app",
     guards=[step_up],
+    opt=CREATES,
     responses=refusals(401, 403, 404, 409),
 )
 async def propose_totp(
@@ -60,7 +62,7 @@ async def propose_totp(
     status_code=200,
     summary="A code of the app: from now on it is your second factor",
     guards=[step_up],
-    opt={"rate": GUESSES},
+    opt={**CREATES, "rate": GUESSES},
     responses=refusals(401, 403, 404, 409),
 )
 async def confirm_totp(
@@ -83,6 +85,7 @@ async def remove_totp(bearer: NamedDependency[Bearer], accounts: NamedDependency
     "/recovery-codes",
     summary="Ten new recovery codes; older ones are void",
     guards=[step_up],
+    opt=CREATES,
     responses=refusals(401, 403, 409),
 )
 async def renew_recovery_codes(

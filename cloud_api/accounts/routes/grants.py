@@ -1,15 +1,27 @@
-"""Device authorisation (RFC 8628) in JSON, with that document's field names and error codes."""
+"""Device authorisation as RFC 8628 has it, for any client that knows it: a form or JSON comes, and errors are named by `error`.
 
+There is one public client and there are no scopes: who is logged in may do what the account may.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, post
 from litestar.di import NamedDependency
+from litestar.openapi.spec import Operation, RequestBody
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from cloud_api.accounts.grants import actions
-from cloud_api.accounts.grants.rules import GRANT_LIFE, POLL_INTERVAL
+from cloud_api.accounts.grants.rules import (
+    CLIENT,
+    GRANT_LIFE,
+    GRANT_TYPE,
+    POLL_INTERVAL,
+    check_client,
+    check_grant_type,
+)
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import Bearer
@@ -21,14 +33,19 @@ from cloud_api.accounts.wire import (
     place,
     tokens_answer,
 )
+from cloud_api.http.bodies import FORM
 from cloud_api.http.caller import caller
 from cloud_api.http.refusing import refusals
 
 UserCode = Annotated[str, Meta(min_length=8, max_length=20, description="As the terminal shows it")]
 
 
+ClientId = Annotated[str, Meta(max_length=100, description=f"`{CLIENT}`, the only client there is")]
+
+
 class DeviceCode(Struct, frozen=True, forbid_unknown_fields=True):
-    device: DeviceText
+    client_id: ClientId = CLIENT
+    device: DeviceText | None = None
 
 
 class DeviceCodeAnswer(Struct, frozen=True):
@@ -42,6 +59,8 @@ class DeviceCodeAnswer(Struct, frozen=True):
 
 class DeviceToken(Struct, frozen=True, forbid_unknown_fields=True):
     device_code: TokenText
+    client_id: ClientId = CLIENT
+    grant_type: Annotated[str, Meta(max_length=200, description=f"`{GRANT_TYPE}`")] = GRANT_TYPE
 
 
 class Look(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +70,15 @@ class Look(Struct, frozen=True, forbid_unknown_fields=True):
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     user_code: UserCode
     approve: bool
+
+
+@dataclass
+class FormOrJson(Operation):
+    """The same fields in both."""
+
+    def __post_init__(self) -> None:
+        assert isinstance(self.request_body, RequestBody)
+        self.request_body.content[FORM] = self.request_body.content["application/json"]
 
 
 class LookAnswer(Struct, frozen=True):
@@ -64,11 +92,13 @@ class LookAnswer(Struct, frozen=True):
     "/device/code",
     status_code=200,
     summary="A code for a terminal to show",
-    opt={"rate": GUESSES},
+    opt={"rate": GUESSES, "oauth": True},
+    operation_class=FormOrJson,
 )
 async def begin(
     data: JSONBody[DeviceCode], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
 ) -> DeviceCodeAnswer:
+    check_client(data.client_id)
     begun = await actions.begin(accounts, place(request, data.device))
     page = f"{accounts.site.public_url}/account/device"
     return DeviceCodeAnswer(
@@ -86,11 +116,15 @@ async def begin(
     status_code=200,
     summary="The terminal's session, once a person has approved",
     description="Until then 400 with the code `authorization_pending` or `slow_down` (add five seconds to the interval); at the "
-    "end `access_denied` or `expired_token`.",
+    "end `access_denied` or `expired_token`. The member `error` says the same, for clients that know RFC 8628.",
+    opt={"oauth": True},
+    operation_class=FormOrJson,
 )
 async def poll(
     data: JSONBody[DeviceToken], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
 ) -> TokensAnswer:
+    check_client(data.client_id)
+    check_grant_type(data.grant_type)
     network = shown_network(caller(request.scope).address)
     return tokens_answer(await actions.poll(accounts, data.device_code, network))
 

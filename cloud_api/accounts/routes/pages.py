@@ -1,91 +1,71 @@
 """The pages that links in mails and a terminal's code lead to: plain forms that call the API from the person's own browser.
 
-A page is the same for everybody and knows nothing: the token stays in the fragment of the address, which is never sent here.
+A page is the same for everybody who reads a language, and knows nothing: the token stays in the fragment of the address, which is
+never sent here.
 """
 
+import tomllib
+from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment
-from litestar import Response, get
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response, get
 from litestar.enums import MediaType
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
+
+from cloud_api.accounts import pages as folder
+from cloud_api.http.languages import LANGUAGES, preferred
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
 
+PAGES = {
+    "verify": "page.html",
+    "mail": "page.html",
+    "reset": "page.html",
+    "forgotten": "page.html",
+    "device": "device.html",
+}
+"""Each page with its template; what it says stands in `pages/words`, a section of the page's name."""
 
-class Field(Struct, frozen=True):
-    label: str
-    name: str
-    type: str
-    autocomplete: str
-    optional: bool = False
-
-
-class Page(Struct, frozen=True):
-    name: str
-    title: str
-    text: str
-    button: str
-    fields: tuple[Field, ...] = ()
+Words = Mapping[str, Mapping[str, str]]
 
 
-_MAIL = Field("Mail address", "mail", "email", "username")
-_PASSWORD = Field("Password", "password", "password", "current-password")
-_NEW_PASSWORD = Field("New password", "password", "password", "new-password")
-_CODE = Field(
-    "Code of your authenticator app, if you have one",
-    "code",
-    "text",
-    "one-time-code",
-    optional=True,
-)
-_USER_CODE = Field("Code in the terminal", "user_code", "text", "off")
-
-PAGES = (
-    Page("verify", "Confirm your mail address", "One step is left.", "Confirm the address"),
-    Page(
-        "mail",
-        "Confirm your new mail address",
-        "From then on the former one counts no more.",
-        "Confirm the address",
-    ),
-    Page(
-        "reset",
-        "Choose a new password",
-        "All your devices will be logged out.",
-        "Set the password",
-        (_NEW_PASSWORD,),
-    ),
-    Page(
-        "forgotten",
-        "Set a new password",
-        "We send you a link. It also stops a change of your mail address that you did not ask for.",
-        "Send me the link",
-        (_MAIL,),
-    ),
-    Page(
-        "device",
-        "Connect a terminal",
-        "Compare the code with the one in your own terminal. Nobody else has a reason to send you one.",
-        "Connect",
-        (_USER_CODE, _MAIL, _PASSWORD, _CODE),
-    ),
-)
-
-
-def _handler(page: Page) -> HTTPRouteHandler:
-    template = Environment(autoescape=True, trim_blocks=True).from_string(_file("page.html"))
-    text = template.render(
-        name=page.name, title=page.title, text=page.text, button=page.button, fields=page.fields
+def pages() -> list[HTTPRouteHandler]:
+    words = {language: read_words(language) for language in LANGUAGES}
+    environment = Environment(
+        loader=FileSystemLoader(Path(str(resources.files(folder)))),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
     )
+    return [*(_handler(name, environment, words) for name in PAGES), script, style]
 
-    @get(f"/account/{page.name}", media_type=MediaType.HTML, include_in_schema=False)
-    async def show() -> Response[str]:
-        return Response(text, media_type=MediaType.HTML, headers={"content-security-policy": _CSP})
+
+def read_words(language: str) -> Words:
+    return tomllib.loads(_file(f"words/{language}.toml"))
+
+
+def _handler(name: str, environment: Environment, words: Mapping[str, Words]) -> HTTPRouteHandler:
+    template = environment.get_template(PAGES[name])
+    rendered = {
+        language: template.render(name=name, language=language, words=own, own=own[name])
+        for language, own in words.items()
+    }
+
+    @get(f"/account/{name}", media_type=MediaType.HTML, include_in_schema=False)
+    async def show(request: Request[Any, Any, Any]) -> Response[str]:
+        language = preferred(request.headers.get("accept-language", ""))
+        headers = {
+            "content-security-policy": _CSP,
+            "content-language": language,
+            "vary": "accept-language",
+        }
+        return Response(rendered[language], media_type=MediaType.HTML, headers=headers)
 
     return show
 
@@ -101,8 +81,4 @@ async def style() -> str:
 
 
 def _file(name: str) -> str:
-    return (resources.files("cloud_api.accounts.pages") / name).read_text("utf-8")
-
-
-def pages() -> list[HTTPRouteHandler]:
-    return [*(_handler(page) for page in PAGES), script, style]
+    return (resources.files(folder) / name).read_text("utf-8")

@@ -15,6 +15,7 @@ from cloud_api.accounts.passkeys import actions
 from cloud_api.accounts.passkeys.store import PasskeyRow
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import TokenText
+from cloud_api.http.idempotency import CREATES
 from cloud_api.http.refusing import refusals
 
 
@@ -71,6 +72,7 @@ async def begin_adding(
     "/passkeys",
     summary="Register a passkey",
     guards=[step_up],
+    opt=CREATES,
     responses=refusals(401, 403, 409),
 )
 async def add(

@@ -1,15 +1,17 @@
 """Signing up, mail address and password, and the account itself."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cloud_api.accounts.guards import step_up
+from cloud_api.accounts.agreements import Agreements
+from cloud_api.accounts.authentication import bearer_of, means_of
+from cloud_api.accounts.guards import found_along, step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import actions, profile
 from cloud_api.accounts.people.actions import Asked
@@ -25,14 +27,26 @@ from cloud_api.accounts.wire import (
     Said,
     TokenText,
 )
-from cloud_api.http.etags import etag, require_match
+from cloud_api.http.etags import etag, require_match, tagged
+from cloud_api.http.idempotency import CREATES
 from cloud_api.http.languages import preferred
 from cloud_api.http.refusing import refusals
+
+VersionText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=40,
+        description="Of the text that was shown and agreed to; /api/v1/consents has the present one",
+    ),
+]
 
 
 class SignUp(Struct, frozen=True, forbid_unknown_fields=True):
     mail: MailText
     password: PasswordText
+    terms: VersionText
+    privacy: VersionText
     name: NameText | None = None
     language: LanguageText | None = None
 
@@ -82,14 +96,20 @@ _SENT = Said("If this address can be used, a mail is on its way to it.")
     "/sign-up",
     status_code=202,
     summary="Open an account: a mail with a link goes to the address",
-    opt={"idempotent": True, "rate": MAILS},
+    opt={**CREATES, "rate": MAILS},
     responses=refusals(409, 422),
 )
 async def sign_up(
     data: JSONBody[SignUp], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
 ) -> Said:
     language = data.language or _language(request)
-    asked = Asked(mail=data.mail, password=data.password, name=data.name, language=language)
+    asked = Asked(
+        mail=data.mail,
+        password=data.password,
+        name=data.name,
+        language=language,
+        agreed=Agreements(terms=data.terms, privacy=data.privacy),
+    )
     await actions.sign_up(accounts, asked)
     return _SENT
 
@@ -109,7 +129,7 @@ async def verify(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None
     "/password/forgotten",
     status_code=202,
     summary="Ask for a mail to set a new password",
-    opt={"rate": MAILS},
+    opt={**CREATES, "rate": MAILS},
 )
 async def forgotten(
     data: JSONBody[Forgotten], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
@@ -140,31 +160,27 @@ async def confirm_mail(data: JSONBody[Link], accounts: NamedDependency[Means]) -
     await actions.confirm_mail(accounts, data.token)
 
 
-@get("/", summary="Your account", responses=refusals(401, 404))
-async def me(
-    bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
-) -> Response[AccountAnswer]:
-    answer = _answer(await profile.read(accounts, bearer))
-    return Response(answer, headers={"etag": etag(answer)})
+@get("/", summary="Your account", opt={"along": profile.asked}, responses=refusals(401, 404))
+async def me(request: Request[Any, Any, Any]) -> Response[AccountAnswer]:
+    return tagged(_answer(profile.of(found_along(request.scope))))
 
 
-@patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412, 428))
-async def edit(
-    data: JSONBody[Edit],
-    bearer: NamedDependency[Bearer],
-    request: Request[Any, Any, Any],
-    accounts: NamedDependency[Means],
-) -> Response[AccountAnswer]:
-    present = await profile.read(accounts, bearer)
+@patch(
+    "/",
+    summary="Change your name or language",
+    opt={"along": profile.asked},
+    responses=refusals(401, 404, 409, 412, 428),
+)
+async def edit(data: JSONBody[Edit], request: Request[Any, Any, Any]) -> Response[AccountAnswer]:
+    present = profile.of(found_along(request.scope))
     require_match(request, etag(_answer(present)))
     changed = await profile.change(
-        accounts,
-        bearer,
+        means_of(request.scope),
+        bearer_of(request.scope),
         name=present.person.name if data.name is UNSET else data.name,
         language=present.person.language if data.language is UNSET else data.language,
     )
-    answer = _answer(changed)
-    return Response(answer, headers={"etag": etag(answer)})
+    return tagged(_answer(changed))
 
 
 @post(
@@ -186,7 +202,7 @@ async def change_password(
     status_code=202,
     summary="Change your mail address: the new one has to answer, the old one is told",
     guards=[step_up],
-    opt={"rate": MAILS},
+    opt={**CREATES, "rate": MAILS},
     responses=refusals(401, 403, 404),
 )
 async def change_mail(

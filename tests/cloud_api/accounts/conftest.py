@@ -7,7 +7,7 @@ from litestar.types import ASGIApp
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
 from cloud_api.settings import Settings
-from tests.cloud_api.accounts.people import PASSWORD, Hands, Mailbox, Person
+from tests.cloud_api.accounts.people import AGREED, PASSWORD, Hands, Mailbox, Person
 
 SignedUp = Callable[[str], Awaitable[Person]]
 
@@ -33,7 +33,7 @@ def signed_up(client: AsyncTestClient[ASGIApp], mailbox: Mailbox) -> SignedUp:
 
     async def sign_up(mail: str) -> Person:
         person = Person(client, mail)
-        asked = {"mail": mail, "password": PASSWORD}
+        asked = {"mail": mail, "password": PASSWORD, **AGREED}
         assert (await person.post("/auth/sign-up", asked)).status_code == 202
         token = {"token": await mailbox.token(mail)}
         assert (await person.post("/auth/verify", token)).status_code == 204

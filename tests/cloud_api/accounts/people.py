@@ -12,8 +12,10 @@ from msgspec import Struct
 from cloud_api.deps import Deps
 from cloud_api.jobs import application
 from cloud_api.notifications.folder import FolderMailer, KeptMail
+from cloud_api.rights.rules import CONSENTS
 
 PASSWORD = "seven green lanterns above Oslo"
+AGREED = {"terms": CONSENTS["terms"], "privacy": CONSENTS["privacy"]}
 OTHER_PASSWORD = "quiet harbour with nine wooden boats"
 _TOKEN = re.compile(r"#(sunaiva_[a-z_]+_[\w-]{43})")
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

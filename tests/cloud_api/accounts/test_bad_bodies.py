@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud_api.accounts.people import PASSWORD, Hands, Person
+from tests.cloud_api.accounts.people import AGREED, PASSWORD, Hands, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +34,7 @@ SHAPES: dict[str, dict[str, object]] = {
         "password": PASSWORD,
         "name": "Eve",
         "language": "en",
+        **AGREED,
     },
     "/auth/verify": {"token": "x"},
     "/auth/login": {"mail": "eve@example.org", "password": PASSWORD, "device": "x"},
@@ -71,7 +72,7 @@ async def test_no_body_whatever_is_a_fault_of_ours(ada: Person, clock: Hands, pa
 @pytest.mark.parametrize("field", ["mail", "password"])
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/sign-up"])
 async def test_half_a_character_is_no_text(ada: Person, path: str, field: str) -> None:
-    body = {"mail": "eve@example.org", "password": PASSWORD} | {field: "\ud800" * 14}
+    body = {"mail": "eve@example.org", "password": PASSWORD, **AGREED} | {field: "\ud800" * 14}
     answer = await ada.client.post(
         f"/api/v1{path}",
         content=json.dumps(body).encode(),

@@ -66,7 +66,10 @@ def test_a_newcomer_signs_up_answers_the_mail_logs_in_refreshes_and_logs_out(
     server: httpx.Client,
 ) -> None:
     mail = "ada@example.org"
-    asked = server.post("/api/v1/auth/sign-up", json={"mail": mail, "password": PASSWORD})
+    texts = {each["kind"]: each for each in server.get("/api/v1/consents").json()}
+    agreed = {kind: texts[kind]["version"] for kind in ("terms", "privacy")}
+    signing_up = {"mail": mail, "password": PASSWORD, **agreed}
+    asked = server.post("/api/v1/auth/sign-up", json=signing_up)
     assert asked.status_code == 202, asked.text
     token = written_token(server)
     assert server.post("/api/v1/auth/verify", json={"token": token}).status_code == 204

@@ -101,3 +101,69 @@ async def test_a_stranger_approves_nothing(ada: Person, shown: dict[str, Any]) -
 @pytest.mark.parametrize("code", ["sunaiva_device_" + "A" * 43, "x"])
 async def test_a_made_up_device_code_is_nothing(ada: Person, code: str) -> None:
     assert code_of(await poll(ada, {"device_code": code})) == "expired_token"
+
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+async def form(person: Person, path: str, **fields: str) -> Response:
+    """As a program does that knows the protocol and nothing of us."""
+    return await person.client.post(f"/api/v1/auth/device/{path}", data=fields)
+
+
+async def test_a_client_that_knows_the_protocol_only_logs_in_with_forms(
+    ada: Person, clock: Hands
+) -> None:
+    begun = await form(ada, "code", client_id="sunaiva", scope="", resource="unknown to us")
+    assert begun.status_code == 200, begun.text
+    shown = begun.json()
+    assert shown["interval"] == 5
+    assert shown["expires_in"] == 900
+    assert shown["verification_uri"].endswith("/account/device")
+    asked = {
+        "client_id": "sunaiva",
+        "device_code": shown["device_code"],
+        "grant_type": GRANT_TYPE,
+    }
+    waiting = await form(ada, "token", **asked)
+    assert waiting.status_code == 400
+    assert waiting.headers["content-type"] == "application/json"
+    assert waiting.json()["error"] == waiting.json()["code"] == "authorization_pending"
+    assert (await form(ada, "token", **asked)).json()["error"] == "slow_down"
+    await decide(ada, shown)
+    clock.forward(seconds=10)
+    tokens = (await form(ada, "token", **asked)).json()
+    assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 900)
+    terminal = Person(ada.client, "")
+    terminal.take(tokens)
+    assert (await terminal.get("/account")).json()["mail"] == ada.mail
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "error"),
+    [
+        ("code", b"client_id=somebody", "invalid_client"),
+        ("code", b"client_id=sunaiva&client_id=sunaiva", "invalid_request"),
+        ("code", b"device=a%00b", "invalid_request"),
+        ("code", b"device=%ff", "invalid_request"),
+        ("code", b"device=%ed%a0%80", "invalid_request"),
+        ("code", b"\xff", "invalid_request"),
+        ("code", b"&".join([b"a=b"] * 60), "invalid_request"),
+        ("token", b"client_id=sunaiva&grant_type=" + GRANT_TYPE.encode(), "invalid_request"),
+        ("token", b"device_code=x&client_id=somebody", "invalid_client"),
+        ("token", b"device_code=x&grant_type=password", "unsupported_grant_type"),
+        ("token", b"device_code=x&grant_type=" + GRANT_TYPE.encode(), "expired_token"),
+        ("token", b"device_code=&client_id=sunaiva", "invalid_request"),
+    ],
+)
+async def test_a_form_that_cannot_be_used_is_refused_by_the_name_that_the_protocol_gives_it(
+    ada: Person, path: str, content: bytes, error: str
+) -> None:
+    kind = {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}
+    answer = await ada.client.post(f"/api/v1/auth/device/{path}", content=content, headers=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+async def test_an_ordinary_route_takes_no_form(ada: Person) -> None:
+    answer = await ada.client.post("/api/v1/auth/login", data={"mail": ada.mail, "password": "x"})
+    assert answer.status_code == 415

@@ -1,8 +1,10 @@
 """What one account can see and do of another's: nothing. And what a query costs that every login asks."""
 
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
+import pyotp
 import pytest
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
@@ -10,7 +12,8 @@ from litestar.types import ASGIApp
 from cloud_api.accounts.routes.every import account
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
-from tests.cloud_api.accounts.people import Mailbox, Person
+from cloud_api.jobs import Tick
+from tests.cloud_api.accounts.people import AGREED, Hands, Mailbox, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +40,8 @@ async def test_no_row_of_anybody_is_seen_by_somebody_else_or_by_nobody(
     await ada.post("/auth/login/passkey/options")
     await ada.post("/auth/device/code", {"device": "terminal"})
     await ada.post(
-        "/auth/sign-up", {"mail": "c@example.org", "password": "nine wooden boats at sea"}
+        "/auth/sign-up",
+        {"mail": "c@example.org", "password": "nine wooden boats at sea", **AGREED},
     )
     bob_id = AccountId(UUID((await bob.get("/account")).json()["id"]))
     for somebody, own in (
@@ -151,7 +155,7 @@ async def test_what_has_run_out_is_forgotten_and_nothing_else(ada: Person, deps:
     await ada.post("/auth/device/code", {"device": "terminal"})
     async with deps.db.transaction() as connection:
         cursor = await connection.execute(
-            "SELECT forget_spent_credentials(%s), forget_spent_credentials(%s)",
+            "SELECT forget_spent_credentials(%s, 100), forget_spent_credentials(%s, 100)",
             [deps.clock(), "2026-11-25T12:00:00Z"],
         )
         now, later = (await cursor.fetchone()) or (None, None)
@@ -159,3 +163,48 @@ async def test_what_has_run_out_is_forgotten_and_nothing_else(ada: Person, deps:
     assert later is not None
     assert later >= 2
     assert (await ada.refresh()).status_code == 200
+
+
+async def test_forgetting_goes_on_piece_by_piece_until_nothing_is_left(
+    ada: Person, deps: Deps
+) -> None:
+    for _ in range(5):
+        await ada.post("/auth/login/passkey/options")
+    async with deps.db.transaction() as connection:
+        gone = []
+        for _ in range(4):
+            cursor = await connection.execute(
+                "SELECT forget_spent_credentials('2026-11-21T13:00:00Z', 2)"
+            )
+            gone.extend(await cursor.fetchall())
+    assert gone == [(2,), (2,), (1,), (0,)]
+
+
+async def test_an_authenticator_app_that_was_never_confirmed_is_forgotten_after_a_day(
+    ada: Person, bob: Person, deps: Deps, clock: Hands
+) -> None:
+    secret = (await bob.post("/account/totp")).json()["secret"]
+    confirmed = {"code": pyotp.TOTP(secret).at(clock())}
+    assert (await bob.post("/account/totp/confirm", confirmed)).status_code == 200
+    await ada.post("/account/totp")
+    ids = [AccountId(UUID((await each.get("/account")).json()["id"])) for each in (ada, bob)]
+    for hours, left in ((23, 1), (2, 0)):
+        clock.forward(hours=hours)
+        await run(deps, "accounts.forget", clock.now)
+        assert await secrets_of(deps, ids[0]) == left
+    assert await secrets_of(deps, ids[1]) == 1
+
+
+async def run(deps: Deps, name: str, at: datetime) -> None:
+    (job,) = [each for each in deps.jobs if each.task.name == name]
+    await job.run(Tick(at))
+
+
+async def secrets_of(deps: Deps, account: AccountId) -> int:
+    """Of authenticator apps."""
+    async with deps.db.transaction(account) as connection:
+        cursor = await connection.execute("SELECT count(*) FROM totp_secrets")
+        row = await cursor.fetchone()
+    assert row is not None
+    found: int = row[0]
+    return found

@@ -146,3 +146,14 @@ async def test_neither_secret_nor_recovery_code_can_be_read_from_the_database(
     assert row is not None
     for code in secured[1]:
         assert code.replace("-", "").encode().hex() not in row[0]
+
+
+async def test_codes_whose_answer_was_lost_are_asked_for_again_under_the_same_key(
+    ada: Person, secured: tuple[App, list[str]]
+) -> None:
+    await second_step(ada, await first_step(ada), secured[0].next_code())
+    first, second, other = [
+        (await ada.post("/account/recovery-codes", idempotency_key=key)).json()["recovery_codes"]
+        for key in ("the-first-of-two", "the-first-of-two", "another-one-of-them")
+    ]
+    assert first == second != other

@@ -1,20 +1,24 @@
 """Signing up: one account for one mailbox, and nobody learns whose mailbox has one."""
 
 import asyncio
+from datetime import datetime
 
 import pytest
 from httpx import Response
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 
+from cloud_api.deps import Deps
 from tests.cloud_api.accounts.conftest import SignedUp
 from tests.cloud_api.accounts.people import (
+    AGREED,
     OTHER_PASSWORD,
     PASSWORD,
     Hands,
     Mailbox,
     Person,
     code_of,
+    drain,
 )
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +30,8 @@ def eve(client: AsyncTestClient[ASGIApp]) -> Person:
 
 
 async def sign_up(person: Person, mail: str, password: str = PASSWORD, **headers: str) -> Response:
-    return await person.post("/auth/sign-up", {"mail": mail, "password": password}, **headers)
+    body = {"mail": mail, "password": password, **AGREED}
+    return await person.post("/auth/sign-up", body, **headers)
 
 
 async def verify(person: Person, token: str) -> Response:
@@ -103,7 +108,7 @@ async def test_a_link_is_good_once_and_for_a_day(
 async def test_what_cannot_be_used_is_refused_and_no_mail_is_written(
     eve: Person, mailbox: Mailbox, body: dict[str, object], code: str
 ) -> None:
-    answer = await eve.post("/auth/sign-up", body)
+    answer = await eve.post("/auth/sign-up", AGREED | body)
     assert (answer.status_code, code_of(answer)) == (400, code)
     assert await mailbox.to("eve@example.org") == []
 
@@ -154,3 +159,38 @@ async def test_a_person_changes_their_name_and_nobody_overwrites_unseen(
     assert (await ada.patch("/account", {"name": "Eve"})).status_code in (409, 428)
     fresh = changed.headers["etag"]
     assert (await ada.patch("/account", {"name": None}, if_match=fresh)).json()["name"] is None
+
+
+async def test_what_somebody_agreed_to_is_kept_from_the_moment_they_signed_up(
+    eve: Person, mailbox: Mailbox, deps: Deps, clock: Hands
+) -> None:
+    await sign_up(eve, eve.mail)
+    signed_up_at = clock()
+    token = await mailbox.token(eve.mail)
+    clock.forward(hours=2)
+    assert (await verify(eve, token)).status_code == 204
+    await eve.log_in()
+    await drain(deps)
+    found = (await eve.get("/account/consents")).json()
+    assert {each["kind"]: each["version"] for each in found} == AGREED
+    assert {datetime.fromisoformat(each["given_at"]) for each in found} == {signed_up_at}
+    audit = (await eve.get("/account/audit")).json()["items"]
+    assert [each["action"] for each in audit].count("consent.given") == 2
+
+
+@pytest.mark.parametrize("field", ["terms", "privacy"])
+@pytest.mark.parametrize("version", ["1999-01-01", None])
+async def test_nobody_signs_up_without_agreeing_to_the_texts_that_count(
+    eve: Person, mailbox: Mailbox, field: str, version: str | None
+) -> None:
+    body = {"mail": eve.mail, "password": PASSWORD, **AGREED, field: version}
+    body = {name: value for name, value in body.items() if value is not None}
+    answer = await eve.post("/auth/sign-up", body, accept_language="de")
+    assert answer.status_code == 400
+    (problem,) = answer.json()["errors"]
+    assert (problem["source"], problem["field"]) == ("body", field)
+    if version is not None:
+        assert code_of(answer) == "agreement_unknown"
+        assert AGREED[field] in problem["message"]
+        assert answer.json()["localized_detail"].startswith("Einer solchen Fassung")
+    assert await mailbox.to(eve.mail) == []

@@ -19,6 +19,7 @@ from cloud_api.db import Database
 from cloud_api.deps import Deps
 from cloud_api.http.cursors import Cursors, Page
 from cloud_api.http.etags import etag, require_match
+from cloud_api.http.idempotency import CREATES, LEASE_SECONDS, done_here
 from cloud_api.http.rate_limits import RateLimit
 from cloud_api.http.refusals import InvalidFieldError
 from shared.errors import (
@@ -77,6 +78,23 @@ async def order(data: JSONBody[Order], db: NamedDependency[Database]) -> Made:
     return Made(str(row[0]), data.pieces)
 
 
+@post("/bound", opt=CREATES)
+async def bound(data: JSONBody[Order], db: NamedDependency[Database]) -> Made:
+    """Seven pieces fail until something was mended; nine take as long as a lease."""
+    async with db.transaction() as connection:
+        await connection.execute("INSERT INTO events (name, body) VALUES ('tests.order', '{}')")
+        if data.pieces == 9:
+            await connection.execute(
+                "UPDATE idempotency_keys SET created_at = created_at + make_interval(secs => %s)",
+                [LEASE_SECONDS],
+            )
+        await done_here(connection)
+        mended = await connection.execute("SELECT FROM events WHERE name = 'tests.mended'")
+        if data.pieces == 7 and not mended.rowcount:
+            raise ZeroDivisionError("as if the process had died")
+    return Made(str(uuid4()), data.pieces)
+
+
 @post("/anything")
 async def anything(data: JSONBody[dict[str, Any]]) -> dict[str, int]:
     return {"fields": len(data)}
@@ -103,7 +121,7 @@ async def guess() -> None:
 
 @pytest.fixture
 async def client(deps: Deps) -> AsyncIterator[Client]:
-    routes = [fail, order, anything, numbers, edit, guess]
+    routes = [fail, order, bound, anything, numbers, edit, guess]
     async with AsyncTestClient(create_app(structs.replace(deps, routes=routes))) as opened:
         yield opened
 
@@ -311,6 +329,71 @@ async def test_a_request_that_ended_without_an_answer_is_not_done_again(
     answer = await client.post("/orders", json={"pieces": 2}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_outcome_unknown")
     assert await _orders(deps.db) == 1
+
+
+async def test_a_request_that_crashed_before_its_work_was_committed_is_done_when_its_lease_is_over(
+    client: Client, deps: Deps
+) -> None:
+    headers = {"idempotency-key": str(uuid4())}
+    await client.post("/bound", json={"pieces": 7}, headers=headers)
+    assert await _orders(deps.db) == 0
+    early = await client.post("/bound", json={"pieces": 7}, headers=headers)
+    assert (early.status_code, early.json()["code"]) == (409, "idempotency_still_running")
+    await _later(deps, seconds=LEASE_SECONDS + 1)
+    other = await client.post("/bound", json={"pieces": 8}, headers=headers)
+    assert other.json()["code"] == "idempotency_key_reused"
+    await client.post("/bound", json={"pieces": 7}, headers=headers)
+    assert await _orders(deps.db) == 0, "it failed again"
+    async with deps.db.transaction() as connection:
+        await connection.execute("INSERT INTO events (name, body) VALUES ('tests.mended', '{}')")
+    await _later(deps, seconds=LEASE_SECONDS + 1)
+    done = await client.post("/bound", json={"pieces": 7}, headers=headers)
+    assert (done.status_code, "idempotency-replayed" in done.headers) == (201, False)
+    again = await client.post("/bound", json={"pieces": 7}, headers=headers)
+    assert (again.json(), "idempotency-replayed" in again.headers) == (done.json(), True)
+    assert await _orders(deps.db) == 2
+
+
+async def test_work_that_was_committed_is_never_done_again_though_its_answer_was_lost(
+    client: Client, deps: Deps
+) -> None:
+    headers = {"idempotency-key": str(uuid4())}
+    await client.post("/bound", json={"pieces": 2}, headers=headers)
+    await _later(deps, seconds=LEASE_SECONDS + 1)
+    async with deps.db.transaction() as connection:
+        await connection.execute("UPDATE idempotency_keys SET status = NULL, answer = NULL")
+    answer = await client.post("/bound", json={"pieces": 2}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_outcome_unknown")
+    assert "was done" in answer.json()["detail"]
+    assert await _orders(deps.db) == 1
+
+
+async def test_work_that_outlives_its_lease_does_not_commit_beside_the_repetition(
+    client: Client, deps: Deps
+) -> None:
+    headers = {"idempotency-key": str(uuid4())}
+    answer = await client.post("/bound", json={"pieces": 9}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_still_running")
+    assert await _orders(deps.db) == 0
+
+
+async def test_an_answer_is_kept_so_that_only_its_key_opens_it(client: Client, deps: Deps) -> None:
+    made = await client.post(
+        "/bound", json={"pieces": 2}, headers={"idempotency-key": str(uuid4())}
+    )
+    async with deps.db.transaction() as connection:
+        cursor = await connection.execute("SELECT answer, key, request FROM idempotency_keys")
+        kept = b"".join((await cursor.fetchall())[0])
+    assert made.json()["id"].encode() not in kept
+
+
+async def _later(deps: Deps, *, seconds: int) -> None:
+    """The leases of all keys, so much later."""
+    async with deps.db.transaction() as connection:
+        await connection.execute(
+            "UPDATE idempotency_keys SET created_at = created_at - make_interval(secs => %s)",
+            [seconds],
+        )
 
 
 async def test_a_key_that_could_be_guessed_is_refused(client: Client) -> None:

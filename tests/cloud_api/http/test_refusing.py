@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from cloud_api.app import document, litestar
 from cloud_api.deps import Deps
-from cloud_api.http.refusing import refusals
+from cloud_api.http.refusing import refusals, with_shared_refusals
 from cloud_api.settings import load
 
 ROOT = Path(__file__).parents[3]
@@ -43,7 +43,7 @@ async def make(data: JSONBody[Order]) -> Order:
 @pytest.fixture
 def described(deps: Deps) -> dict[str, Any]:
     app = litestar(structs.replace(deps, routes=[plain, order, make]))
-    return app.openapi_schema.to_schema()
+    return with_shared_refusals(app.openapi_schema.to_schema())
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,11 @@ def test_every_refusal_is_a_problem_with_an_example_of_one(described: dict[str, 
     }
     for path in ("/plain", "/orders/{number}", "/orders"):
         for operation in described["paths"][path].values():
-            for status, response in operation["responses"].items():
+            for status, named in operation["responses"].items():
                 if status < "400":
                     continue
+                assert named == {"$ref": f"#/components/responses/Refused{status}"}
+                response = described["components"]["responses"][f"Refused{status}"]
                 (content,) = response["content"].items()
                 assert content[0] == "application/problem+json"
                 assert content[1]["schema"] == {"$ref": "#/components/schemas/Problem"}

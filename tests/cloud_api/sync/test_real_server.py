@@ -68,7 +68,7 @@ class Serving:
 
     async def person(self, client: httpx.AsyncClient) -> Person:
         """Somebody with an account who has just logged in."""
-        bearers = fill(self.database("postgres"), 1, seed=7)
+        bearers = fill(self.database("postgres"), 1, seed=7, asking=0)
         signs = await signing(
             load({"SUNAIVA_CLOUD_HOME": str(self.home), "SUNAIVA_CLOUD_URL": ORIGIN}),
             self.database(),

@@ -24,7 +24,7 @@ from cloud_api.telemetry.tracing import Tracing
 from cloud_api.telemetry.trail import pseudonym
 from cloud_api.worker import watched
 from shared.clock import system_clock
-from tests.cloud_api.accounts.people import Mailbox, Person
+from tests.cloud_api.accounts.people import AGREED, Mailbox, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_no_secret_address_or_text_is_in_lines_figures_or_spans(told: Watc
     planted = [MAIL, PASSWORD, NAME, TEXT, "planted", "harbour"]
     async with AsyncTestClient(create_app(told.deps), raise_server_exceptions=False) as client:
         person = Person(client, MAIL)
-        asked: dict[str, Any] = {"mail": MAIL, "password": PASSWORD, "name": NAME}
+        asked: dict[str, Any] = {"mail": MAIL, "password": PASSWORD, "name": NAME, **AGREED}
         assert (await person.post("/auth/sign-up", asked)).status_code == 202
         link = await Mailbox(working).token(MAIL)
         assert (await person.post("/auth/verify", {"token": link})).status_code == 204

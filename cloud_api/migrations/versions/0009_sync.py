@@ -6,8 +6,8 @@ is sealed on devices: bytes, hashes, sizes and times.
 
 from cloud_api.migrations.statements import run
 
-revision = "0006"
-down_revision = "0005"
+revision = "0009"
+down_revision = "0008"
 PHASE = "before"
 
 _VAULTS = """

@@ -1,0 +1,130 @@
+"""Forgetting is for ever, against everything; and so much at once that it may be a mistake is asked about first."""
+
+from sync_service import deciding, inbox, log, plan
+from tests.sync.devices import Device, memory, pair, settle
+
+HOUR_MS = 3_600_000
+
+
+def _many(count: int) -> tuple[Device, Device]:
+    first, second = pair()
+    for number in range(count):
+        first.write(number)
+    settle([first, second])
+    return first, second
+
+
+def test_a_forget_wins_over_an_edit_that_knew_nothing_of_it() -> None:
+    first, second = _many(1)
+    first.forget(0)
+    second.time.pass_ms(HOUR_MS)
+    second.write(0, "later, and still")
+    settle([first, second])
+    assert first.replica.states()[memory(0)].forgotten
+    assert first.replica.states() == second.replica.states()
+
+
+def test_nothing_of_a_forgotten_memory_stays_in_the_change_logs_tables() -> None:
+    first, second = _many(1)
+    second.write(0, "in conflict one")
+    first.write(0, "in conflict two")
+    settle([first, second])
+    second.write(0, "unsent")
+    first.forget(0)
+    first.sync()
+    second.line.before = lambda _: None
+    settle([second])
+    kept = b"".join(
+        bytes(value)
+        for (table,) in second.replica.db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall()
+        for row in second.replica.db.execute(f"SELECT * FROM {table}").fetchall()
+        for value in row
+        if isinstance(value, bytes | str)
+        for value in [value.encode() if isinstance(value, str) else value]
+    )
+    assert b"unsent" not in kept
+    assert b"in conflict" not in kept
+
+
+def test_much_forgotten_at_once_waits_for_a_yes_and_everything_else_flows() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    first.write(200, "meanwhile")
+    settle([first, second])
+    assert second.text(7) == "tea"
+    assert second.text(200) == "meanwhile"
+    assert second.alarms() == {"many_forgotten"}
+    assert inbox.held_forgets_count(second.replica.db) == 50
+    deciding.let_forget(second.replica, second.now_ms)
+    assert second.text(7) is None
+    settle([first, second])
+    assert first.digest() == second.digest()
+    assert second.alarms() == set()
+
+
+def test_a_no_brings_the_memories_back_everywhere_under_new_ids() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    ids = iter(range(1_000, 2_000))
+    deciding.keep(second.replica, lambda: memory(next(ids)), second.now_ms)
+    settle([first, second])
+    assert first.digest() == second.digest()
+    texts = [first.text(number) for number in range(1_000, 1_050)]
+    assert texts == ["tea"] * 50
+    assert second.alarms() == set()
+
+
+def test_a_few_forgotten_memories_ask_nobody() -> None:
+    first, second = _many(100)
+    for number in range(19):
+        first.forget(number)
+    settle([first, second])
+    assert first.digest() == second.digest()
+    assert second.alarms() == set()
+
+
+def test_little_by_little_within_an_hour_is_much_as_well() -> None:
+    first, second = _many(100)
+    for number in range(30):
+        first.forget(number)
+        settle([first, second], rounds=1)
+    settle([first, second], rounds=2)
+    assert second.alarms() == {"many_forgotten"}
+
+
+def test_a_new_device_is_not_asked_about_what_was_forgotten_long_ago() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    newcomer = Device(first.relay, first.time, 5).join()
+    settle([newcomer])
+    assert newcomer.alarms() == set()
+    assert newcomer.digest() == first.digest()
+
+
+def test_the_measure_of_too_much() -> None:
+    def waits(before: int, more: int, present: int) -> bool:
+        return plan.forgets_wait(before=before, more=more, present=present)
+
+    assert not waits(0, 19, 19)
+    assert waits(0, 20, 99)
+    assert not waits(0, 20, 100)
+    assert waits(10, 11, 90)
+    assert not waits(0, 500, 100_000)
+    assert waits(0, 501, 100_000)
+
+
+def test_what_waits_for_a_yes_is_gone_if_it_is_forgotten_here() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    second.forget(7)
+    assert inbox.held_forgets_count(second.replica.db) == 49
+    assert log.in_conflict(second.replica.db, 5) == []

@@ -1,0 +1,173 @@
+"""One bad batch, or one bad operation in it, stops at most its own stream; a newer version's words are kept to the last byte."""
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from sync_service import frames, inbox, log, ops, receive, snapshots
+from sync_service.clock import LATEST
+from sync_service.fields import Field
+from sync_service.log import OwnFrame
+from tests.sync.devices import Device, memory, pair, said, settle
+
+_PACK = msgspec.msgpack.encode
+
+
+def _send(device: Device, content: bytes, *, key: bytes | None = None) -> None:
+    """Seals and sends these bytes, whatever they are, as this device."""
+    with device.replica.transaction() as db:
+        me = log.read(db)
+        frame = frames.seal(
+            content,
+            vault=me.vault,
+            stream=me.stream,
+            seq=me.seq + 1,
+            epoch=1,
+            control_seq=log.control_seq(db),
+            prev_hash=me.head,
+            epoch_key=key or log.epoch_keys(db)[1],
+            sign_seed=me.sign_seed,
+            salt=device.random(24),
+        )
+        log.keep_frame(db, OwnFrame(me.stream, me.seq + 1, frame.hash, frame.raw))
+        log.write(db, seq=me.seq + 1, head=frame.hash)
+    device.line.push([frame.raw])
+
+
+def _three() -> tuple[Device, Device, Device]:
+    first, second = pair()
+    third = Device(first.relay, first.time, 3).join()
+    settle([first, second, third])
+    return first, second, third
+
+
+def _content(raws: list[bytes], version: int = 1) -> bytes:
+    return _PACK((version, 0, [], None, [Raw(raw) for raw in raws]))
+
+
+def _nested(depth: int) -> bytes:
+    return b"\x91" * depth + b"\xc0"
+
+
+POISON = {
+    "no content": (b"\xc1 is never used", "malformed"),
+    "nothing": (b"\xc0", "malformed"),
+    "deeply nested": (_nested(100_000), "malformed"),
+    "a list of something else": (_PACK([1, 2, 3]), "malformed"),
+    "too many operations": (_content([b"\xc0"] * 4_097), "malformed"),
+    "a newer form": (_PACK((9, "what is to come")), "newer"),
+}
+
+
+@pytest.mark.parametrize(("content", "alarm"), POISON.values(), ids=list(POISON))
+def test_a_bad_batch_is_set_aside_and_other_streams_flow(content: bytes, alarm: str) -> None:
+    first, second, third = _three()
+    _send(first, content)
+    first.write(1, "after it")
+    first.sync()
+    third.write(2, "of another device")
+    third.sync()
+    second.sync()
+    assert second.text(2) == "of another device"
+    assert second.text(1) is None, "its own stream waits"
+    assert second.alarms() == {alarm}
+    assert [held.reason for held in inbox.held(second.replica.db)] == [alarm, "waiting"]
+    second.sync()
+    assert second.alarms() == {alarm}
+
+
+def test_another_key_than_the_vaults_is_set_aside() -> None:
+    first, second, third = _three()
+    _send(first, ops.encode_content([]), key=bytes(32))
+    third.write(2)
+    third.sync()
+    second.sync()
+    assert second.text(2) == "tea"
+    assert second.alarms() == {"unreadable"}
+
+
+BAD_OPS = {
+    "after 2200": _PACK((0, memory(5), LATEST + 1, ({1: Raw(said("x"))}, {}))),
+    "a short id": _PACK((0, b"short", 5, ({1: Raw(said("x"))}, {}))),
+    "the same field twice": b"\x94\x00\xc4\x10" + memory(5) + b"\x05\x92\x82\x01\xc0\x01\xc0\x80",
+    "no operation": b"\xa4text",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_OPS.values(), ids=list(BAD_OPS))
+def test_a_bad_operation_is_set_aside_and_the_rest_of_its_batch_applied(bad: bytes) -> None:
+    first, second, _ = _three()
+    good = ops.encode_op(ops.Set(memory(1), 77 << 16, {Field.TEXT: said("good")}))
+    _send(first, _content([bad, good]))
+    first.write(2, "after it")
+    first.sync()
+    second.sync()
+    assert (second.text(1), second.text(2)) == ("good", "after it")
+    assert second.alarms() == {"malformed"}
+    assert len(inbox.half_applied(second.replica.db)) == 1
+
+
+def test_what_only_a_newer_version_understands_waits_for_it_and_the_rest_flows() -> None:
+    first, second, _ = _three()
+    newer = _PACK((9, memory(1), 7, ["to come"]))
+    good = ops.encode_op(ops.Set(memory(1), 77 << 16, {Field.TEXT: said("good")}))
+    _send(first, _content([newer, good]))
+    second.sync()
+    assert second.text(1) == "good"
+    assert second.alarms() == {"newer"}
+    (kept,) = inbox.half_applied(second.replica.db)
+    assert kept.raw == first.relay.log[-1][1], "to the last byte"
+
+
+def test_unknown_fields_and_kinds_pass_through_an_old_device_to_a_new_one() -> None:
+    first, second, _ = _three()
+    of_field = _PACK({200: Raw(_PACK({"of": ["a", "later", "version"]}))})
+    unknown_field = _PACK((0, memory(1), 77 << 16, (Raw(of_field), {})))
+    unknown_kind = _PACK((64, memory(1), 78 << 16, ["anything", 1.5]))
+    _send(first, _content([unknown_field, unknown_kind]))
+    settle([second])
+    second.write(1, "edited by an old version")
+    settle([second])
+    members = log.members(second.replica.db)
+    assert snapshots.write(second.line, second.replica, members, second.random, second.now_ms)
+    newcomer = Device(first.relay, first.time, 7).join()
+    newcomer.sync()
+    state = newcomer.replica.states()[memory(1)]
+    assert state.fields[200][2] == _PACK({"of": ["a", "later", "version"]})
+    assert [payload for _, _, _, payload in state.foreign] == [_PACK(["anything", 1.5])]
+    assert second.alarms() == set()
+
+
+def test_after_an_update_what_waited_is_applied() -> None:
+    """Here the key comes late; the way back is the same."""
+    first, second, _ = _three()
+    key = log.epoch_keys(second.replica.db)[1]
+    second.replica.db.execute("DELETE FROM sync_epochs")
+    first.write(1, "one")
+    first.sync()
+    first.write(1, "two")
+    first.sync()
+    second.sync()
+    assert second.text(1) is None
+    assert "unreadable" in second.alarms()
+    with second.replica.transaction() as db:
+        log.add_epoch_keys(db, {1: key})
+    second.sync()
+    assert second.text(1) == "two"
+    assert second.alarms() == set()
+    receive.retry_half_applied(
+        second.replica, log.members(second.replica.db), second.random, second.now_ms
+    )
+    assert second.digest() == first.digest()
+
+
+def test_a_device_that_only_sends_noise_fills_nothing_without_end() -> None:
+    first, second, _ = _three()
+    with second.replica.transaction() as db:
+        room = inbox.room(db)
+    _send(first, b"\xc1" * 1_000)
+    for _ in range(20):
+        _send(first, ops.encode_content([]))
+    second.sync()
+    with second.replica.transaction() as db:
+        assert 0 < room - inbox.room(db) < 21 * 600

@@ -1,0 +1,269 @@
+import pytest
+
+from shared.errors import UnavailableError
+from sync_service import engine, inbox, log, manifests, snapshots
+from tests.sync.devices import Device, pair, settle
+from tests.sync.fake_relay import Relay
+from tests.sync.table_replica import Crash
+
+DAY_MS = 24 * 3_600_000
+
+
+def _written() -> tuple[Device, Device]:
+    first, second = pair()
+    for number in range(30):
+        first.write(number, f"text {number}", tags=["some"])
+        first.sync()
+    first.forget(3)
+    second.write(40, "by the other")
+    settle([first, second])
+    return first, second
+
+
+def _snapshot(device: Device, states_per_segment: int = 4_096) -> bytes:
+    made = snapshots.write(
+        device.line,
+        device.replica,
+        log.members(device.replica.db),
+        device.random,
+        device.now_ms,
+        states_per_segment=states_per_segment,
+    )
+    assert made is not None
+    return made
+
+
+def _vouch(device: Device) -> bool | None:
+    members = log.members(device.replica.db)
+    raw = device.line.manifests()[0]
+    return snapshots.check(device.line, device.replica, members, raw, device.now_ms)
+
+
+def test_nothing_is_deleted_before_another_device_has_vouched() -> None:
+    first, second = _written()
+    _snapshot(first)
+    assert first.relay.compact() == 0
+    assert _vouch(second) is True
+    assert first.relay.compact() > 30
+
+
+def test_after_compaction_new_and_old_and_very_old_devices_agree() -> None:
+    first, second = pair()
+    long_away = Device(first.relay, first.time, 3).join()
+    settle([first, second, long_away])
+    for number in range(30):
+        first.write(number, f"text {number}")
+        first.sync()
+    a_day_away = Device(first.relay, first.time, 4).join()
+    settle([first, second, a_day_away])
+    first.forget(3)
+    long_away.write(77, "written offline")
+    settle([first, second])
+    _snapshot(first)
+    assert _vouch(second)
+    first.relay.compact()
+    second.write(50, "after the snapshot")
+    settle([second, first])
+    newcomer = Device(first.relay, first.time, 5).join()
+    first.time.pass_ms(200 * DAY_MS)
+    everybody = [first, second, a_day_away, newcomer, long_away]
+    settle(everybody)
+    assert len({device.digest() for device in everybody}) == 1
+    assert newcomer.text(77) == "written offline"
+    assert newcomer.text(3) is None
+
+
+def test_a_snapshot_loses_no_write_that_came_while_it_was_made() -> None:
+    first, second = _written()
+
+    def write_meanwhile(name: str) -> None:
+        if name == "put_segment":
+            first.line.before = lambda _: None
+            first.write(5, "meanwhile")
+            second.write(6, "meanwhile")
+
+    first.line.before = write_meanwhile
+    _snapshot(first)
+    newcomer = Device(first.relay, first.time, 3).join()
+    settle([newcomer, first, second])
+    settle([newcomer, first, second])
+    assert newcomer.text(5) == newcomer.text(6) == "meanwhile"
+    assert newcomer.digest() == first.digest()
+
+
+def test_an_interrupted_start_goes_on_where_it_stopped() -> None:
+    first, second = _written()
+    _snapshot(first, states_per_segment=5)
+    assert _vouch(second)
+    first.relay.compact()
+    newcomer = Device(first.relay, first.time, 3).join()
+    fetched: list[str] = []
+    died = True
+    at = 0
+    while died:
+        left = at % 5 + 3
+
+        def burn(name: str) -> None:
+            nonlocal left
+            if name == "segment":
+                fetched.append(name)
+                left -= 1
+                if left == 0:
+                    raise Crash
+
+        newcomer.line.before = burn
+        try:
+            newcomer.sync()
+            died = False
+        except Crash:
+            at += 1
+    assert at > 0
+    manifest = manifests.read(newcomer.line.manifests()[0])
+    assert len(fetched) <= len(manifest.segments) + at
+    settle([newcomer, first, second])
+    assert newcomer.digest() == first.digest()
+
+
+def test_the_newest_memories_come_first() -> None:
+    first, _ = _written()
+    _snapshot(first)
+    members = log.members(first.replica.db)
+    manifest = manifests.read(first.line.manifests()[0])
+    keys = log.epoch_keys(first.replica.db)
+    rows = [
+        memory
+        for segment in manifest.segments
+        for memory, _ in snapshots._fetch(first.line, manifest, segment, keys)
+    ]
+    assert rows == sorted(rows, reverse=True)
+    assert members.vault == manifest.vault
+
+
+def test_a_snapshot_that_holds_less_is_not_vouched_for() -> None:
+    first, second = _written()
+    with first.replica.transaction() as db:
+        victim = first.replica.rows(db, None, 1)[0][0]
+        db.execute("DELETE FROM states WHERE memory = ?", [victim])
+    _snapshot(first)
+    assert _vouch(second) is False
+    assert "diverged" in second.alarms()
+    assert first.relay.compact() == 0
+
+
+def test_an_altered_piece_is_not_used() -> None:
+    first, second = _written()
+    _snapshot(first)
+    assert _vouch(second)
+    (name,) = first.relay.segments
+    first.relay.segments[name] = first.relay.segments[name][:-1] + b"\0"
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert "malformed" in newcomer.alarms()
+    settle([newcomer])
+    assert newcomer.digest() == first.digest(), "the log still has everything"
+
+
+def test_a_manifest_by_a_stranger_is_not_used() -> None:
+    first, _ = _written()
+    _snapshot(first)
+    other, _ = pair(Relay())
+    other.write(1, "lie")
+    other.sync()
+    _snapshot(other)
+    raw = other.relay.manifests[0]
+    manifest = manifests.read(raw)
+    first.relay.manifests.append(
+        manifests.write(
+            manifests.Manifest(
+                vault=log.members(first.replica.db).vault,
+                device=manifest.device,
+                covers=manifest.covers,
+                segments=manifest.segments,
+                sealed=manifest.sealed,
+            ),
+            log.read(other.replica.db).sign_seed,
+        )
+    )
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert newcomer.digest() == first.digest()
+    assert newcomer.text(1) == "text 1"
+
+
+def test_a_device_lets_its_batches_go_once_they_are_safe() -> None:
+    first, second = _written()
+    (before,) = first.replica.db.execute("SELECT count(*) FROM sync_frames").fetchone()
+    _snapshot(first)
+    engine.keep_house(first.engine)
+    (kept,) = first.replica.db.execute("SELECT count(*) FROM sync_frames").fetchone()
+    assert kept == before
+    assert _vouch(second)
+    first.relay.compact()
+    engine.keep_house(first.engine)
+    (left,) = first.replica.db.execute("SELECT count(*) FROM sync_frames").fetchone()
+    assert left < before
+    first.write(60, "goes on")
+    settle([first, second])
+    assert second.text(60) == "goes on"
+
+
+def test_an_emptied_server_after_compaction_gets_a_snapshot_and_a_new_stream() -> None:
+    first, second = _written()
+    _snapshot(first)
+    assert _vouch(second)
+    first.relay.compact()
+    for device in (first, second):
+        engine.keep_house(device.engine)
+    first.relay.wipe()
+    for _ in range(60):
+        for device in (first, second):
+            device.write(90, "still writing")
+            device.sync()
+            engine.keep_house(device.engine)
+        first.time.pass_ms(3_600_000)
+    newcomer = Device(first.relay, first.time, 3).join()
+    settle([newcomer, first, second])
+    assert newcomer.digest() == first.digest() == second.digest()
+    assert newcomer.text(7) == "text 7"
+
+
+def test_a_single_device_vouches_for_itself_by_reading_back() -> None:
+    relay = Relay()
+    first = Device(relay, pair()[0].time, 1).found()
+    first.write(1)
+    settle([first])
+    _snapshot(first)
+    engine.keep_house(first.engine)
+    assert relay.compact() > 0
+
+
+def test_a_snapshot_is_due_by_batches_or_by_size() -> None:
+    def due(head: int, covered: int, log_bytes: int, size: int) -> bool:
+        return snapshots.is_due(
+            head_pos=head, covered_pos=covered, log_bytes=log_bytes, snapshot_bytes=size
+        )
+
+    assert not due(20_000, 0, 1, 0)
+    assert due(20_001, 0, 1, 0)
+    assert not due(20_001, 1, 1, 0)
+    assert not due(10, 0, snapshots.LOG_BYTES_MIN, 0)
+    assert due(10, 0, snapshots.LOG_BYTES_MIN + 1, 0)
+    assert not due(10, 0, 300 << 20, 100 << 20)
+    assert due(10, 0, (300 << 20) + 1, 100 << 20)
+
+
+def test_a_lost_network_in_the_middle_leaves_no_half_snapshot() -> None:
+    first, second = _written()
+
+    def cut(name: str) -> None:
+        if name == "put_manifest":
+            raise UnavailableError("Offline.")
+
+    first.line.before = cut
+    with pytest.raises(UnavailableError):
+        _snapshot(first)
+    assert first.line.manifests() == []
+    newcomer = Device(first.relay, first.time, 3).join()
+    settle([newcomer, second])
+    assert newcomer.digest() == second.digest()
+    assert not inbox.is_anything_held(newcomer.replica.db)
