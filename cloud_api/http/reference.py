@@ -7,6 +7,8 @@ from jinja2 import Environment
 from litestar import Request, Response, get
 from litestar.enums import MediaType
 
+from cloud_api.http.described import with_headers
+
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
@@ -14,7 +16,7 @@ _CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; b
     "/api/v1/reference", media_type=MediaType.HTML, include_in_schema=False, opt={"unlimited": True}
 )
 async def reference(request: Request[Any, Any, Any]) -> Response[str]:
-    page = render(request.app.openapi_schema.to_schema())
+    page = render(with_headers(request.app.openapi_schema.to_schema()))
     return Response(page, media_type=MediaType.HTML, headers={"content-security-policy": _CSP})
 
 

@@ -15,6 +15,7 @@ from litestar.openapi.spec import Example
 from litestar.plugins.base import ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 
+from cloud_api.http.described import LOGGED_IN, with_headers
 from cloud_api.http.problems import (
     CODES,
     MEDIA_TYPE,
@@ -61,13 +62,21 @@ class Refusing(ReceiveRoutePlugin):
                 if handler.opt.get("oauth"):
                     told = {status: _oauth_spec(status) for status in told}
                 handler.responses = told
+                # Everything there is about somebody who is logged in.
+                is_own = route.path.startswith("/api/v1/account") or bool(handler.resolve_guards())
+                if is_own and handler.security is None:
+                    handler.security = LOGGED_IN
 
 
-class SharedRefusals(JsonRenderPlugin):
-    """Shows the document with each refusal once."""
+class ShownDocument(JsonRenderPlugin):
+    """Shows the document with its headers, and with each refusal once."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, with_shared_refusals(openapi_schema))
+        return super().render(request, shown(openapi_schema))
+
+
+def shown(document: dict[str, Any]) -> dict[str, Any]:
+    return with_shared_refusals(with_headers(document))
 
 
 def with_shared_refusals(document: dict[str, Any]) -> dict[str, Any]:
