@@ -22,7 +22,7 @@ from cloud_api.http.health import health_router
 from cloud_api.http.idempotency import Idempotency
 from cloud_api.http.problems import problem_handlers
 from cloud_api.http.rate_limits import RateLimits
-from cloud_api.http.reference import reference
+from cloud_api.http.reference import document_router, front_door, reference
 from cloud_api.http.refusing import Refusing, ShownDocument, shown
 from cloud_api.http.request_ids import request_id
 from cloud_api.settings import SECRET_CHARS_MIN, Secret, load
@@ -64,7 +64,7 @@ def create_app(deps: Deps, beside: Sequence[Beside] = ()) -> ASGIApp:
 def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
     """The application without its edge: for what asks it for its routes and its OpenAPI document."""
     return Litestar(
-        route_handlers=[health_router, reference, *deps.routes],
+        route_handlers=[health_router, front_door, reference, *deps.routes],
         dependencies=_provided(deps),
         middleware=[
             *deps.authentication,
@@ -80,7 +80,7 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             title="Sunaiva",
             version=API_VERSION,
             description="Accounts, sync, subscriptions and partners. Every refusal is a problem document (RFC 9457).",
-            path="/api/v1",
+            openapi_router=document_router(),
             components=SCHEMES,
             render_plugins=[ShownDocument(path="/openapi.json")],
         ),
