@@ -10,9 +10,9 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from cloud_api.http.idempotency import KEY
 
-LOGGED_IN = [{"accessToken": []}]
+LOGGED_IN: list[dict[str, list[str]]] = [{"accessToken": []}]
 """For a route's `security`. Routes with a guard have it without saying so."""
-LOGGED_IN_OR_NOT = [{}, *LOGGED_IN]
+LOGGED_IN_OR_NOT: list[dict[str, list[str]]] = [{}, *LOGGED_IN]
 
 SCHEMES = Components(
     security_schemes={

@@ -5,9 +5,9 @@ from typing import Any
 
 from jinja2 import Environment
 from litestar import Request, Response, Router, get
+from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.response import Redirect
-from litestar.enums import MediaType
 
 from cloud_api.http.described import with_headers
 

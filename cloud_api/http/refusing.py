@@ -31,6 +31,7 @@ _SENTENCES = {
     401: "Nobody known: a token, password or code is missing, wrong or over.",
     403: "Known, and not allowed to do this now.",
     404: "There is nothing of this name that is the caller's.",
+    408: "The body took too long to arrive. Nothing was changed.",
     409: "It collides with what there is, or the first request with this Idempotency-Key has not been answered.",
     412: "It was changed since it was read.",
     413: "The body is too large.",
@@ -112,11 +113,11 @@ def _schema_of(response: dict[str, Any]) -> str:
 def _following(handler: HTTPRouteHandler, *, has_path_values: bool) -> set[int]:
     found = set() if handler.opt.get("unlimited") else {400, 429, 503}
     if handler.parsed_data_field is not None:
-        found |= {400, 413, 415}
+        found |= {400, 408, 413, 415}
     if has_path_values:
         found |= {400, 404}
     if handler.opt.get("idempotent"):
-        found |= {409, 413, 422}
+        found |= {408, 409, 413, 422}
     if handler.resolve_guards():
         found |= {401, 403}
     return found
