@@ -50,7 +50,7 @@ from cloud_api.rights.registry import PERSONAL
 from cloud_api.rights.routes import RIGHTS_ROUTES
 from cloud_api.rights.rules import CONSENTS
 from cloud_api.rights.wording import read_texts
-from cloud_api.settings import Settings
+from cloud_api.settings import Settings, is_for_this_machine
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
 from cloud_api.telemetry.tracing import Tracing, otlp
@@ -128,7 +128,13 @@ def build(
         cursors=Cursors(key),
         messages=load_messages(),
         accounts=accounts,
-        routes=[*ACCOUNT_ROUTES, *pages(), own_audit, *mail_routes(post), *RIGHTS_ROUTES],
+        routes=[
+            *ACCOUNT_ROUTES,
+            *pages(),
+            own_audit,
+            *mail_routes(post, to_others=not is_for_this_machine(settings.admin_host)),
+            *RIGHTS_ROUTES,
+        ],
         authentication=[Authentication(accounts)],
         injected={"accounts": accounts, "letters": post, "rights": rights},
         jobs=[
@@ -140,6 +146,16 @@ def build(
             *rights_jobs(rights),
         ],
     )
+
+
+def refuse_unusable(settings: Settings) -> None:
+    """For whoever starts processes, which would each find it out by themselves.
+
+    Raises:
+        InvalidError
+    """
+    if settings.smtp_url is not None:
+        parse_smtp_url(settings.smtp_url.reveal)
 
 
 def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Means:
@@ -220,7 +236,7 @@ async def figures(deps: Deps) -> AsyncIterator[None]:
     ports = figure_ports(settings)
     async with metrics_shown(
         deps.metrics,
-        host=settings.host,
+        host=settings.admin_host,
         first_port=ports.start,
         ports=len(ports),
         refresh=lambda: refresh_figures(deps),
