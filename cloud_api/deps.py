@@ -189,7 +189,7 @@ def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Mea
     )
 
 
-def _routes(post: Post) -> list[ControllerRouterHandler]:
+def _routes(post: Post, settings: Settings) -> list[ControllerRouterHandler]:
     return [
         *ACCOUNT_ROUTES,
         *pages(),
