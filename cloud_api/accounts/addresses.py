@@ -45,6 +45,9 @@ def parse_mail_address(text: str) -> MailAddress:
     if len(shown) > ADDRESS_CHARS_MAX or shown.count("@") != 1:
         raise InvalidMailAddressError
     local, _, domain = shown.partition("@")
+    # "=?" begins an encoded word (RFC 2047), which who writes or reads a header decodes: another address, or another header.
+    if not shown.isprintable() or "=?" in local:
+        raise InvalidMailAddressError
     dots = local.startswith(".") or local.endswith(".") or ".." in local
     if not _LOCAL.fullmatch(local) or dots or _size(local) > LOCAL_BYTES_MAX:
         raise InvalidMailAddressError

@@ -194,6 +194,9 @@ def parse_address(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not (local and at and domain) or any(mark in text for mark in ' ,;:<>()[]"\\'):
         raise _unusable()
+    # Else the email package, folding a header, decodes it (RFC 2047) and writes what comes out: an address, or a line of its own.
+    if "=?" in text:
+        raise _unusable()
     try:
         return Address(username=local, domain=domain.encode("idna").decode("ascii"))
     except (UnicodeError, ValueError, IndexError):

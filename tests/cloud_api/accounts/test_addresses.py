@@ -46,6 +46,10 @@ def test_an_address_is_kept_as_typed_and_compared_by_its_key(
         "x" * 65 + "@example.org",
         "ada@" + "x" * 250 + ".org",
         "\ud800@example.org",
+        "=?utf-8?q?a=0d=0aBcc=3avictim=40x.com=0d=0aX=3a?=@example.org",
+        "=?utf-8?q?victim?=@example.org",
+        "=？utf-8?q?victim?=@example.org",
+        "ada\u202egro@example.org",
     ],
     ids=repr,
 )

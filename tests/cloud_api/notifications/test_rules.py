@@ -200,6 +200,8 @@ def test_the_same_mail_has_the_same_message_id_whenever_it_is_sent() -> None:
         '"a\\"b"@example.org',
         "ann@exa..mple.org",
         "a" * 250 + "@example.org",
+        "=?utf-8?q?a=0d=0aBcc=3avictim=40x.com=0d=0aX=3a?=@example.org",
+        "=?utf-8?q?victim?=@example.org",
     ],
 )
 def test_what_is_not_one_address_is_refused(address: str) -> None:
@@ -208,7 +210,14 @@ def test_what_is_not_one_address_is_refused(address: str) -> None:
     assert not address or address not in str(refused.value)
 
 
-@given(st.text(max_size=40).map(lambda typed: f"ann{typed}@example.org") | st.text(max_size=60))
+_ENCODED_WORDS = st.text("=?_utf-8qbQB0ad3A:", max_size=30).map("=?utf-8?q?{}?=@example.org".format)
+
+
+@given(
+    st.text(max_size=40).map(lambda typed: f"ann{typed}@example.org")
+    | st.text(max_size=60)
+    | _ENCODED_WORDS
+)
 def test_nothing_typed_as_an_address_becomes_a_second_header(typed: str) -> None:
     try:
         message = compose(
