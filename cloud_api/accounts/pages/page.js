@@ -64,7 +64,7 @@ async function leave() {
 }
 
 const does = {
-  verify: async () => { await call("/auth/verify", { token }); show("done"); },
+  verify: async () => { await call("/auth/verify", { token, password: value("password") }); show("done"); },
   mail: async () => { await call("/auth/mail/confirm", { token }); show("done"); },
   reset: async () => { await call("/auth/password/reset", { token, password: value("password") }); show("done"); },
   forgotten: async () => { await call("/auth/password/forgotten", { mail: value("mail") }); show("done"); },

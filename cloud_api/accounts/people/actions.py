@@ -57,6 +57,16 @@ class WrongPasswordError(ForbiddenError):
         super().__init__("This is not your present password. Type it again, or reset it by mail.")
 
 
+class OtherSignUpError(ForbiddenError):
+    code = "other_sign_up"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is not the password of this sign-up. If you signed up more than once, open the mail that belongs to your "
+            "password; if it was somebody else, sign up yourself."
+        )
+
+
 class AccountGoneError(NotFoundError):
     code = "account_gone"
 
@@ -126,15 +136,24 @@ async def sign_up(means: Means, asked: Asked) -> None:
         await _write(connection, means, address.shown, asked.language, letter)
 
 
-async def verify(means: Means, token: str) -> AccountId:
-    """Makes the account of this sign-up.
+async def verify(means: Means, token: str, password: str) -> AccountId:
+    """Makes the account of this sign-up, for who has both its mail and its password: of a mailbox's owner and a stranger who signed
+    up with that address, neither has both unless they are one.
 
     Raises:
         LinkOverError: run out, used, or the address has an account by now.
+        OtherSignUpError: the link is still good.
     """
     digest = digest_of("sign_up", token)
     if digest is None:
         raise LinkOverError
+    async with means.db.transaction() as connection:
+        await hold(connection, digest)
+        chosen = await store.sign_up_hash(connection, digest, now=means.clock())
+    if chosen is None:
+        raise LinkOverError
+    if not await means.hasher.fits(password, chosen):
+        raise OtherSignUpError
     async with means.db.transaction() as connection:
         await hold(connection, digest)
         now = means.clock()

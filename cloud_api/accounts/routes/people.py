@@ -54,6 +54,12 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True):
     token: TokenText
 
 
+class Verification(Struct, frozen=True, forbid_unknown_fields=True):
+    token: TokenText
+    password: PasswordText
+    """The one that was chosen when signing up."""
+
+
 class Forgotten(Struct, frozen=True, forbid_unknown_fields=True):
     mail: MailText
 
@@ -116,12 +122,12 @@ async def sign_up(
 @post(
     "/verify",
     status_code=204,
-    summary="Answer the mail of a sign-up: the account is made",
+    summary="Answer the mail of a sign-up, with its password: the account is made",
     opt={"rate": GUESSES},
     responses=refusals(403),
 )
-async def verify(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None:
-    await actions.verify(accounts, data.token)
+async def verify(data: JSONBody[Verification], accounts: NamedDependency[Means]) -> None:
+    await actions.verify(accounts, data.token, data.password)
 
 
 @post(

@@ -34,8 +34,8 @@ async def sign_up(person: Person, mail: str, password: str = PASSWORD, **headers
     return await person.post("/auth/sign-up", body, **headers)
 
 
-async def verify(person: Person, token: str) -> Response:
-    return await person.post("/auth/verify", {"token": token})
+async def verify(person: Person, token: str, password: str = PASSWORD) -> Response:
+    return await person.post("/auth/verify", {"token": token, "password": password})
 
 
 async def test_a_stranger_cannot_tell_whether_an_address_has_an_account(
@@ -75,6 +75,22 @@ async def test_nobody_waits_with_their_password_on_the_address_of_somebody_else(
     assert (await verify(victim, await mailbox.token(victim.mail))).status_code == 204
     assert (await victim.log_in(OTHER_PASSWORD)).status_code == 401
     assert (await victim.log_in(PASSWORD)).status_code == 200
+
+
+async def test_who_opens_the_mail_of_a_strangers_sign_up_does_not_make_an_account_with_their_password(
+    eve: Person, mailbox: Mailbox
+) -> None:
+    victim = Person(eve.client, "victim@example.org")
+    await sign_up(victim, victim.mail, PASSWORD)
+    own = await mailbox.token(victim.mail)
+    await sign_up(eve, victim.mail, OTHER_PASSWORD)
+    strangers = await mailbox.token(victim.mail)
+    refused = await verify(victim, strangers)
+    assert (refused.status_code, code_of(refused)) == (403, "other_sign_up")
+    assert (await verify(victim, own)).status_code == 204
+    # The stranger's is of an address that has an account by now, also for who has both mail and password.
+    assert code_of(await verify(eve, strangers, OTHER_PASSWORD)) == "link_over"
+    assert (await eve.post("/auth/login", {"mail": victim.mail, "password": OTHER_PASSWORD})).status_code == 401
 
 
 async def test_a_link_is_good_once_and_for_a_day(
