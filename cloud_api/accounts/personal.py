@@ -24,7 +24,16 @@ PERSONAL = (
     ),
     PersonalTable(
         name="passkeys",
-        shown=("id", "name", "credential_id", "public_key", "sign_count", "created_at", "used_at"),
+        shown=(
+            "id",
+            "name",
+            "credential_id",
+            "public_key",
+            "sign_count",
+            "needs_password",
+            "created_at",
+            "used_at",
+        ),
         withheld={"account_id": INTERNAL},
         deletion="with_account",
     ),

@@ -16,11 +16,13 @@ from cloud_api.accounts.factors.rules import (
 from cloud_api.accounts.factors.store import Factors, Method
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people.actions import own
+from cloud_api.accounts.telling import tell
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.db import AccountId, Connection
 from cloud_api.http.idempotency import done_here
+from cloud_api.notifications.letters import FactorAdded, FactorRemoved
 from shared import crypto
 from shared.errors import ConflictError, NotFoundError
 
@@ -87,6 +89,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
         await throttles.succeeded(connection, key, "code")
         await done_here(connection)
         await trail.note(connection, bearer.account, "totp.added")
+        await tell_added(connection, means, bearer.account)
         return await first_recovery_codes(connection, means, bearer.account, before)
 
 
@@ -99,6 +102,7 @@ async def remove_totp(means: Means, bearer: Bearer) -> None:
         if not await store.remove_totp(connection, bearer.account):
             raise NoTotpError
         await trail.note(connection, bearer.account, "totp.removed")
+        await tell_removed(connection, means, bearer.account)
         await drop_idle_codes(connection, means, bearer.account)
 
 
@@ -132,6 +136,16 @@ async def drop_idle_codes(connection: Connection, means: Means, account: Account
     """Without a factor there is nothing to recover, and a code that still opens something is forgotten about."""
     if not (await store.factors(connection, account)).any:
         await store.replace_recovery_codes(connection, account, [], now=means.clock())
+
+
+async def tell_added(connection: Connection, means: Means, account: AccountId) -> None:
+    link = f"{means.site.public_url}/account/forgotten"
+    await tell(connection, means, account, FactorAdded(at=means.clock(), link=link))
+
+
+async def tell_removed(connection: Connection, means: Means, account: AccountId) -> None:
+    link = f"{means.site.public_url}/account/forgotten"
+    await tell(connection, means, account, FactorRemoved(at=means.clock(), link=link))
 
 
 async def prove_code(means: Means, account: AccountId, code: str) -> Method:

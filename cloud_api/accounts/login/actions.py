@@ -9,6 +9,7 @@ from msgspec import Struct
 from cloud_api.accounts import one_time
 from cloud_api.accounts.addresses import parse_mail_address
 from cloud_api.accounts.factors import actions as factors
+from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.factors import store as factors_store
 from cloud_api.accounts.factors.store import Method
 from cloud_api.accounts.means import Means
@@ -23,7 +24,7 @@ from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
 from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SigningKey, digest_of, new_token
-from cloud_api.db import AccountId
+from cloud_api.db import AccountId, Connection
 from cloud_api.http.refusals import NotAuthenticatedError
 from cloud_api.notifications import actions as notifications
 from cloud_api.notifications.letters import Mail, NewSignIn
@@ -106,7 +107,9 @@ async def log_in(means: Means, attempt: Attempt) -> LoggedIn | SecondFactorWante
         for scope, key in counted.keys:
             await throttles.succeeded(connection, key, scope)
         present = await factors_store.factors(connection, person.id)
-        if present.any:
+        if present.any and not await recovery.remove_when_due(
+            connection, means, person.id, now=means.clock()
+        ):
             token = new_token("second_factor")
             step = msgspec.msgpack.encode(_Step(attempt.place.device, attempt.place.network))
             await one_time.give(
@@ -147,6 +150,29 @@ async def second_factor(means: Means, challenge: str, code: str) -> Tokens:
     return await open_for(means, person, Place(step.device, step.network), signer, with_factor=True)
 
 
+class FirstStep(Struct, frozen=True):
+    account: AccountId
+    place: Place
+
+
+async def password_proved(connection: Connection, means: Means, challenge: str) -> FirstStep:
+    """Takes the challenge that the password was answered with; from then on the transaction sees that account. Who raises after
+    this leaves the challenge good.
+
+    Raises:
+        SessionOverError: it has run out, or was used.
+    """
+    digest = digest_of("second_factor", challenge)
+    if digest is None:
+        raise SessionOverError
+    account = await one_time.owner(connection, digest, "second_factor")
+    detail = await one_time.take(connection, digest, "second_factor", now=means.clock())
+    if account is None or detail is None:
+        raise SessionOverError
+    step = msgspec.msgpack.decode(detail, type=_Step)
+    return FirstStep(account, Place(step.device, step.network))
+
+
 async def open_for(
     means: Means, person: Person, place: Place, signer: SigningKey, *, with_factor: bool
 ) -> Tokens:
@@ -158,6 +184,8 @@ async def open_for(
         is_usual = await sessions_store.was_at(
             connection, person.id, network=place.network, since=since
         )
+        if with_factor:
+            await recovery.proved(connection, person.id)
         opening = Opening(account=person.id, place=place, proved_at=now, with_factor=with_factor)
         tokens = await sessions.start(connection, means, opening, signer)
         if not (is_first or is_usual):
@@ -200,6 +228,7 @@ async def confirm_code(means: Means, bearer: Bearer, code: str) -> None:
     """
     await factors.prove_code(means, bearer.account, code)
     async with means.db.transaction(bearer.account) as connection:
+        await recovery.proved(connection, bearer.account)
         await sessions_store.proved(
             connection, bearer.account, bearer.session, with_factor=True, now=means.clock()
         )

@@ -66,7 +66,8 @@ async function leave() {
 const does = {
   verify: async () => { await call("/auth/verify", { token, password: value("password") }); show("done"); },
   mail: async () => { await call("/auth/mail/confirm", { token }); show("done"); },
-  reset: async () => { await call("/auth/password/reset", { token, password: value("password") }); show("done"); },
+  reset: async () => { await call("/auth/password/reset", { token, password: value("password"), factors_lost: document.getElementById("factors_lost").checked }); show("done"); },
+  factors: async () => { await call("/auth/factors/keep", { token }); show("done"); },
   forgotten: async () => { await call("/auth/password/forgotten", { mail: value("mail") }); show("done"); },
   sign_in: async () => {
     const answer = await call("/auth/login", { mail: value("mail"), password: value("password"), device: "Browser" });
@@ -82,7 +83,7 @@ const does = {
     const { handle, options } = await call("/auth/login/passkey/options", {});
     const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
     const credential = (await navigator.credentials.get({ publicKey })).toJSON();
-    await signedIn(await call("/auth/login/passkey", { handle, credential, device: "Browser" }));
+    await signedIn(await call("/auth/login/passkey", { handle, credential, device: "Browser", challenge }));
   },
   look: async () => { userCode = value("user_code").trim(); await look(); },
   decide: async (choice) => {
@@ -116,7 +117,7 @@ document.addEventListener("submit", async (event) => {
 // Whoever goes away without deciding leaves no session behind.
 addEventListener("pagehide", () => { if (access) leave(); });
 
-if (["verify", "mail", "reset"].includes(page) && !token) {
+if (["verify", "mail", "reset", "factors"].includes(page) && !token) {
   error.textContent = error.dataset.noLink;
   show("none");
 }

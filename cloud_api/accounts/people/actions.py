@@ -15,6 +15,7 @@ from cloud_api.accounts import one_time, trail
 from cloud_api.accounts.addresses import MailAddress, parse_mail_address
 from cloud_api.accounts.agreements import Agreements, check_agreements
 from cloud_api.accounts.events import AccountOpened
+from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.one_time import LinkOverError
 from cloud_api.accounts.passwords.rules import WeakPasswordError, weakness
@@ -204,8 +205,10 @@ async def answer_reset(means: Means, wish: Wish) -> None:
         await _write(connection, means, person.mail, person.language, letter, account)
 
 
-async def reset_password(means: Means, token: str, password: str) -> None:
-    """A new password by the link of a mail. Every session ends, every lock on the account is lifted.
+async def reset_password(
+    means: Means, token: str, password: str, *, factors_lost: bool = False
+) -> None:
+    """A new password by the link of a mail. Every session ends, every lock on the account is lifted, second factors stay.
 
     Raises:
         LinkOverError
@@ -226,6 +229,7 @@ async def reset_password(means: Means, token: str, password: str) -> None:
         if await one_time.take(connection, digest, "reset", now=now) is None:
             raise LinkOverError
         await _change(connection, means, person, password_hash, but=None, now=now)
+        await recovery.after_reset(connection, means, account, are_lost=factors_lost)
         address = parse_mail_address(person.mail)
         locks: list[tuple[Scope, str]] = [
             ("account", address.key),
@@ -352,7 +356,7 @@ async def _change(
     await sessions_store.end_all(connection, person.id, but=but, why="password", now=now)
     # Whoever had the old password may have asked for these.
     await one_time.take_all(
-        connection, person.id, "reset", "mail_change", "second_factor", "passkey"
+        connection, person.id, "reset", "mail_change", "second_factor", "passkey", "factors_lost"
     )
     letter = PasswordChanged(at=now, link=_page(means, "forgotten"))
     await _write(connection, means, person.mail, person.language, letter, person.id)

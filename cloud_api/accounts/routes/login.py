@@ -61,6 +61,8 @@ class PasskeyLogIn(Struct, frozen=True, forbid_unknown_fields=True):
     handle: TokenText
     credential: dict[str, Any]
     device: DeviceText | None = None
+    challenge: TokenText | None = None
+    """That the password was answered with, where the passkey is the second step."""
 
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +139,7 @@ async def passkey_options(accounts: NamedDependency[Means]) -> CeremonyAnswer:
     status_code=200,
     summary="Log in with a passkey",
     opt={"rate": GUESSES},
-    responses=refusals(403),
+    responses=refusals(401, 403),
 )
 async def passkey_log_in(
     data: JSONBody[PasskeyLogIn], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
@@ -147,6 +149,7 @@ async def passkey_log_in(
         handle=data.handle,
         credential=data.credential,
         place=place(request, data.device),
+        challenge=data.challenge,
     )
     return tokens_answer(tokens)
 

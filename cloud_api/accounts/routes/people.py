@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cloud_api.accounts.agreements import Agreements
+from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.guards import step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import actions, profile
@@ -67,6 +68,8 @@ class Forgotten(Struct, frozen=True, forbid_unknown_fields=True):
 class Reset(Struct, frozen=True, forbid_unknown_fields=True):
     token: TokenText
     password: PasswordText
+    factors_lost: bool = False
+    """No second factor can be shown any more: all are removed after seven days, unless one is shown or the mail's link kept them."""
 
 
 class NewPassword(Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,7 +154,20 @@ async def forgotten(
     responses=refusals(403),
 )
 async def reset(data: JSONBody[Reset], accounts: NamedDependency[Means]) -> None:
-    await actions.reset_password(accounts, data.token, data.password)
+    await actions.reset_password(
+        accounts, data.token, data.password, factors_lost=data.factors_lost
+    )
+
+
+@post(
+    "/factors/keep",
+    status_code=204,
+    summary="Keep the second factors that are to be removed, by the link of a mail",
+    opt={"rate": GUESSES},
+    responses=refusals(403),
+)
+async def keep_factors(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None:
+    await recovery.keep(accounts, data.token)
 
 
 @post(
@@ -238,5 +254,5 @@ def _language(request: Request[Any, Any, Any]) -> str:
     return preferred(request.headers.get("accept-language", ""))
 
 
-PUBLIC = [sign_up, verify, forgotten, reset, confirm_mail]
+PUBLIC = [sign_up, verify, forgotten, reset, keep_factors, confirm_mail]
 OWN = [me, edit, change_password, change_mail]

@@ -90,7 +90,9 @@ async def test_who_opens_the_mail_of_a_strangers_sign_up_does_not_make_an_accoun
     assert (await verify(victim, own)).status_code == 204
     # The stranger's is of an address that has an account by now, also for who has both mail and password.
     assert code_of(await verify(eve, strangers, OTHER_PASSWORD)) == "link_over"
-    assert (await eve.post("/auth/login", {"mail": victim.mail, "password": OTHER_PASSWORD})).status_code == 401
+    assert (
+        await eve.post("/auth/login", {"mail": victim.mail, "password": OTHER_PASSWORD})
+    ).status_code == 401
 
 
 async def test_a_link_is_good_once_and_for_a_day(
