@@ -72,7 +72,7 @@ PERSONAL = (
         },
         deletion="with_account",
     ),
-    # Seen by who holds its digest only, so that an export could not read it either.
+    # Seen by who holds its digest, and by who approved it for a quarter of an hour.
     PersonalTable(
         name="device_grants",
         withheld=dict.fromkeys(

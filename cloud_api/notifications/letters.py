@@ -83,6 +83,16 @@ class NewSignIn(Struct, frozen=True, tag="new_sign_in", tag_field="kind"):
     """Where one ends the session."""
 
 
+class DeviceApproved(Struct, frozen=True, tag="device_approved", tag_field="kind"):
+    """A terminal was connected: a session that lasts."""
+
+    at: datetime
+    device: str
+    network: str
+    link: str
+    """Where one resets the password, if it was somebody else."""
+
+
 class DeletionRequested(Struct, frozen=True, tag="deletion_requested", tag_field="kind"):
     due_at: datetime
     link: str
@@ -117,6 +127,7 @@ Letter = (
     | FactorRemoved
     | FactorsLost
     | NewSignIn
+    | DeviceApproved
     | DeletionRequested
     | DeletionCancelled
     | DeletionDone
