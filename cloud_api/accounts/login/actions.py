@@ -176,9 +176,17 @@ async def password_proved(connection: Connection, means: Means, challenge: str) 
 async def open_for(
     means: Means, person: Person, place: Place, signer: SigningKey, *, with_factor: bool
 ) -> Tokens:
-    """A session for somebody who has just proved who they are, and a mail when it is from somewhere new."""
+    """A session for somebody who has just proved who they are, and a mail when it is from somewhere new.
+
+    Raises:
+        SessionOverError: the account was deleted, or its password changed, meanwhile.
+    """
     now = means.clock()
     async with means.db.transaction(person.id) as connection:
+        # A reset or a deletion may have come between what was proved and this.
+        locked = await people_store.lock_person(connection, person.id)
+        if locked is None or locked.password_changed_at != person.password_changed_at:
+            raise SessionOverError
         since = now - USUAL_NETWORK
         is_first = not await sessions_store.had_any(connection, person.id)
         is_usual = await sessions_store.was_at(

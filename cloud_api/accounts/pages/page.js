@@ -17,6 +17,7 @@ class Refused extends Error {
   constructor(problem) {
     super(problem.localized_detail);
     this.status = problem.status;
+    this.code = problem.code;
   }
 }
 
@@ -104,7 +105,7 @@ document.addEventListener("submit", async (event) => {
     await does[event.target.dataset.does](choice);
   } catch (problem) {
     // Signed in too long ago: begin again, the code is still here.
-    if (problem.status === 401 && access) { access = null; show("sign_in"); }
+    if ((problem.status === 401 || problem.code === "step_up_needed") && access) { access = null; challenge = null; show("sign_in"); }
     // A passkey that was not given is said by the browser itself; everything else that is no refusal is the network.
     if (!(problem instanceof DOMException)) {
       error.textContent = problem instanceof Refused ? problem.message : error.dataset.unreachable;

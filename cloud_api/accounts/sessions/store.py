@@ -202,6 +202,16 @@ async def was_at(
     return bool(row and row[0])
 
 
+async def opened_since(connection: Connection, account: AccountId, moment: datetime) -> bool:
+    """A session that still lives counts however old it is."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM sessions WHERE account_id = %s AND (started_at > %s OR ended_at IS NULL))",
+        [account, moment],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def had_any(connection: Connection, account: AccountId) -> bool:
     cursor = await connection.execute(
         "SELECT EXISTS (SELECT FROM sessions WHERE account_id = %s)", [account]

@@ -82,6 +82,21 @@ async def test_signing_in_keeps_the_account(
     assert (await ada.log_in()).status_code == 200
 
 
+async def test_who_has_signed_in_keeps_the_account_however_far_behind_the_worker_is(
+    ada: Person, mailbox: Mailbox, deps: Deps, clock: Hands
+) -> None:
+    account = await id_of(ada)
+    await ada.post("/account/deletion")
+    await drain(deps)
+    clock.forward(days=15)
+    assert (await ada.log_in()).status_code == 200
+    # The worker takes this before it hears of the log-in.
+    await deletions.carry_out(deps.injected["rights"], Due(account))
+    assert (await ada.get("/account")).status_code == 200
+    assert (await mailbox.subjects(ADA))[-1] == "Your account stays"
+    assert (await mailbox.subjects(ADA)).count("Your account stays") == 1
+
+
 async def test_a_sign_in_from_before_does_not_keep_the_account(
     ada: Person, deps: Deps, clock: Hands
 ) -> None:
