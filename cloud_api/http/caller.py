@@ -7,10 +7,18 @@ from msgspec import Struct, structs
 from cloud_api.db import AccountId
 from cloud_api.http.refusals import NotAuthenticatedError
 from cloud_api.telemetry.trail import name_account
+from shared.errors import NotFoundError
 
 Tier = Literal["anonymous", "person", "staff"]
 
 _KEY = "sunaiva.caller"
+
+
+class AccountGoneError(NotFoundError):
+    code = "account_gone"
+
+    def __init__(self) -> None:
+        super().__init__("This account is no longer there.")
 
 
 class Caller(Struct, frozen=True, kw_only=True):

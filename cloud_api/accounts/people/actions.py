@@ -18,7 +18,7 @@ from cloud_api.accounts.events import AccountOpened
 from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.one_time import LinkOverError
-from cloud_api.accounts.passwords.rules import WeakPasswordError, weakness
+from cloud_api.accounts.passwords.rules import WeakPasswordError
 from cloud_api.accounts.people import store
 from cloud_api.accounts.people.store import Person, SignUp
 from cloud_api.accounts.possession import act_as, hold
@@ -29,6 +29,7 @@ from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SessionId, digest_of, new_token
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import record
+from cloud_api.http.caller import AccountGoneError
 from cloud_api.http.idempotency import done_here
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications import actions as notifications
@@ -43,7 +44,7 @@ from cloud_api.notifications.letters import (
     VerifyAddress,
 )
 from shared import crypto
-from shared.errors import ForbiddenError, NotFoundError
+from shared.errors import ForbiddenError
 
 SIGN_UP_LIFE = timedelta(hours=24)
 MAIL_CHANGE_LIFE = timedelta(hours=24)
@@ -66,13 +67,6 @@ class OtherSignUpError(ForbiddenError):
             "This is not the password of this sign-up. If you signed up more than once, open the mail that belongs to your "
             "password; if it was somebody else, sign up yourself."
         )
-
-
-class AccountGoneError(NotFoundError):
-    code = "account_gone"
-
-    def __init__(self) -> None:
-        super().__init__("This account is no longer there.")
 
 
 class Wish(Struct, frozen=True, forbid_unknown_fields=True):
@@ -213,6 +207,7 @@ async def reset_password(
     Raises:
         LinkOverError
         WeakPasswordError: the link is still good.
+        TooManyAttemptsError: there were many of these.
     """
     digest = digest_of("reset", token)
     if digest is None:
@@ -221,6 +216,10 @@ async def reset_password(
         account = await one_time.owner(connection, digest, "reset")
         detail = await one_time.detail_of(connection, digest, "reset", now=means.clock())
         person = await store.person(connection, account)
+        if account is not None and detail is not None:
+            # Each try is a password to judge and to hash.
+            tries = throttle_key(means.key, "code", f"reset {digest.hex()}")
+            await throttles.count(connection, tries, "code", now=means.clock())
     if account is None or person is None or detail is None:
         raise LinkOverError
     password_hash = await _hashed(means, password, person.own_words)
@@ -337,7 +336,7 @@ async def own(connection: Connection, bearer: Bearer) -> Person:
 
 
 async def _hashed(means: Means, password: str, own_words: list[str]) -> str:
-    found = weakness(password, own_words)
+    found = await means.hasher.weakness(password, own_words)
     if found is not None:
         raise WeakPasswordError(found)
     return await means.hasher.hash(password)

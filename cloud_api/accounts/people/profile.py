@@ -4,10 +4,10 @@ from msgspec import Struct
 
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import store
-from cloud_api.accounts.people.actions import AccountGoneError
 from cloud_api.accounts.people.store import Person
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.db import Connection
+from cloud_api.http.caller import AccountGoneError
 
 
 class Profile(Struct, frozen=True):
