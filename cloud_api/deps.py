@@ -24,6 +24,7 @@ from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.means import Means, Site
 from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
 from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
+from cloud_api.accounts.routes.every import of_own_account
 from cloud_api.accounts.routes.pages import pages
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
@@ -41,6 +42,7 @@ from cloud_api.notifications.folder import FolderMailer
 from cloud_api.notifications.jobs import mail_jobs
 from cloud_api.notifications.mailer import Mailer
 from cloud_api.notifications.observed import ObservedMailer
+from cloud_api.notifications.routes import OWN as OWN_MAIL
 from cloud_api.notifications.routes import mail_routes
 from cloud_api.notifications.smtp import SmtpMailer, parse_smtp_url
 from cloud_api.notifications.wording import read_wording
@@ -128,7 +130,13 @@ def build(
         cursors=Cursors(key),
         messages=load_messages(),
         accounts=accounts,
-        routes=[*ACCOUNT_ROUTES, *pages(), own_audit, *mail_routes(post), *RIGHTS_ROUTES],
+        routes=[
+            *ACCOUNT_ROUTES,
+            *pages(),
+            of_own_account(own_audit, *OWN_MAIL),
+            *mail_routes(post),
+            *RIGHTS_ROUTES,
+        ],
         authentication=[Authentication(accounts)],
         injected={"accounts": accounts, "letters": post, "rights": rights},
         jobs=[

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Request, Response, delete, get, post, put
+from litestar import Request, Response, Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
-from cloud_api.accounts.guards import step_up
+from cloud_api.accounts.guards import requires, step_up
 from cloud_api.blobs import CHUNK_BYTES
 from cloud_api.http.caller import known_account
 from cloud_api.http.idempotency import CREATES
@@ -292,21 +292,29 @@ async def withdraw_consent(
     return _consents(await consents.withdraw(rights, known_account(request.scope), kind))
 
 
+# The whole path stands at each, because some are not of one's own account.
+_OWN = Router(
+    "/",
+    route_handlers=[
+        ask_for_export,
+        own_exports,
+        ask_for_deletion,
+        own_deletion,
+        cancel_deletion,
+        own_consents,
+        give_consent,
+        withdraw_consent,
+    ],
+    guards=[requires("account.own")],
+)
 RIGHTS_ROUTES = (
-    ask_for_export,
-    own_exports,
+    _OWN,
     download_export,
-    ask_for_deletion,
-    own_deletion,
-    cancel_deletion,
     ask_to_keep,
     keep_account,
     deletion_receipt,
     consent_texts,
     consent_text,
-    own_consents,
-    give_consent,
-    withdraw_consent,
 )
 
 
