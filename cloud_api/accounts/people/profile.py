@@ -1,6 +1,8 @@
 """What a person reads and changes about their own account."""
 
-from msgspec import Struct
+from collections.abc import Callable
+
+from msgspec import Struct, UnsetType
 
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import store
@@ -24,13 +26,29 @@ async def read(means: Means, bearer: Bearer) -> Profile:
         return await _of(connection, bearer)
 
 
-async def change(means: Means, bearer: Bearer, *, name: str | None, language: str) -> Profile:
-    """
+async def change(
+    means: Means,
+    bearer: Bearer,
+    check: Callable[[Profile], None],
+    *,
+    name: str | UnsetType | None,
+    language: str | UnsetType,
+) -> Profile:
+    """What is unset stays. `check` sees the present one, which nobody else changes meanwhile, and raises if it is not to be changed.
+
     Raises:
         AccountGoneError
     """
     async with means.db.transaction(bearer.account) as connection:
-        await store.set_profile(connection, bearer.account, name=name, language=language)
+        await store.lock_person(connection, bearer.account)
+        present = await _of(connection, bearer)
+        check(present)
+        await store.set_profile(
+            connection,
+            bearer.account,
+            name=present.person.name if isinstance(name, UnsetType) else name,
+            language=present.person.language if isinstance(language, UnsetType) else language,
+        )
         return await _of(connection, bearer)
 
 

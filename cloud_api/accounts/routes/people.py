@@ -196,13 +196,12 @@ async def edit(
     request: Request[Any, Any, Any],
     accounts: NamedDependency[Means],
 ) -> Response[AccountAnswer]:
-    present = await profile.read(accounts, bearer)
-    require_match(request, etag(_answer(present)))
     changed = await profile.change(
         accounts,
         bearer,
-        name=present.person.name if data.name is UNSET else data.name,
-        language=present.person.language if data.language is UNSET else data.language,
+        lambda present: require_match(request, etag(_answer(present))),
+        name=data.name,
+        language=data.language,
     )
     answer = _answer(changed)
     return Response(answer, headers={"etag": etag(answer)})

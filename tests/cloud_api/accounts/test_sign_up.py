@@ -179,6 +179,15 @@ async def test_a_person_changes_their_name_and_nobody_overwrites_unseen(
     assert (await ada.patch("/account", {"name": None}, if_match=fresh)).json()["name"] is None
 
 
+async def test_of_edits_at_the_same_moment_one_is_made(ada: Person) -> None:
+    tag = (await ada.get("/account")).headers["etag"]
+    names = ["Ada", "Eve", "Kim", "Lee", "Mo", "Zoe"]
+    answers = await asyncio.gather(
+        *(ada.patch("/account", {"name": name}, if_match=tag) for name in names)
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412, 412]
+
+
 async def test_what_somebody_agreed_to_is_kept_from_the_moment_they_signed_up(
     eve: Person, mailbox: Mailbox, deps: Deps, clock: Hands
 ) -> None:
