@@ -108,7 +108,7 @@ async def add(
 ) -> Added:
     """
     Raises:
-        PasskeyRefusedError, PasskeyKnownError
+        PasskeyRefusedError, PasskeyKnownError, TooManyPasskeysError
     """
     digest = digest_of("passkey", handle)
     if digest is None:
@@ -119,7 +119,11 @@ async def add(
         raise PasskeyRefusedError
     new = ceremonies.registered(means.site, credential, challenge)
     async with means.db.transaction(bearer.account) as connection:
+        # Others are added at the same moment, each of which has seen as few as this one.
+        await people_store.lock_person(connection, bearer.account)
         before = await factors_store.factors(connection, bearer.account)
+        if before.passkeys >= PASSKEYS_MAX:
+            raise TooManyPasskeysError
         row = await store.add(
             connection,
             bearer.account,
