@@ -77,7 +77,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
     Raises:
         NoTotpError, TotpThereError, WrongCodeError, TooManyAttemptsError
     """
-    key = await _counted(means, bearer.account)
+    key = await counted(means, bearer.account)
     async with means.db.transaction(bearer.account) as connection:
         row = await store.lock_totp(connection, bearer.account)
         if row is None:
@@ -154,14 +154,30 @@ async def prove_code(means: Means, account: AccountId, code: str) -> Method:
     Raises:
         WrongCodeError, TooManyAttemptsError
     """
-    key = await _counted(means, account)
+    key = await counted(means, account)
     async with means.db.transaction(account) as connection:
-        method = await _take_code(connection, means, account, code)
-        await throttles.succeeded(connection, key, "code")
-        return method
+        return await take_code(connection, means, account, code, key)
 
 
-async def _counted(means: Means, account: AccountId) -> bytes:
+async def take_code(
+    connection: Connection, means: Means, account: AccountId, code: str, key: bytes
+) -> Method:
+    """In a transaction of the account; `key` is what `counted` gave.
+
+    Raises:
+        WrongCodeError
+    """
+    method = await _take_code(connection, means, account, code)
+    await throttles.succeeded(connection, key, "code")
+    return method
+
+
+async def counted(means: Means, account: AccountId) -> bytes:
+    """One more try.
+
+    Raises:
+        TooManyAttemptsError
+    """
     # In a transaction of its own: what follows may fail, and must be counted all the same.
     key = throttle_key(means.key, "code", str(account))
     async with means.db.transaction(account) as connection:

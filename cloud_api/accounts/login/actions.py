@@ -141,13 +141,13 @@ async def second_factor(means: Means, challenge: str, code: str) -> Tokens:
         person = await people_store.person(connection, account)
     if account is None or detail is None or person is None:
         raise SessionOverError
-    await factors.prove_code(means, account, code)
+    key = await factors.counted(means, account)
     signer = await means.keys.signing()
-    async with means.db.transaction(account) as connection:
-        if await one_time.take(connection, digest, "second_factor", now=means.clock()) is None:
-            raise SessionOverError
-    step = msgspec.msgpack.decode(detail, type=_Step)
-    return await open_for(means, person, Place(step.device, step.network), signer, with_factor=True)
+    async with means.db.transaction() as connection:
+        # Together: of codes that come with one challenge at once, one is used up and the others stay.
+        first = await password_proved(connection, means, challenge)
+        await factors.take_code(connection, means, account, code, key)
+    return await open_for(means, person, first.place, signer, with_factor=True)
 
 
 class FirstStep(Struct, frozen=True):
