@@ -1,12 +1,9 @@
 """A person's rights over HTTP. What cannot be undone, or gives everything away, needs proof from just now that it is them."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 from uuid import UUID
 
 from litestar import Request, Response, Router, delete, get, post, put
@@ -114,17 +111,12 @@ async def own_exports(
 )
 async def download_export(token: FromPath[str], rights: NamedDependency[Rights]) -> Stream:
     """The zip file, by the link that was mailed. It works for seven days."""
-    folder = Path(tempfile.mkdtemp(prefix="sunaiva-download-"))
-    try:
-        plain = await exports.fetch(rights, token, folder)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
+    plain = await exports.fetch(rights, token)
     headers = {
         "content-disposition": 'attachment; filename="sunaiva-export.zip"',
-        "content-length": str(plain.stat().st_size),
+        "content-length": str(plain.tell()),
     }
-    return Stream(_sent(plain, folder), media_type="application/zip", headers=headers)
+    return Stream(_sent(plain), media_type="application/zip", headers=headers)
 
 
 @post(
@@ -318,13 +310,12 @@ RIGHTS_ROUTES = (
 )
 
 
-async def _sent(file: Path, folder: Path) -> AsyncIterator[bytes]:
-    try:
-        with file.open("rb") as opened:
-            while chunk := await asyncio.to_thread(opened.read, CHUNK_BYTES):
-                yield chunk
-    finally:
-        shutil.rmtree(folder)
+async def _sent(file: BinaryIO) -> AsyncIterator[bytes]:
+    # However the caller ends, also one that never reads: what nobody holds any more is closed, and gone with it.
+    with file:
+        file.seek(0)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
 
 
 def _export(row: ExportRow) -> ExportAnswer:
