@@ -9,9 +9,9 @@ from cloud_api.accounts.authentication import bearer_of
 from cloud_api.accounts.lifetimes import ACCESS_TOKEN_LIFE
 from cloud_api.accounts.passwords.rules import PASSWORD_CHARS_MAX
 from cloud_api.accounts.sessions.actions import Place, Tokens
-from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import TOKEN_CHARS_MAX, Bearer
 from cloud_api.http.caller import caller
+from cloud_api.http.networks import shown_network
 from cloud_api.http.rate_limits import RateLimit
 
 # No control characters: PostgreSQL takes no NUL, and a terminal that shows a device's name obeys the others.

@@ -24,7 +24,6 @@ from cloud_api.accounts.grants.rules import (
 )
 from cloud_api.accounts.guards import step_up
 from cloud_api.accounts.means import Means
-from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import (
     GUESSES,
@@ -36,6 +35,7 @@ from cloud_api.accounts.wire import (
 )
 from cloud_api.http.bodies import FORM
 from cloud_api.http.caller import caller
+from cloud_api.http.networks import shown_network
 from cloud_api.http.refusing import refusals
 
 UserCode = Annotated[str, Meta(min_length=8, max_length=20, description="As the terminal shows it")]

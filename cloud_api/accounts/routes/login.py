@@ -15,7 +15,6 @@ from cloud_api.accounts.login.actions import Attempt, LoggedIn, SecondFactorWant
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.passkeys import actions as passkeys
 from cloud_api.accounts.sessions import actions as sessions
-from cloud_api.accounts.throttles.rules import counted_network, shown_network
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import (
     GUESSES,
@@ -29,6 +28,7 @@ from cloud_api.accounts.wire import (
     tokens_answer,
 )
 from cloud_api.http.caller import caller
+from cloud_api.http.networks import counted_network, shown_network
 from cloud_api.http.refusing import refusals
 
 
