@@ -78,12 +78,14 @@ async def test_in_the_clear_an_export_lies_in_no_file_that_has_a_name(
 ) -> None:
     await ada.post("/account/exports")
     path = await link(mailbox)
-    with placed(tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with placed(folder):
         plain = await exports.fetch(deps.injected["rights"], path.rpartition("/")[2])
         with plain:
             assert zipfile.ZipFile(plain).testzip() is None
             # Whoever kills the process now leaves nothing.
-            assert os.listdir(tmp_path) == []  # noqa: PTH208 (beside an event loop)
+            assert os.listdir(folder) == []  # noqa: PTH208 (beside an event loop)
 
 
 @contextmanager
