@@ -15,6 +15,7 @@ import msgspec
 from jinja2 import Template
 from msgspec import Struct
 
+from cloud_api.notifications.domains import ascii_domain
 from cloud_api.notifications.letters import (
     LETTERS,
     ConfirmNewAddress,
@@ -198,7 +199,7 @@ def parse_address(text: str) -> Address:
     if "=?" in text:
         raise _unusable()
     try:
-        return Address(username=local, domain=domain.encode("idna").decode("ascii"))
+        return Address(username=local, domain=ascii_domain(domain))
     except (UnicodeError, ValueError, IndexError):
         raise _unusable() from None
 

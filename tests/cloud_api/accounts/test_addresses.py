@@ -14,6 +14,8 @@ from cloud_api.accounts.addresses import InvalidMailAddressError, MailAddress, p
         ("  Ada.L@Example.ORG ", "Ada.L@Example.ORG", "ada.l@example.org"),
         ("änne@exämple.org", "änne@exämple.org", "änne@xn--exmple-cua.org"),
         ("a+b@mail.example.org", "a+b@mail.example.org", "a+b@mail.example.org"),
+        ("a@straße.de", "a@straße.de", "a@xn--strae-oqa.de"),
+        ("strauß@example.org", "strauß@example.org", "strauß@example.org"),
         ("ＡＤＡ@example.org", "ADA@example.org", "ada@example.org"),
     ],
 )

@@ -245,6 +245,7 @@ def test_nothing_typed_as_an_address_becomes_a_second_header(typed: str) -> None
 
 def test_a_domain_in_another_script_is_written_in_ascii() -> None:
     assert parse_address("ann@bücher.example").addr_spec == "ann@xn--bcher-kva.example"
+    assert parse_address("ann@straße.de").addr_spec == "ann@xn--strae-oqa.de"
 
 
 @pytest.mark.parametrize(
