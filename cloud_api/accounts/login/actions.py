@@ -1,6 +1,6 @@
 """Logging in with a password, the second step where there is one, and proving again that the person is there."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from cloud_api.accounts.sessions import actions as sessions
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.sessions.actions import Opening, Place, SessionOverError, Tokens
 from cloud_api.accounts.throttles import actions as throttles
-from cloud_api.accounts.throttles.actions import throttle_key
+from cloud_api.accounts.throttles.actions import TooManyAttemptsError, throttle_key
 from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SigningKey, digest_of, new_token
 from cloud_api.db import AccountId, Connection
@@ -80,7 +80,11 @@ class _Step(Struct, frozen=True):
 
 class _Counted(Struct, frozen=True):
     person: Person | None
+    """Who may be tried now."""
     keys: list[tuple[Scope, bytes]]
+    """What a success clears."""
+    refusal: TooManyAttemptsError | None
+    """What is said unless the password is right: the address is locked for strangers."""
 
 
 async def log_in(means: Means, attempt: Attempt) -> LoggedIn | SecondFactorWanted:
@@ -93,7 +97,7 @@ async def log_in(means: Means, attempt: Attempt) -> LoggedIn | SecondFactorWante
     person = counted.person
     fits = await means.hasher.fits(attempt.password, person.password_hash if person else None)
     if person is None or not fits:
-        raise WrongCredentialsError
+        raise counted.refusal or WrongCredentialsError
     again = None
     if not means.hasher.is_current(person.password_hash):
         again = await means.hasher.hash(attempt.password)
@@ -251,12 +255,33 @@ async def _count(means: Means, attempt: Attempt) -> _Counted:
         is_usual = await sessions_store.was_at(
             connection, account, network=attempt.place.network, since=now - USUAL_NETWORK
         )
-        scope: Literal["account", "account_here"] = "account_here" if is_usual else "account"
-        keys: list[tuple[Scope, bytes]] = [
-            ("network", throttle_key(means.key, "network", attempt.network)),
-            (scope, throttle_key(means.key, scope, address.key)),
-        ]
         # Always in this order, so that two attempts never wait for each other.
-        for each, key in keys:
-            await throttles.count(connection, key, each, now=now)
-        return _Counted(await people_store.person(connection, account), keys)
+        network = throttle_key(means.key, "network", attempt.network)
+        await throttles.count(connection, network, "network", now=now)
+        scope: Literal["account", "account_here"] = "account"
+        refusal, is_tried = None, True
+        try:
+            await throttles.count(
+                connection, throttle_key(means.key, scope, address.key), scope, now=now
+            )
+        except TooManyAttemptsError as locked:
+            # What is answered from here on goes by this count alone, which an address without an account has as well: else a
+            # neighbour of the owner could tell. Only the right password tells that the network is the owner's.
+            refusal, scope = locked, "account_here"
+            is_tried = is_usual and await _may_try(
+                connection, throttle_key(means.key, scope, address.key), scope, now=now
+            )
+        person = await people_store.person(connection, account) if is_tried else None
+    keys: list[tuple[Scope, bytes]] = [
+        ("network", network),
+        (scope, throttle_key(means.key, scope, address.key)),
+    ]
+    return _Counted(person, keys, refusal)
+
+
+async def _may_try(connection: Connection, key: bytes, scope: Scope, *, now: datetime) -> bool:
+    try:
+        await throttles.count(connection, key, scope, now=now)
+    except TooManyAttemptsError:
+        return False
+    return True

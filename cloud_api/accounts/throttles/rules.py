@@ -26,8 +26,8 @@ class Policy(Struct, frozen=True):
 # that zxcvbn scores 3 stands 10⁸.
 POLICIES: dict[Scope, Policy] = {
     "account": Policy(5, timedelta(seconds=2), timedelta(minutes=15), timedelta(hours=12)),
-    # The owner's usual network has a count of its own, so that a stranger who keeps an account locked does not keep
-    # the owner out; the wait is as long, its beginning is not used up by others.
+    # Of the owner's usual network while the account is locked, so that a stranger who keeps it locked does not keep the
+    # owner out; the wait is as long, its beginning is not used up by others.
     "account_here": Policy(5, timedelta(seconds=2), timedelta(minutes=15), timedelta(hours=12)),
     # An office or a mobile network is many people behind one address.
     "network": Policy(50, timedelta(seconds=2), timedelta(hours=1), timedelta(hours=6)),
