@@ -50,6 +50,12 @@ async def test_a_passkey_logs_in_without_mail_address_or_password(ada: Person) -
     assert (await stranger.get("/account")).json()["mail"] == ada.mail
 
 
+@pytest.mark.parametrize("name", ["one\n", "a\u202eb", ""])
+async def test_a_name_that_shows_as_another_is_refused(ada: Person, name: str) -> None:
+    answer = await register(ada, Authenticator(), name)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "name")
+
+
 async def test_with_a_passkey_a_password_is_only_the_first_step(ada: Person) -> None:
     await register(ada, Authenticator())
     answer = (await ada.log_in()).json()
