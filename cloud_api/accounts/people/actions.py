@@ -15,7 +15,6 @@ from cloud_api.accounts import one_time, trail
 from cloud_api.accounts.addresses import MailAddress, parse_mail_address
 from cloud_api.accounts.agreements import Agreements, check_agreements
 from cloud_api.accounts.events import AccountOpened
-from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.one_time import LinkOverError
 from cloud_api.accounts.passwords.rules import WeakPasswordError
@@ -25,7 +24,6 @@ from cloud_api.accounts.possession import act_as, hold
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import TooManyAttemptsError, throttle_key
-from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SessionId, digest_of, new_token
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import record
@@ -103,7 +101,7 @@ async def sign_up(means: Means, asked: Asked) -> None:
     check_agreements(asked.agreed, means.agreements)
     address = parse_mail_address(asked.mail)
     own_words = [address.shown, asked.name] if asked.name else [address.shown]
-    password_hash = await _hashed(means, asked.password, own_words)
+    password_hash = await hashed(means, asked.password, own_words)
     now, token = means.clock(), new_token("sign_up")
     waiting = SignUp(
         mail=address.shown,
@@ -199,46 +197,6 @@ async def answer_reset(means: Means, wish: Wish) -> None:
         await _write(connection, means, person.mail, person.language, letter, account)
 
 
-async def reset_password(
-    means: Means, token: str, password: str, *, factors_lost: bool = False
-) -> None:
-    """A new password by the link of a mail. Every session ends, every lock on the account is lifted, second factors stay.
-
-    Raises:
-        LinkOverError
-        WeakPasswordError: the link is still good.
-        TooManyAttemptsError: there were many of these.
-    """
-    digest = digest_of("reset", token)
-    if digest is None:
-        raise LinkOverError
-    async with means.db.transaction() as connection:
-        account = await one_time.owner(connection, digest, "reset")
-        detail = await one_time.detail_of(connection, digest, "reset", now=means.clock())
-        person = await store.person(connection, account)
-        if account is not None and detail is not None:
-            # Each try is a password to judge and to hash.
-            tries = throttle_key(means.key, "code", f"reset {digest.hex()}")
-            await throttles.count(connection, tries, "code", now=means.clock())
-    if account is None or person is None or detail is None:
-        raise LinkOverError
-    password_hash = await _hashed(means, password, person.own_words)
-    async with means.db.transaction(account) as connection:
-        now = means.clock()
-        if await one_time.take(connection, digest, "reset", now=now) is None:
-            raise LinkOverError
-        await _change(connection, means, person, password_hash, but=None, now=now)
-        await recovery.after_reset(connection, means, account, are_lost=factors_lost)
-        address = parse_mail_address(person.mail)
-        locks: list[tuple[Scope, str]] = [
-            ("account", address.key),
-            ("account_here", address.key),
-            ("code", str(account)),
-        ]
-        for scope, subject in locks:
-            await throttles.succeeded(connection, throttle_key(means.key, scope, subject), scope)
-
-
 async def change_password(means: Means, bearer: Bearer, *, present: str, password: str) -> None:
     """
     Raises:
@@ -250,14 +208,14 @@ async def change_password(means: Means, bearer: Bearer, *, present: str, passwor
         person = await own(connection, bearer)
     if not await means.hasher.fits(present, person.password_hash):
         raise WrongPasswordError
-    password_hash = await _hashed(means, password, person.own_words)
+    password_hash = await hashed(means, password, person.own_words)
     async with means.db.transaction(bearer.account) as connection:
         # Whoever changed it meanwhile did not know what is typed here.
         locked = await store.lock_person(connection, bearer.account)
         if locked is None or locked.password_hash != person.password_hash:
             raise WrongPasswordError
         await throttles.succeeded(connection, key, "code")
-        await _change(
+        await change_to(
             connection, means, person, password_hash, but=bearer.session, now=means.clock()
         )
 
@@ -335,14 +293,18 @@ async def own(connection: Connection, bearer: Bearer) -> Person:
     return person
 
 
-async def _hashed(means: Means, password: str, own_words: list[str]) -> str:
+async def hashed(means: Means, password: str, own_words: list[str]) -> str:
+    """
+    Raises:
+        WeakPasswordError, TooManyLoginsError
+    """
     found = await means.hasher.weakness(password, own_words)
     if found is not None:
         raise WeakPasswordError(found)
     return await means.hasher.hash(password)
 
 
-async def _change(
+async def change_to(
     connection: Connection,
     means: Means,
     person: Person,
@@ -351,6 +313,7 @@ async def _change(
     but: SessionId | None,
     now: datetime,
 ) -> None:
+    """What every new password brings with it: other sessions end, and so does what was under way, and the owner is told."""
     await store.set_password(connection, person.id, password_hash, now=now)
     await sessions_store.end_all(connection, person.id, but=but, why="password", now=now)
     # Whoever had the old password may have asked for these.

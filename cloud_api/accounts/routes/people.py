@@ -16,6 +16,7 @@ from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import actions, profile
 from cloud_api.accounts.people.actions import Asked
 from cloud_api.accounts.people.profile import Profile
+from cloud_api.accounts.resets import reset_password
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import (
     GUESSES,
@@ -154,9 +155,7 @@ async def forgotten(
     responses=refusals(403),
 )
 async def reset(data: JSONBody[Reset], accounts: NamedDependency[Means]) -> None:
-    await actions.reset_password(
-        accounts, data.token, data.password, factors_lost=data.factors_lost
-    )
+    await reset_password(accounts, data.token, data.password, factors_lost=data.factors_lost)
 
 
 @post(
