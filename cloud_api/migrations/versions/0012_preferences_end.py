@@ -2,8 +2,8 @@
 
 from cloud_api.migrations.statements import run
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 PHASE = "before"
 
 _UP = """

@@ -4,7 +4,7 @@ all of them gets in after a week.
 
 from cloud_api.migrations.statements import run
 
-revision = "0009"
+revision = "0010"
 down_revision = "0008"
 PHASE = "before"
 

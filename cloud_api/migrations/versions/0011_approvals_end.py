@@ -2,8 +2,8 @@
 
 from cloud_api.migrations.statements import run
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 PHASE = "before"
 
 _UP = """
