@@ -52,7 +52,7 @@ from cloud_api.rights.registry import PERSONAL
 from cloud_api.rights.routes import RIGHTS_ROUTES
 from cloud_api.rights.rules import CONSENTS
 from cloud_api.rights.wording import read_texts
-from cloud_api.settings import Settings
+from cloud_api.settings import Settings, is_for_this_machine
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
 from cloud_api.telemetry.tracing import Tracing, otlp
@@ -134,7 +134,7 @@ def build(
             *ACCOUNT_ROUTES,
             *pages(),
             of_own_account(own_audit, *OWN_MAIL),
-            *mail_routes(post),
+            *mail_routes(post, to_others=not is_for_this_machine(settings.admin_host)),
             *RIGHTS_ROUTES,
         ],
         authentication=[Authentication(accounts)],
@@ -148,6 +148,16 @@ def build(
             *rights_jobs(rights),
         ],
     )
+
+
+def refuse_unusable(settings: Settings) -> None:
+    """For whoever starts processes, which would each find it out by themselves.
+
+    Raises:
+        InvalidError
+    """
+    if settings.smtp_url is not None:
+        parse_smtp_url(settings.smtp_url.reveal)
 
 
 def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Means:
@@ -228,7 +238,7 @@ async def figures(deps: Deps) -> AsyncIterator[None]:
     ports = figure_ports(settings)
     async with metrics_shown(
         deps.metrics,
-        host=settings.host,
+        host=settings.admin_host,
         first_port=ports.start,
         ports=len(ports),
         refresh=lambda: refresh_figures(deps),

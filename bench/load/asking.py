@@ -3,20 +3,20 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from bench.load.mix import Kind
 from bench.load.servers import HOST
 from shared.errors import UnavailableError
 
 # Each has 28,000 ports towards one address of a server, of which some are still held after they were closed.
 SOURCES = tuple(f"127.0.0.{number}" for number in range(2, 8))
 _LINE_BYTES_MAX = 1 << 20
-_HEADERS = "host: localhost\r\naccept: application/json\r\nauthorization: Bearer {token}\r\n"
 
 
 class Generator(Struct, frozen=True):
@@ -36,9 +36,8 @@ class Generator(Struct, frozen=True):
 
 @asynccontextmanager
 async def generator(
-    port: int, *, tokens: Sequence[str], paths: Mapping[str, float], seed: int
+    port: int, *, tokens: Sequence[str], mix: Sequence[Kind], seed: int
 ) -> AsyncIterator[Generator]:
-    """`paths`: what is asked for, and how often in proportion."""
     if sys.platform != "linux":
         raise UnavailableError(
             "The load generator needs Linux: its epoll, and source addresses on loopback."
@@ -55,13 +54,8 @@ async def generator(
         "sources": SOURCES,
         "tokens": tokens,
         "mix": [
-            {
-                "name": path,
-                "weight": weight,
-                "text": f"GET {path} HTTP/1.1\r\n{_HEADERS}\r\n",
-                "expected": 200,
-            }
-            for path, weight in paths.items()
+            {"name": kind.name, "weight": kind.weight, "text": kind.text, "expected": 200}
+            for kind in mix
         ],
     }
     try:

@@ -8,7 +8,7 @@ generator share the machine's cores; what each takes of them is in the figures.
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.load import peer_install
 from bench.load.asking import Generator, generator
+from bench.load.mix import HELLO, LIVE, MIX, READ, Kind
 from bench.load.people import Signing, fill, signing
 from bench.load.search import P95_MS, Tried, best_rate, held, next_rate, slope
 from bench.load.servers import (
@@ -45,8 +46,6 @@ SECONDS = 6.0
 COST_RATE = 200.0
 COST_LEVELS = (0.1, 0.4, 0.7, 1.0)
 POOL = 10
-_ACCOUNT, _LIVE = "/api/v1/account", "/health/live"
-_MIX = {_ACCOUNT: 0.9, _LIVE: 0.1}
 # Tokens name it; nobody goes there.
 _ORIGIN = "http://load.localhost"
 _FOLDER = Path(__file__).resolve().parent
@@ -56,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--install", action="store_true", help="install the peer into .peers/")
     parser.add_argument("--accounts", type=int, default=ACCOUNTS, help="accounts in the database")
     parser.add_argument(
+        "--account-only", action="store_true", help="only GET /api/v1/account, instead of the mix"
+    )
+    parser.add_argument(
         "--step", type=float, default=SECONDS, help="seconds that each rate is measured"
     )
 
@@ -64,13 +66,15 @@ async def measure(
     options: argparse.Namespace, progress: Progress
 ) -> tuple[dict[str, Any], list[Bar]]:
     connections = options.max or CONNECTIONS
+    mix = READ if options.account_only else MIX
     if options.install:
         progress.say("install the peer")
         peer_install.install()
     with _folder() as home, embedded(home) as server:
         began = perf_counter()
         migrate(server.url())
-        bearers = fill(server.url(user=SUPERUSER), options.accounts, options.seed)
+        superuser_url = server.url(user=SUPERUSER)
+        bearers = fill(superuser_url, options.accounts, options.seed, asking=connections)
         filled_s = perf_counter() - began
         environ = {"SUNAIVA_CLOUD_HOME": str(home), "SUNAIVA_CLOUD_URL": _ORIGIN}
         signs = await signing(load(environ), server.url())
@@ -79,10 +83,10 @@ async def measure(
             "accounts": len(bearers),
             "filled_s": filled_s,
             "connections": connections,
-            "mix": _MIX,
-            "ours": await task.measured(_ours(server, environ), with_cost=True),
+            "mix": {kind.name: kind.weight for kind in mix},
+            "ours": await task.measured(_ours(server, environ, mix), with_cost=True),
             "hello": await task.measured(_hello()),
-            "fastapi": await _or_reason(task, server, signs),
+            "fastapi": await _or_reason(task, server, signs, mix),
         }
     rates = {name: results[name].get("sustained_per_s") for name in ("ours", "hello", "fastapi")}
     results["ratio"] = {
@@ -120,7 +124,7 @@ class _Task:
             generator(
                 server.port,
                 tokens=self._signs.tokens(self._bearers),
-                paths=target.paths,
+                mix=target.mix,
                 seed=self._seed,
             ) as asks,
         ):
@@ -159,8 +163,10 @@ class _Task:
             if not run["held"] and not self._progress.time_is_up():
                 # Others share this machine: only a rate that fails twice is too high.
                 run = await self._run(server, asks, rate)
+            # None: so far behind that nothing was answered before the measured part began.
+            p95 = "—" if run["p95_ms"] is None else f"{run['p95_ms']:,.0f} ms"
             self._progress.say(
-                f"{name}: {rate:,.0f}/s, p95 {run['p95_ms']:,.0f} ms, {'held' if run['held'] else 'too much'}"
+                f"{name}: {rate:,.0f}/s, p95 {p95}, {'held' if run['held'] else 'too much'}"
             )
             tried.append(Tried(rate, run["held"]))
             runs.append(run)
@@ -199,10 +205,12 @@ def _share(before: Used, after: Used, seconds: float) -> float:
     return (after.cpu_s - before.cpu_s) / seconds
 
 
-async def _or_reason(task: _Task, server: Server, signs: Signing) -> dict[str, Any]:
+async def _or_reason(
+    task: _Task, server: Server, signs: Signing, mix: Sequence[Kind]
+) -> dict[str, Any]:
     """A peer that cannot be had is reported with the reason, never left out."""
     try:
-        return await task.measured(_fastapi(server, signs))
+        return await task.measured(_fastapi(server, signs, mix))
     except UnavailableError as error:
         return {"unavailable": str(error)}
 
@@ -214,7 +222,7 @@ def _folder() -> Iterator[Path]:
         yield Path(path)
 
 
-def _ours(server: Server, environ: Mapping[str, str]) -> Target:
+def _ours(server: Server, environ: Mapping[str, str], mix: Sequence[Kind]) -> Target:
     return Target(
         "ours",
         (sys.executable, "-P", "-c", "from cloud_api.cli import main; main()", "serve"),
@@ -224,18 +232,18 @@ def _ours(server: Server, environ: Mapping[str, str]) -> Target:
             "SUNAIVA_CLOUD_POOL": str(POOL),
             "SUNAIVA_CLOUD_ADMIN_PORT": str(free_port()),
         },
-        _MIX,
-        ready=_LIVE,
+        mix,
+        ready=LIVE,
         port_setting="SUNAIVA_CLOUD_PORT",
     )
 
 
 def _hello() -> Target:
     command = (*GRANIAN, "--working-dir", str(_FOLDER), "hello:app", "--port")
-    return Target("hello", command, {}, {"/hello": 1.0}, ready="/hello")
+    return Target("hello", command, {}, HELLO, ready="/hello")
 
 
-def _fastapi(server: Server, signs: Signing) -> Target:
+def _fastapi(server: Server, signs: Signing, mix: Sequence[Kind]) -> Target:
     command = (
         str(peer_install.python()), "-m", "uvicorn", "peer_fastapi:app", "--app-dir", str(_FOLDER),
         "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
@@ -249,7 +257,7 @@ def _fastapi(server: Server, signs: Signing) -> Target:
         "LOAD_BENCH_ISSUER": signs.issuer.issuer,
         "LOAD_BENCH_AUDIENCE": signs.issuer.audience,
     }
-    return Target("fastapi", command, environ, _MIX, ready=_LIVE)
+    return Target("fastapi", command, environ, mix, ready=LIVE)
 
 
 def _bars(results: Mapping[str, Any]) -> list[Bar]:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,6 +14,7 @@ from time import monotonic
 import psutil
 from msgspec import Struct
 
+from bench.load.mix import Kind
 from bench.processes import end
 from cloud_api.serving import BACKLOG, CONNECTIONS_MAX
 from shared.errors import UnavailableError
@@ -34,8 +35,8 @@ class Target(Struct, frozen=True):
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str]
-    paths: Mapping[str, float]
-    """What is asked of it, and how often."""
+    mix: Sequence[Kind]
+    """What is asked of it."""
     ready: str
     """A path that answers 200 once it serves."""
     port_setting: str | None = None

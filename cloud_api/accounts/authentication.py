@@ -9,9 +9,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from jwt import PyJWK
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
 
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.tokens import (
@@ -22,6 +24,7 @@ from cloud_api.accounts.tokens import (
     bearer_now,
     claims_of,
     key_id_of,
+    verification_key,
 )
 from cloud_api.http.caller import identify
 
@@ -53,26 +56,54 @@ class Authentication(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
+class _Known(Struct, frozen=True):
+    """A token whose signature was good. Under another key or issuer it means nothing."""
+
+    kid: str
+    key: str
+    issuer: Issuer
+    claims: Claims
+
+
 class KnownTokens:
-    """What tokens say whose signature was good: to check one again costs as much as a small question to the database. The least
+    """What tokens say whose signature was good: to check one again costs as much as a question to the database. The least
     recently used go first. Their digests are kept, never they themselves.
     """
 
     def __init__(self, most: int = KNOWN_TOKENS_MAX) -> None:
         self._most = most
-        self._claims: OrderedDict[bytes, Claims] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._keys: dict[str, PyJWK] = {}
+
+    def key_id(self, token: str) -> str:
+        """
+        Raises:
+            NotLoggedInError: no access token looks like this.
+        """
+        known = self._known.get(_digest(token))
+        return key_id_of(token) if known is None else known.kid
 
     def claims(self, token: str, public_jwk: Mapping[str, str], issuer: Issuer) -> Claims:
-        # With the key and the issuer: the same token means nothing under others.
-        said = "\n".join([token, public_jwk["x"], issuer.issuer, issuer.audience])
-        digest = hashlib.sha256(said.encode()).digest()
-        known = self._claims.get(digest)
-        if known is None:
-            known = self._claims[digest] = claims_of(token, public_jwk, issuer)
-            if len(self._claims) > self._most:
-                self._claims.popitem(last=False)
-        self._claims.move_to_end(digest)
-        return known
+        """
+        Raises:
+            NotLoggedInError: forged, altered, made for somebody else, or by somebody else.
+        """
+        digest = _digest(token)
+        known = self._known.get(digest)
+        if known is None or known.key != public_jwk["x"] or known.issuer != issuer:
+            claims = claims_of(token, self._key(public_jwk), issuer)
+            known = _Known(public_jwk["kid"], public_jwk["x"], issuer, claims)
+            self._known[digest] = known
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        self._known.move_to_end(digest)
+        return known.claims
+
+    def _key(self, public_jwk: Mapping[str, str]) -> PyJWK:
+        # Kept, because the library works on a new one for as long as half a signature takes.
+        if public_jwk["x"] not in self._keys:
+            self._keys = {public_jwk["x"]: verification_key(public_jwk)}
+        return self._keys[public_jwk["x"]]
 
 
 async def authenticate(means: Means, token: str, known: KnownTokens) -> Bearer:
@@ -80,7 +111,7 @@ async def authenticate(means: Means, token: str, known: KnownTokens) -> Bearer:
     Raises:
         NotLoggedInError
     """
-    jwk = await means.keys.public(key_id_of(token))
+    jwk = await means.keys.public(known.key_id(token))
     return bearer_now(known.claims(token, jwk, means.site.issuer), now=means.clock())
 
 
@@ -98,6 +129,10 @@ def bearer_of(scope: Any) -> Bearer:
 def means_of(scope: Any) -> Means:
     means: Means = scope[_MEANS]
     return means
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _presented(scope: Scope) -> str | None:

@@ -93,7 +93,7 @@ async def state(means: Means, mail: str) -> State:
         person = await people_store.person(connection, account)
         assert person is not None, "found in this transaction"
         factors = await factors_store.factors(connection, account)
-        sessions = await sessions_store.live(connection, account, now=now)
+        sessions = await sessions_store.live(account, now=now).within(connection)
         count = await throttles_store.lock(
             connection, throttle_key(means.key, "account", address.key)
         )

@@ -151,7 +151,11 @@ def key_id_of(token: str) -> str:
     return kid
 
 
-def claims_of(token: str, public_jwk: Mapping[str, str], issuer: Issuer) -> Claims:
+def verification_key(public_jwk: Mapping[str, str]) -> jwt.PyJWK:
+    return jwt.PyJWK.from_dict(dict(public_jwk), algorithm=ALGORITHM)
+
+
+def claims_of(token: str, key: jwt.PyJWK, issuer: Issuer) -> Claims:
     """What a token says that we signed; true of it for ever, so that it may be kept. Whether its time has come, or is over, is
     for `bearer_now`.
 
@@ -161,7 +165,7 @@ def claims_of(token: str, public_jwk: Mapping[str, str], issuer: Issuer) -> Clai
     try:
         claims = jwt.decode(
             token,
-            jwt.PyJWK.from_dict(dict(public_jwk), algorithm=ALGORITHM).key,
+            key.key,
             algorithms=[ALGORITHM],
             audience=issuer.audience,
             issuer=issuer.issuer,

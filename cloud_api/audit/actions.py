@@ -12,7 +12,7 @@ from msgspec import Struct
 from cloud_api.audit import store
 from cloud_api.audit.rules import FIRST, Disagreement, Entry, Head, Value, follow, network_of
 from cloud_api.audit.store import OwnEntry
-from cloud_api.db import Connection, Database
+from cloud_api.db import AccountId, Connection, Database
 from cloud_api.http.caller import present_address
 from shared.errors import CorruptError, InvalidError
 
@@ -62,11 +62,11 @@ async def note(connection: Connection, entry: Entry) -> None:
     )
 
 
-async def own_entries(connection: Connection, *, before: UUID | None, most: int) -> list[Listed]:
-    return [
-        Listed(entry, msgspec.json.decode(entry.detail))
-        for entry in await store.own(connection, before=before, most=most)
-    ]
+async def own_entries(
+    db: Database, account: AccountId | None, *, before: UUID | None, most: int
+) -> list[Listed]:
+    found = await db.ask(account, store.own(before=before, most=most), may_lag=True)
+    return [Listed(entry, msgspec.json.decode(entry.detail)) for entry in found]
 
 
 async def verify(db: Database, *, known: Head | None = None) -> Verified:

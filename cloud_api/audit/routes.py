@@ -46,8 +46,7 @@ async def own_audit(
     """What happened to your account, the newest first."""
     account = known_account(request.scope)
     before = None if cursor is None else cursors.read(_LISTING, cursor, UUID)
-    async with db.reading(account) as connection:
-        found = await actions.own_entries(connection, before=before, most=limit + 1)
+    found = await actions.own_entries(db, account, before=before, most=limit + 1)
     items = [
         AuditEntry(
             id=each.entry.id,

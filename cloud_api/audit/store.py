@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from cloud_api.audit.rules import Actor, SealedEntry
 from cloud_api.db import AccountId, Connection
+from cloud_api.questions import Asked, Question
 
 
 class OwnEntry(Struct, frozen=True):
@@ -38,16 +39,18 @@ async def add(
     )
 
 
-async def own(connection: Connection, *, before: UUID | None, most: int) -> list[OwnEntry]:
-    """The newest entries of this transaction's account."""
-    async with connection.cursor(row_factory=class_row(OwnEntry)) as cursor:
-        await cursor.execute(
-            "SELECT id, noted_at, action, actor, network, detail FROM audit_entries "
-            "WHERE subject = (SELECT subject FROM audit_subjects WHERE account_id = current_account()) "
-            "AND (%(before)s::uuid IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(most)s",
-            {"before": before, "most": most},
-        )
-        return await cursor.fetchall()
+_OWN = Question(
+    "own_audit_entries",
+    "SELECT id, noted_at, action, actor, network, detail FROM audit_entries "
+    "WHERE subject = (SELECT subject FROM audit_subjects WHERE account_id = current_account()) "
+    "AND ($1::uuid IS NULL OR id < $1) ORDER BY id DESC LIMIT $2::int",
+    OwnEntry,
+)
+
+
+def own(*, before: UUID | None, most: int) -> Asked[OwnEntry]:
+    """The newest entries of the account that asks."""
+    return _OWN.of(before, most)
 
 
 async def seal(connection: Connection, most: int) -> int:

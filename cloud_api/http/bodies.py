@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import Headers
 from litestar.enums import RequestEncodingType, ScopeType
 from litestar.exceptions import ClientException, SerializationException, ValidationException
 from litestar.handlers import BaseRouteHandler
@@ -52,7 +51,9 @@ class JsonBodies(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         check_address(scope)
-        given = Headers.from_scope(scope).getall("content-type", [])
+        given = [
+            value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"
+        ]
         handler = scope["route_handler"]
         # One without a type cannot come from a form, and small programs often send none.
         if given and _takes_json(handler) and not all(map(is_json, given)):

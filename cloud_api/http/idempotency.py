@@ -111,10 +111,13 @@ class Idempotency(ASGIMiddleware):
         self._key = crypto.derive(key, "cloud/idempotency")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        opt = scope["route_handler"].opt
+        if not opt.get("idempotent"):
+            await next_app(scope, receive, send)
+            return
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         key = request.headers.get("idempotency-key")
-        opt = scope["route_handler"].opt
-        if key is None or not opt.get("idempotent"):
+        if key is None:
             await next_app(scope, receive, send)
             return
         if not KEY.fullmatch(key):

@@ -22,8 +22,7 @@ class ConsentNotGivenError(NotFoundError):
 
 
 async def listed(rights: Rights, account: AccountId) -> list[ConsentRow]:
-    async with rights.db.transaction(account) as connection:
-        return await store.consents(connection, account, SHOWN_MAX)
+    return await rights.db.ask(account, store.consents(account, SHOWN_MAX))
 
 
 async def give(rights: Rights, account: AccountId, kind: str, version: str) -> list[ConsentRow]:
@@ -45,7 +44,7 @@ async def give(rights: Rights, account: AccountId, kind: str, version: str) -> l
             detail = {"kind": kind, "version": version}
             entry = Entry(action="consent.given", account=account, actor="person", detail=detail)
             await note(connection, entry)
-        return await store.consents(connection, account, SHOWN_MAX)
+        return await store.consents(account, SHOWN_MAX).within(connection)
 
 
 async def take_over(
@@ -77,4 +76,4 @@ async def withdraw(rights: Rights, account: AccountId, kind: str) -> list[Consen
         detail = {"kind": kind}
         entry = Entry(action="consent.withdrawn", account=account, actor="person", detail=detail)
         await note(connection, entry)
-        return await store.consents(connection, account, SHOWN_MAX)
+        return await store.consents(account, SHOWN_MAX).within(connection)

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from cloud_api.db import AccountId, Connection
 from cloud_api.personal import PersonalTable
+from cloud_api.questions import Asked, Question
 from cloud_api.rights.rules import Receipt
 
 ROWS_AT_ONCE = 1_000  # some hundred kilobytes in memory, whatever a table holds
@@ -189,14 +190,16 @@ async def receipt_of(connection: Connection, digest: bytes) -> Receipt | None:
     return msgspec.convert({"deleted_on": deleted_on, "deleted": deleted, "kept": kept}, Receipt)
 
 
-async def consents(connection: Connection, account: AccountId, most: int) -> list[ConsentRow]:
-    async with connection.cursor(row_factory=class_row(ConsentRow)) as cursor:
-        await cursor.execute(
-            "SELECT kind, version, given_at, withdrawn_at FROM consents "
-            "WHERE account_id = %s ORDER BY id DESC LIMIT %s",
-            [account, most],
-        )
-        return await cursor.fetchall()
+_CONSENTS = Question(
+    "consents",
+    "SELECT kind, version, given_at, withdrawn_at FROM consents "
+    "WHERE account_id = $1::uuid ORDER BY id DESC LIMIT $2::int",
+    ConsentRow,
+)
+
+
+def consents(account: AccountId, most: int) -> Asked[ConsentRow]:
+    return _CONSENTS.of(account, most)
 
 
 async def withdraw(

@@ -35,6 +35,8 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._routes: set[str] = set()
+        # As many as there are series; to look both up by their labels costs more than to count.
+        self._by_answer: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "sunaiva_http_requests",
             "Requests answered.",
@@ -76,8 +78,13 @@ class Metrics:
         self._in_progress.dec()
         route = self._known(route)
         method = method if method in METHODS else OTHER
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        of = self._by_answer.get((method, route, status))
+        if of is None:
+            of = (self._requests.labels(method, route, str(status)), self._seconds.labels(route))
+            self._by_answer[(method, route, status)] = of
+        counted, lasted = of
+        counted.inc()
+        lasted.observe(seconds)
 
     def observe_pool(self, statistics: Mapping[str, int]) -> None:
         """As psycopg_pool's `get_stats` says them."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.load import generator
+from bench.load.mix import MIX, Kind
 from bench.load.search import (
     GROWTH,
     NARROW,
@@ -166,3 +167,18 @@ def _stand_still(seconds: float) -> None:
     ends = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < ends:
         pass
+
+
+def test_a_request_that_writes_carries_its_body_and_says_its_length() -> None:
+    kind = Kind(path="/note", weight=1.0, method="PATCH", body={"a": "b"})
+    head, _, body = kind.text.partition("\r\n\r\n")
+    assert kind.name == "PATCH /note"
+    assert body == '{"a":"b"}'
+    assert {"PATCH /note HTTP/1.1", "if-match: *", f"content-length: {len(body)}"} <= set(
+        head.split("\r\n")
+    )
+
+
+def test_the_mix_is_whole_and_names_each_kind_once() -> None:
+    assert sum(kind.weight for kind in MIX) == pytest.approx(1.0)
+    assert len({kind.name for kind in MIX}) == len(MIX)

@@ -31,6 +31,7 @@ class Keyring:
         self._clock = clock
         self._sealing = crypto.derive(secret, "signing keys")
         self._rows: list[KeyRow] = []
+        self._published: dict[str, dict[str, str]] = {}
         self._opened: dict[str, SigningKey] = {}
         self._read_at: datetime | None = None
         self._reading = asyncio.Lock()
@@ -53,16 +54,16 @@ class Keyring:
         Raises:
             NotLoggedInError: there is none of this name.
         """
-        for published in (self.published, self._published_anew):
-            for jwk in await published():
-                if jwk["kid"] == kid:
-                    return jwk
-        raise NotLoggedInError
+        await self._current()
+        if kid not in self._published:
+            await self._look_anew()
+        if kid not in self._published:
+            raise NotLoggedInError
+        return self._published[kid]
 
     async def published(self) -> list[dict[str, str]]:
-        rows = await self._current()
-        kids = published_kids([row.times for row in rows], self._clock())
-        return [_public_jwk(row) for row in rows if row.kid in kids]
+        await self._current()
+        return list(self._published.values())
 
     async def rotate(self, connection: Connection, *, withdraw: bool = False) -> str:
         """A new key, which signs once it has been published for a while; with `withdraw` at once, and no other is believed."""
@@ -82,24 +83,33 @@ class Keyring:
         due = is_due([row.times for row in rows], self._clock())
         return await self.rotate(connection) if due else None
 
-    async def _published_anew(self) -> list[dict[str, str]]:
+    async def _look_anew(self) -> None:
         if self._read_at is not None and self._clock() - self._read_at >= UNKNOWN_ASKED_EVERY:
             self._read_at = None
-        return await self.published()
+        await self._current()
 
     async def _current(self) -> list[KeyRow]:
+        if self._is_fresh(self._clock()):
+            return self._rows
         async with self._reading:
             now = self._clock()
-            if self._read_at is None or now - self._read_at >= KEPT:
+            if not self._is_fresh(now):
                 async with self._database.transaction() as connection:
                     self._rows = await store.newest(connection)
                     if not self._rows:
                         # Read again also when it was another process that made the first one just now.
                         await self.rotate_when_due(connection)
                         self._rows = await store.newest(connection)
+                kids = published_kids([row.times for row in self._rows], now)
+                self._published = {
+                    row.kid: _public_jwk(row) for row in self._rows if row.kid in kids
+                }
                 self._opened = {}
                 self._read_at = now
             return self._rows
+
+    def _is_fresh(self, now: datetime) -> bool:
+        return self._read_at is not None and now - self._read_at < KEPT
 
 
 def _new_row(sealing: bytes, signs_from: datetime) -> KeyRow:

@@ -1,6 +1,7 @@
 """What a person reads and changes about their own account."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from msgspec import Struct, UnsetType
 
@@ -8,8 +9,8 @@ from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import store
 from cloud_api.accounts.people.store import Person
 from cloud_api.accounts.tokens import Bearer
-from cloud_api.db import Connection
 from cloud_api.http.caller import AccountGoneError
+from cloud_api.questions import Asked
 
 
 class Profile(Struct, frozen=True):
@@ -17,13 +18,19 @@ class Profile(Struct, frozen=True):
     roles: list[str]
 
 
-async def read(means: Means, bearer: Bearer) -> Profile:
+def asked(bearer: Bearer, _: datetime) -> Asked[tuple[Person, list[str]]]:
+    """What `of` makes a profile of; goes along with a guard."""
+    return store.person_and_roles(bearer.account)
+
+
+def of(found: list[tuple[Person, list[str]]]) -> Profile:
     """
     Raises:
         AccountGoneError: it was deleted, and the access token is still good for some minutes.
     """
-    async with means.db.transaction(bearer.account) as connection:
-        return await _of(connection, bearer)
+    if not found:
+        raise AccountGoneError
+    return Profile(*found[0])
 
 
 async def change(
@@ -41,7 +48,7 @@ async def change(
     """
     async with means.db.transaction(bearer.account) as connection:
         await store.lock_person(connection, bearer.account)
-        present = await _of(connection, bearer)
+        present = of(await store.person_and_roles(bearer.account).within(connection))
         check(present)
         await store.set_profile(
             connection,
@@ -49,11 +56,4 @@ async def change(
             name=present.person.name if isinstance(name, UnsetType) else name,
             language=present.person.language if isinstance(language, UnsetType) else language,
         )
-        return await _of(connection, bearer)
-
-
-async def _of(connection: Connection, bearer: Bearer) -> Profile:
-    found = await store.person_and_roles(connection, bearer.account)
-    if found is None:
-        raise AccountGoneError
-    return Profile(*found)
+        return of(await store.person_and_roles(bearer.account).within(connection))

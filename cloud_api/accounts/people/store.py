@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 
 from cloud_api.accounts.addresses import MailAddress
 from cloud_api.db import AccountId, Connection
+from cloud_api.questions import Asked, Question
 
 
 class Person(Struct, frozen=True):
@@ -51,18 +52,18 @@ async def person(connection: Connection, account: AccountId | None) -> Person | 
         return await cursor.fetchone()
 
 
-async def person_and_roles(
-    connection: Connection, account: AccountId
-) -> tuple[Person, list[str]] | None:
+_PERSON_AND_ROLES = Question(
+    "person_and_roles",
+    "SELECT id, mail, name, language, password_hash, password_changed_at, created_at, "
+    "ARRAY (SELECT role FROM account_roles WHERE account_id = $1::uuid ORDER BY role) "
+    "FROM accounts WHERE id = $1",
+    lambda *row: (Person(*row[:-1]), row[-1]),
+)
+
+
+def person_and_roles(account: AccountId) -> Asked[tuple[Person, list[str]]]:
     """Both in one question: this is what clients ask most."""
-    cursor = await connection.execute(
-        "SELECT id, mail, name, language, password_hash, password_changed_at, created_at, "
-        "ARRAY (SELECT role FROM account_roles WHERE account_id = %(account)s ORDER BY role) "
-        "FROM accounts WHERE id = %(account)s",
-        {"account": account},
-    )
-    row = await cursor.fetchone()
-    return None if row is None else (Person(*row[:-1]), row[-1])
+    return _PERSON_AND_ROLES.of(account)
 
 
 async def lock_person(connection: Connection, account: AccountId) -> Person | None:

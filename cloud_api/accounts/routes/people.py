@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cloud_api.accounts.agreements import Agreements
 from cloud_api.accounts.factors import recovery
-from cloud_api.accounts.guards import step_up
+from cloud_api.accounts.guards import found_along, step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import actions, profile
 from cloud_api.accounts.people.actions import Asked
@@ -28,7 +28,7 @@ from cloud_api.accounts.wire import (
     Said,
     TokenText,
 )
-from cloud_api.http.etags import etag, require_match
+from cloud_api.http.etags import etag, require_match, tagged
 from cloud_api.http.idempotency import CREATES
 from cloud_api.http.languages import preferred
 from cloud_api.http.refusing import refusals
@@ -180,12 +180,9 @@ async def confirm_mail(data: JSONBody[Link], accounts: NamedDependency[Means]) -
     await actions.confirm_mail(accounts, data.token)
 
 
-@get("/", summary="Your account", responses=refusals(401, 404))
-async def me(
-    bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
-) -> Response[AccountAnswer]:
-    answer = _answer(await profile.read(accounts, bearer))
-    return Response(answer, headers={"etag": etag(answer)})
+@get("/", summary="Your account", opt={"along": profile.asked}, responses=refusals(401, 404))
+async def me(request: Request[Any, Any, Any]) -> Response[AccountAnswer]:
+    return tagged(_answer(profile.of(found_along(request.scope))))
 
 
 @patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412, 428))
@@ -202,8 +199,7 @@ async def edit(
         name=data.name,
         language=data.language,
     )
-    answer = _answer(changed)
-    return Response(answer, headers={"etag": etag(answer)})
+    return tagged(_answer(changed))
 
 
 @post(

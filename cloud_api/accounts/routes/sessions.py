@@ -1,13 +1,16 @@
 """Where somebody is logged in, and ending that."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from litestar import delete, get
+from litestar import Request, delete, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
+from cloud_api.accounts.authentication import bearer_of
+from cloud_api.accounts.guards import found_along
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.sessions import actions
 from cloud_api.accounts.tokens import Bearer, SessionId
@@ -32,11 +35,14 @@ class Ended(Struct, frozen=True):
     ended: int
 
 
-@get("/sessions", summary="Where you are logged in", responses=refusals(401))
-async def own_sessions(
-    bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
-) -> SessionsAnswer:
-    rows = await actions.live_sessions(accounts, bearer)
+@get(
+    "/sessions",
+    summary="Where you are logged in",
+    opt={"along": actions.live_sessions},
+    responses=refusals(401),
+)
+async def own_sessions(request: Request[Any, Any, Any]) -> SessionsAnswer:
+    bearer = bearer_of(request.scope)
     return SessionsAnswer(
         [
             SessionAnswer(
@@ -48,7 +54,7 @@ async def own_sessions(
                 expires_at=row.expires_at,
                 is_this=row.id == bearer.session,
             )
-            for row in rows
+            for row in found_along(request.scope)
         ]
     )
 

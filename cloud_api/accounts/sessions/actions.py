@@ -33,6 +33,7 @@ from cloud_api.accounts.tokens import (
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import record
 from cloud_api.http.refusals import NotAuthenticatedError
+from cloud_api.questions import Asked
 from shared import crypto
 from shared.errors import NotFoundError
 
@@ -155,9 +156,9 @@ async def log_out_by_token(means: Means, token: str) -> None:
                 await trail.note(connection, presented.account_id, "session.ended", session=session)
 
 
-async def live_sessions(means: Means, bearer: Bearer) -> list[SessionRow]:
-    async with means.db.transaction(bearer.account) as connection:
-        return await store.live(connection, bearer.account, now=means.clock())
+def live_sessions(bearer: Bearer, now: datetime) -> Asked[SessionRow]:
+    """Goes along with a guard."""
+    return store.live(bearer.account, now=now)
 
 
 async def revoke(means: Means, bearer: Bearer, session: SessionId) -> None:

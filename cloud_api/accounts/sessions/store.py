@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 from cloud_api.accounts.sessions.rules import EndedWhy
 from cloud_api.accounts.tokens import SessionId
 from cloud_api.db import AccountId, Connection
+from cloud_api.questions import Asked, Question
 
 # A person with more sessions than this has a script that logs in instead of refreshing; the list shows the newest.
 LISTED_MAX = 200
@@ -136,14 +137,16 @@ async def touch(
     )
 
 
-async def live(connection: Connection, account: AccountId, *, now: datetime) -> list[SessionRow]:
-    async with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
-        await cursor.execute(
-            "SELECT id, device, network, started_at, used_at, expires_at FROM sessions "
-            "WHERE account_id = %s AND ended_at IS NULL AND expires_at > %s ORDER BY id DESC LIMIT %s",
-            [account, now, LISTED_MAX],
-        )
-        return await cursor.fetchall()
+_LIVE = Question(
+    "live_sessions",
+    "SELECT id, device, network, started_at, used_at, expires_at FROM sessions "
+    "WHERE account_id = $1::uuid AND ended_at IS NULL AND expires_at > $2::timestamptz ORDER BY id DESC LIMIT $3::int",
+    SessionRow,
+)
+
+
+def live(account: AccountId, *, now: datetime) -> Asked[SessionRow]:
+    return _LIVE.of(account, now, LISTED_MAX)
 
 
 async def end(

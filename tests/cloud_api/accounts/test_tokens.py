@@ -32,6 +32,7 @@ from cloud_api.accounts.tokens import (
     key_id_of,
     new_token,
     sign_access_token,
+    verification_key,
 )
 from cloud_api.db import AccountId
 from shared import crypto
@@ -77,7 +78,7 @@ def signed(payload: dict[str, Any], **headers: Any) -> str:
 
 def bearer(token: str, *, issuer: Issuer = ISSUER, later: timedelta = timedelta(0)) -> Bearer:
     assert key_id_of(token) == "first-key"
-    return bearer_now(claims_of(token, public(key()), issuer), now=NOON + later)
+    return bearer_now(claims_of(token, verification_key(public(key())), issuer), now=NOON + later)
 
 
 def test_a_token_speaks_for_whom_it_was_made() -> None:
@@ -142,7 +143,7 @@ def test_a_public_key_is_no_secret_to_sign_with() -> None:
         claims(), secret, algorithm="HS256", headers={"kid": "first-key", "typ": "at+jwt"}
     )
     with pytest.raises(NotLoggedInError):
-        bearer_now(claims_of(token, public(key()), ISSUER), now=NOON)
+        bearer_now(claims_of(token, verification_key(public(key())), ISSUER), now=NOON)
 
 
 def test_a_token_of_another_kind_of_key_is_refused() -> None:

@@ -66,12 +66,11 @@ async def without_triggers(owner: psycopg.AsyncConnection, statement: str) -> No
 
 async def test_a_person_reads_what_concerned_them_newest_first(db: Database) -> None:
     await noted(db, entry(), entry(account=BEN), entry("password.changed"))
-    async with db.reading(ANN) as connection:
-        own = await own_entries(connection, before=None, most=10)
-        assert [each.entry.action for each in own] == ["password.changed", "session.opened"]
-        assert own[1].detail == {"device": "Firefox"}
-        assert own[1].entry.network == "192.0.2.0/24"
-        page = await own_entries(connection, before=own[0].entry.id, most=10)
+    own = await own_entries(db, ANN, before=None, most=10)
+    assert [each.entry.action for each in own] == ["password.changed", "session.opened"]
+    assert own[1].detail == {"device": "Firefox"}
+    assert own[1].entry.network == "192.0.2.0/24"
+    page = await own_entries(db, ANN, before=own[0].entry.id, most=10)
     assert page == own[1:]
 
 
@@ -100,24 +99,20 @@ async def test_nothing_is_noted_of_what_did_not_happen(db: Database) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await failing()
-    async with db.reading(ANN) as connection:
-        assert await own_entries(connection, before=None, most=10) == []
+    assert await own_entries(db, ANN, before=None, most=10) == []
 
 
 async def test_a_person_sees_that_staff_did_something_but_not_who(db: Database) -> None:
     await noted(db, entry("sessions.ended", actor="staff", staff=BEN))
-    async with db.reading(ANN) as connection:
-        (own,) = await own_entries(connection, before=None, most=10)
+    (own,) = await own_entries(db, ANN, before=None, most=10)
     assert own.entry.actor == "staff"
-    async with db.reading(BEN) as connection:
-        assert await own_entries(connection, before=None, most=10) == []
+    assert await own_entries(db, BEN, before=None, most=10) == []
 
 
 async def test_what_concerns_nobody_is_seen_by_nobody(db: Database) -> None:
     await noted(db, entry("key.rotated", account=None, actor="system", address=None))
     for account in (None, ANN):
-        async with db.reading(account) as connection:
-            assert await own_entries(connection, before=None, most=10) == []
+        assert await own_entries(db, account, before=None, most=10) == []
 
 
 async def test_a_mail_address_cannot_be_noted(db: Database) -> None:
@@ -228,8 +223,7 @@ async def test_entries_of_a_deleted_account_stay_sealed_and_are_nobodys(db: Data
     async with db.transaction(ANN) as connection:
         await connection.execute("DELETE FROM audit_subjects WHERE account_id = %s", [ANN])
     await noted(db, entry("session.opened"))
-    async with db.reading(ANN) as connection:
-        assert len(await own_entries(connection, before=None, most=10)) == 1
+    assert len(await own_entries(db, ANN, before=None, most=10)) == 1
     assert (await verify(db)).sealed == 1
 
 

@@ -1,0 +1,154 @@
+"""Questions to the database that go out in one message: begin, role, account, what is asked, and commit, with one wait for all.
+
+Most requests only read. Through a cursor each of these steps is a round trip, and turning to something else and back while it is on
+its way costs this process more than the answer costs the database. A question is prepared on each connection when it is first asked
+there; its parameters are bound, never written into it. This module must never leave a connection with half an answer on it:
+when anything fails, whoever asked has to close it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+from weakref import WeakKeyDictionary
+
+import psycopg
+from msgspec import Struct
+from psycopg import abc, pq
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.rows import TupleRow
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Role = Literal["sunaiva_app", "sunaiva_read"]
+
+R = TypeVar("R")
+
+
+class Question(Struct, Generic[R], frozen=True):
+    """One SELECT. Its parameters are `$1::uuid`, `$2::timestamptz` and so on: each says its type where it first stands."""
+
+    name: str
+    """No other question's: it is prepared under this."""
+    sql: str
+    row: Callable[..., R]
+    """Makes something of a row's columns, in their order."""
+
+    def of(self, *parameters: object) -> "Asked[R]":
+        return Asked(self, parameters)
+
+
+class Asked(Struct, Generic[R], frozen=True):
+    """A question with its parameters."""
+
+    question: Question[R]
+    parameters: tuple[object, ...]
+
+    async def within(self, connection: Connection) -> list[R]:
+        """Asked in a transaction that is under way."""
+        async with psycopg.AsyncRawCursor(connection) as cursor:
+            await cursor.execute(self.question.sql.encode(), self.parameters)
+            return [self.question.row(*row) for row in await cursor.fetchall()]
+
+
+_BEGIN: Asked[None] = Question("begin", "BEGIN READ ONLY", lambda: None).of()
+# As SET LOCAL does, which takes no parameters.
+_ACT: Question[None] = Question(
+    "act",
+    "SELECT set_config('role', $1::text, true), set_config('sunaiva.account', $2::text, true)",
+    lambda *_: None,
+)
+_COMMIT: Asked[None] = Question("commit", "COMMIT", lambda: None).of()
+
+
+class Asking:
+    """Knows what is prepared on which connection."""
+
+    def __init__(self) -> None:
+        self._prepared: WeakKeyDictionary[Connection, dict[str, str]] = WeakKeyDictionary()
+
+    async def answers(
+        self, connection: Connection, role: Role, account: str, asked: Sequence[Asked[Any]]
+    ) -> list[list[Any]]:
+        """The rows of each, read in one transaction by `role`, which sees what is of `account`. After an error the connection is of no use.
+
+        Raises:
+            psycopg.Error
+        """
+        try:
+            return await self._answers(connection, role, account, asked)
+        except psycopg.errors.InvalidSqlStatementName:
+            # After a ROLLBACK psycopg deallocates all that is prepared, its own and ours.
+            del self._prepared[connection]
+            return await self._answers(connection, role, account, asked)
+
+    async def _answers(
+        self, connection: Connection, role: Role, account: str, asked: Sequence[Asked[Any]]
+    ) -> list[list[Any]]:
+        pgconn, shaping = connection.pgconn, Transformer(connection)
+        prepared = self._prepared.setdefault(connection, {})
+        pgconn.enter_pipeline_mode()
+        sent: list[Asked[Any] | None] = []
+        for each in (_BEGIN, _ACT.of(role, account), *asked, _COMMIT):
+            name, sql = each.question.name, each.question.sql
+            if name not in prepared:
+                prepared[name] = sql
+                pgconn.send_prepare(name.encode(), sql.encode())
+                sent.append(None)
+            assert prepared[name] == sql, f"two questions are called {name}"
+            _send(pgconn, shaping, each)
+            sent.append(each)
+        pgconn.pipeline_sync()
+        results = await _results(pgconn)
+        pgconn.exit_pipeline_mode()
+        for result in results:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)
+        answered = [pair for pair in zip(sent, results, strict=True) if pair[0] is not None]
+        return [_rows(shaping, each, result) for each, result in answered[2:-1] if each is not None]
+
+
+def _send(pgconn: PGconn, shaping: abc.Transformer, asked: Asked[Any]) -> None:
+    # As text: PostgreSQL then reads each as the type that the question says, not as one that its value suggests.
+    formats = [PyFormat.TEXT] * len(asked.parameters)
+    parameters = shaping.dump_sequence(asked.parameters, formats) if formats else None
+    pgconn.send_query_prepared(asked.question.name.encode(), parameters)
+
+
+async def _results(pgconn: PGconn) -> list[PGresult]:
+    loop = asyncio.get_running_loop()
+    while pgconn.flush():
+        await _signal(loop.add_writer, loop.remove_writer, pgconn.socket)
+    found: list[PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            await _signal(loop.add_reader, loop.remove_reader, pgconn.socket)
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:  # stands between two of them, or for ever once the connection is lost
+            if pgconn.status != pq.ConnStatus.OK:
+                raise psycopg.OperationalError("The connection was lost.")
+        elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+            return found
+        else:
+            found.append(result)
+
+
+async def _signal(add: Callable[..., None], remove: Callable[[int], object], socket: int) -> None:
+    """Once the socket can be read, or written."""
+    came = asyncio.get_running_loop().create_future()
+    add(socket, _come, came)
+    try:
+        await came
+    finally:
+        remove(socket)
+
+
+def _come(came: "asyncio.Future[None]") -> None:
+    # The loop may call twice before whoever waits has its turn.
+    if not came.done():
+        came.set_result(None)
+
+
+def _rows(shaping: abc.Transformer, asked: Asked[R], result: PGresult) -> list[R]:
+    shaping.set_pgresult(result)
+    return shaping.load_rows(0, result.ntuples, lambda row: asked.question.row(*row))
