@@ -34,6 +34,7 @@ from sync_service.keys import Random, Seeds
 from sync_service.log import OwnFrame, Self
 from sync_service.replica import Change, Replica, change
 from sync_service.transport import (
+    POSITION_MAX,
     PUSH_BYTES_MAX,
     PUSH_FRAMES_MAX,
     CompactedError,
@@ -48,6 +49,7 @@ from sync_service.transport import (
     Standing,
     TooLargeError,
     Transport,
+    UnreadableAnswerError,
 )
 
 if TYPE_CHECKING:
@@ -233,6 +235,10 @@ def _pull(run: _Run) -> None:
         except CompactedError as error:
             _join(run, min_pos=max(error.min_pos, run.min_pos))
             continue
+        if not all(pos <= page.head_pos <= POSITION_MAX for pos, _ in page.frames):
+            raise UnreadableAnswerError(
+                "The server shows batches at places that its log does not have. Nothing of that was used."
+            )
         shown = [(pos, raw) for pos, raw in page.frames if pos > me.cursor]
         if _is_ahead(run.members, shown):
             run.members = listing.follow(

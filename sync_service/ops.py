@@ -26,6 +26,8 @@ FIELDS_MAX = 64
 FIELD_NUMBER_MAX = 255
 SETS_MAX = 256  # tags or links in one operation; a memory has fewer
 NAME_BYTES_MAX = 1_000
+# What the databases of devices and servers count up to. A million batches a second for a quarter of a million years.
+SEQ_MAX = (1 << 63) - 1
 HEADS_MAX = 1_024  # streams in a vault: dozens of devices, each cloned or restored now and then
 
 CONTENT_VERSION = 1
@@ -289,7 +291,11 @@ def _is_name(name: str) -> bool:
 
 
 def _is_head(head: Head) -> bool:
-    return len(head.stream) == STREAM_BYTES and len(head.hash) == HASH_BYTES and head.seq >= 1
+    return (
+        len(head.stream) == STREAM_BYTES
+        and len(head.hash) == HASH_BYTES
+        and 1 <= head.seq <= SEQ_MAX
+    )
 
 
 def _unreadable(content: bytes) -> MalformedError | NewerContentError:

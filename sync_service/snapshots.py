@@ -10,10 +10,10 @@ name; inside, packed as a batch is, MessagePack: [1, [[memory, state], …]].
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from shared import crypto
 from shared.errors import CorruptError, ForbiddenError
@@ -40,6 +40,7 @@ from sync_service.merge import State
 from sync_service.ops import UNREADABLE, Content, Forget, Head, MalformedError, Op
 from sync_service.replica import Replica, change
 from sync_service.transport import (
+    POSITION_MAX,
     CompactedError,
     GenerationChangedError,
     NoSegmentError,
@@ -74,7 +75,7 @@ class Summary(Struct, frozen=True, array_like=True):
     digest: bytes
     """Of exactly the states in the segments."""
     generation: str | None
-    pos: int
+    pos: Annotated[int, Meta(ge=0, le=POSITION_MAX)]
     """Everything up to this position of the relay's log is covered."""
 
 

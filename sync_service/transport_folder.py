@@ -10,6 +10,7 @@ takes minutes to carry files both believe theirs; the entry with the smaller has
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 2.0
 _ENTRIES_AT_ONCE = 256
 _SEQ_DIGITS = 20
+_VAULT = re.compile(r"[0-9a-f]{32}")
 
 
 class Seen(Struct, frozen=True):
@@ -252,7 +254,7 @@ class FolderTransport:
 def vaults(folder: Path) -> list[bytes]:
     """The vaults that are in a folder."""
     found = (path.name for path in sorted((folder / "sunaiva").glob("*")) if path.is_dir())
-    return [bytes.fromhex(name) for name in found if len(name) == 32]
+    return [bytes.fromhex(name) for name in found if _VAULT.fullmatch(name)]
 
 
 def _batches(path: Path) -> list[Frame]:

@@ -1,0 +1,79 @@
+"""A device that is a member, has all the keys, and lies: it stops at most itself, and can be removed whatever it has sent."""
+
+import pytest
+
+from sync_service import frames, log, ops
+from sync_service.ops import SEQ_MAX, Head
+from sync_service.transport import POSITION_MAX
+from tests.sync.devices import Device, pair, settle
+from tests.sync.fake_relay import Shown
+from tests.sync.sealing import send
+
+
+def three() -> tuple[Device, Device, Device]:
+    """The liar, and two others."""
+    first, second = pair()
+    third = Device(first.relay, first.time, 3).join()
+    settle([first, second, third])
+    return first, second, third
+
+
+def stream_of(device: Device) -> bytes:
+    return log.read(device.replica.db).stream
+
+
+@pytest.mark.parametrize(
+    ("seq", "alarm"), [(SEQ_MAX, "gap"), (SEQ_MAX + 1, "malformed"), ((1 << 64) - 1, "malformed")]
+)
+def test_a_head_beyond_all_counting_stops_nobody(seq: int, alarm: str) -> None:
+    liar, one, other = three()
+    send(liar, ops.encode_content([], heads=[Head(stream_of(other), seq, bytes(32))]))
+    other.write(1)
+    other.sync()
+    one.sync()
+    assert one.text(1) == "tea"
+    assert one.alarms() == {alarm}
+
+
+def test_a_batch_beyond_all_counting_is_malformed_and_the_others_flow() -> None:
+    liar, one, other = three()
+    other.write(1)
+    other.sync()
+    with liar.replica.transaction() as db:
+        me, key = log.read(db), log.epoch_keys(db)[1]
+    far = frames.seal(
+        b"",
+        vault=me.vault,
+        stream=me.stream,
+        seq=SEQ_MAX + 1,
+        epoch=1,
+        control_seq=1,
+        prev_hash=bytes([1] * 32),
+        epoch_key=key,
+        sign_seed=me.sign_seed,
+        salt=bytes(24),
+    )
+
+    def with_it(shown: Shown) -> Shown:
+        return tuple((pos, far.raw if raw in liar.line.pushes else raw) for pos, raw in shown)
+
+    send(liar, ops.encode_content([]))
+    one.line.tamper = with_it
+    one.sync()
+    assert one.text(1) == "tea"
+    assert one.alarms() == {"malformed"}
+
+
+@pytest.mark.parametrize("pos", [POSITION_MAX, POSITION_MAX + 1, (1 << 64) - 1])
+def test_places_that_a_log_does_not_have_are_named_and_sending_goes_on(pos: int) -> None:
+    first, second = pair()
+    first.write(1)
+    first.sync()
+    second.line.tamper = lambda shown: tuple((pos, raw) for _, raw in shown)
+    second.write(2)
+    second.sync()
+    assert second.alarms() == {"malformed"}
+    second.line.tamper = lambda shown: shown
+    settle([first, second])
+    assert (first.text(2), second.text(1)) == ("tea", "tea")
+    assert second.alarms() == set()
