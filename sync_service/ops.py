@@ -26,6 +26,7 @@ FIELDS_MAX = 64
 FIELD_NUMBER_MAX = 255
 SETS_MAX = 256  # tags or links in one operation; a memory has fewer
 NAME_BYTES_MAX = 1_000
+LENGTH_MAX = (1 << 32) - 1  # nobody puts a tag on and takes it off again so often
 # What the databases of devices and servers count up to. A million batches a second for a quarter of a million years.
 SEQ_MAX = (1 << 63) - 1
 HEADS_MAX = 1_024  # streams in a vault: dozens of devices, each cloned or restored now and then
@@ -124,7 +125,7 @@ _VERSION = msgspec.msgpack.Decoder(list[Raw])
 MemoryId = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 StreamId = Annotated[bytes, Meta(min_length=STREAM_BYTES, max_length=STREAM_BYTES)]
 FieldNumber = Annotated[int, Meta(ge=1, le=FIELD_NUMBER_MAX)]
-CausalLength = Annotated[int, Meta(ge=1, lt=1 << 32)]
+CausalLength = Annotated[int, Meta(ge=1, le=LENGTH_MAX)]
 _Seen = Annotated[
     list[tuple[Annotated[int, Meta(ge=0)], StreamId]], Meta(min_length=1, max_length=SETS_MAX)
 ]

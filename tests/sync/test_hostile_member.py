@@ -2,10 +2,12 @@
 
 import pytest
 
-from sync_service import frames, log, ops
-from sync_service.ops import SEQ_MAX, Head
+from sync_service import frames, log, merge, ops
+from sync_service.clock import LATEST
+from sync_service.fields import Field
+from sync_service.ops import LENGTH_MAX, SEQ_MAX, Head
 from sync_service.transport import POSITION_MAX
-from tests.sync.devices import Device, pair, settle
+from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.fake_relay import Shown
 from tests.sync.sealing import send
 
@@ -77,3 +79,40 @@ def test_places_that_a_log_does_not_have_are_named_and_sending_goes_on(pos: int)
     settle([first, second])
     assert (first.text(2), second.text(1)) == ("tea", "tea")
     assert second.alarms() == set()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ops.Set(memory(1), LATEST, {Field.TEXT: said("the last word")}),
+        ops.Tag(memory(1), 5, {"mine": LENGTH_MAX}),
+    ],
+    ids=["date", "tag"],
+)
+def test_what_nothing_can_follow_is_said_and_spoils_nothing(last: ops.Op) -> None:
+    liar, one, other = three()
+    send(liar, ops.encode_content([last]))
+    one.sync()
+    before = one.replica.states()
+    with pytest.raises(merge.UnbeatableError):
+        one.write(1, "mine", tags=[])
+    assert one.replica.states() == before
+    one.write(2)
+    one.forget(1)
+    settle([one, other])
+    assert one.replica.states() == other.replica.states()
+    assert (other.text(1), other.text(2)) == (None, "tea")
+
+
+def test_an_edit_beats_what_lies_decades_ahead() -> None:
+    liar, one, other = three()
+    ahead = 7_226_582_400_000 << 16  # 2199
+    send(liar, ops.encode_content([ops.Set(memory(1), ahead, {Field.TEXT: said("lie")})]))
+    one.sync()
+    one.write(1, "mine")
+    one.write(2, "today")
+    now_ms = one.now_ms
+    settle([one, other])
+    assert (other.text(1), other.text(2)) == ("mine", "today")
+    hlc, _, _ = other.replica.states()[memory(2)].fields[Field.TEXT]
+    assert hlc >> 16 == now_ms, "nobody's clock follows"
