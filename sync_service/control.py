@@ -215,6 +215,12 @@ def owner_of(members: Members, stream: bytes) -> Member | None:
     return next((one for one in members.members.values() if stream in one.streams), None)
 
 
+def is_removed(members: Members, stream: bytes) -> bool:
+    """Whether the device of this stream was removed: what it said counts as before, its word about others does not."""
+    owner = owner_of(members, stream)
+    return owner is not None and owner.revoked is not None
+
+
 def counts(member: Member, stream: bytes, seq: int, digest: bytes) -> bool:
     """Whether this batch of the member's stream still counts: of a removed device, nothing after what its removal names."""
     if member.revoked is None:

@@ -409,7 +409,7 @@ def _seal_one(db: "Database", run: _Run, me: Self, *, patiently: bool) -> bool:
     heads = inbox.told(db)
     tag = hashlib.sha256(ops.encode_content((), heads=heads)).digest()
     tells = is_last and (tag != me.heads_told or not portion)
-    quiet = not me.seeding and not inbox.is_anything_held(db)
+    quiet = not me.seeding and not inbox.is_half_applied(db)
     content = ops.encode_content(
         [ops.decode_op(op) for _, op in portion],
         heads=heads if tells else (),

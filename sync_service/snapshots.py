@@ -108,7 +108,7 @@ def write(
         heads = _served(db)
         if me.seq:
             heads.append(Head(me.stream, me.seq, me.head))
-        if key is None or me.adopting or me.seeding or not heads or inbox.is_anything_held(db):
+        if key is None or me.adopting or me.seeding or not heads or inbox.is_half_applied(db):
             return None
         if log.unsent_count(db) or me.reread_after is not None:
             return None  # nobody takes a snapshot of what is not there, or covers what is in doubt
@@ -332,10 +332,11 @@ def check(
     with replica.transaction() as db:
         me = log.read(db)
         epoch_keys = log.epoch_keys(db)
+        applied = {stream: head.seq for stream, head in inbox.heads(db).items()}
         if not me.caught_up or not _is_quiet(db, me):
             return None
     try:
-        tail = _tail(transport, members, manifest, me, epoch_keys)
+        tail = _tail(transport, members, manifest, me, epoch_keys, applied | {me.stream: me.seq})
     except (CompactedError, GenerationChangedError):
         return None  # others have vouched for a later one
     if tail is None:
@@ -374,7 +375,7 @@ def _is_quiet(db: "Database", me: Self) -> bool:
     return not (
         me.adopting
         or me.seeding
-        or inbox.is_anything_held(db)
+        or inbox.is_half_applied(db)
         or log.outbox_count(db)
         or log.unsent_count(db)
     )
@@ -389,8 +390,10 @@ def _tail(
     manifest: Manifest,
     me: Self,
     epoch_keys: dict[int, bytes],
+    applied: dict[bytes, int],
 ) -> _Tail | None:
-    """What came after a snapshot, by memory; `None` if the relay does not show all of it, or shows what is not here yet."""
+    """What came after a snapshot, by memory; `None` if the relay does not show all of it, or shows what is not here yet. What is set
+    aside here, of whatever device, is in no state."""
     covered = {head.stream: head.seq for head in manifest.covers}
     summary = _open_summary(manifest, epoch_keys)
     after = summary.pos if summary.generation == me.generation else 0
@@ -403,7 +406,7 @@ def _tail(
             after = pos
             frame = frames.parse(raw)
             stream, seq = frame.header.stream, frame.header.seq
-            if seq <= covered.get(stream, 0):
+            if seq <= covered.get(stream, 0) or seq > applied.get(stream, 0):
                 continue
             if relay.authenticate(members, frame) or frame.header.epoch not in epoch_keys:
                 return None

@@ -1,8 +1,9 @@
 """A device that is a member, has all the keys, and lies: it stops at most itself, and can be removed whatever it has sent."""
 
+import msgspec
 import pytest
 
-from sync_service import frames, log, merge, ops
+from sync_service import frames, log, membership, merge, ops, snapshots
 from sync_service.clock import LATEST
 from sync_service.fields import Field
 from sync_service.ops import LENGTH_MAX, SEQ_MAX, Head
@@ -116,3 +117,50 @@ def test_an_edit_beats_what_lies_decades_ahead() -> None:
     assert (other.text(1), other.text(2)) == ("mine", "today")
     hlc, _, _ = other.replica.states()[memory(2)].fields[Field.TEXT]
     assert hlc >> 16 == now_ms, "nobody's clock follows"
+
+
+NOISE = {
+    "an operation that nobody writes": msgspec.msgpack.encode((1, 0, [], None, [7])),
+    "no content": b"\xc1 is never used",
+}
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=list(NOISE))
+def test_noise_of_one_device_keeps_nobody_from_vouching_for_snapshots(noise: bytes) -> None:
+    liar, one, other = three()
+    one.write(1)
+    settle([one, other])
+    send(liar, noise)
+    settle([one, other])
+    members = log.members(one.replica.db)
+    assert snapshots.write(one.line, one.replica, members, one.random, one.now_ms)
+    other.write(2)
+    settle([one, other])
+    (manifest,) = one.relay.manifests
+    assert snapshots.check(other.line, other.replica, members, manifest, other.now_ms)
+
+
+def test_noise_of_one_device_hides_no_divergence_of_others() -> None:
+    liar, one, other = three()
+    send(liar, NOISE["no content"])
+    settle([one, other])
+    with other.replica.transaction() as db:
+        db.execute("UPDATE sync_self SET digest = zeroblob(32)")
+    one.write(1)
+    settle([one, other])
+    assert "diverged" in other.alarms() | one.alarms()
+
+
+def test_the_word_of_a_removed_device_about_others_counts_no_more() -> None:
+    liar, one, other = three()
+    send(liar, ops.encode_content([], heads=[Head(stream_of(other), 1_000, bytes(32))]))
+    one.sync()
+    assert one.alarms() == {"gap"}
+    removed(liar, by=other)
+    settle([one, other])
+    assert one.alarms() == set()
+
+
+def removed(device: Device, *, by: Device) -> None:
+    by.sync()
+    membership.revoke(by.line, by.replica, log.read(device.replica.db).device, by.random, by.now_ms)
