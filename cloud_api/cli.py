@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -22,6 +23,7 @@ from cloud_api.db import Database
 from cloud_api.embedded import attached
 from cloud_api.rights import registry
 from cloud_api.settings import Settings, load
+from cloud_api.sync import commands as vaults
 from cloud_api.telemetry.logs import configure_logs
 from shared.clock import system_clock
 from shared.errors import SunaivaError, UnavailableError
@@ -36,6 +38,8 @@ audit_app = App(name="audit", help="The log of security and staff actions.")
 admin.command(audit_app)
 keys_app = App(name="keys", help="Keys that sign access tokens.")
 admin.command(keys_app)
+vaults_app = App(name="vaults", help="Vaults that are synced here.")
+admin.command(vaults_app)
 app.command(admin)
 
 
@@ -170,6 +174,27 @@ def rotate(*, withdraw: bool = False) -> None:
         The present keys may be in wrong hands: believe nothing that they signed.
     """
     print(asyncio.run(_with_accounts(lambda means: accounts.rotate_keys(means, withdraw=withdraw))))
+
+
+@vaults_app.command(name="list")
+def list_vaults() -> None:
+    """Vaults of all accounts, the largest first, one JSON object a line."""
+    with _database(load()) as url:
+        for row in asyncio.run(vaults.listed(url)):
+            print(msgspec.json.encode(row).decode())
+
+
+@vaults_app.command(name="new-generation")
+def renew_generation(vault: UUID | None = None) -> None:
+    """After the database was put back from a backup: has devices send again what it lost.
+
+    Parameters
+    ----------
+    vault
+        Only this one.
+    """
+    with _database(load()) as url:
+        print(asyncio.run(vaults.renew_generations(url, vault)))
 
 
 async def _with_accounts(act: Callable[[Means], Awaitable[T]]) -> T:
