@@ -232,7 +232,7 @@ def counts(member: Member, stream: bytes, seq: int, digest: bytes) -> bool:
 def lasts_named(before: Members, after: Members) -> dict[bytes, tuple[int, bytes]]:
     """What the entries in between say is the last batch of streams whose device they remove.
 
-    A server takes them only if these are the heads that it holds: else some devices would have applied what others never get.
+    A server takes them only if it holds nothing after these: else some devices would have applied what others never get.
     """
     return {
         stream: last

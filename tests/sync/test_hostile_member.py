@@ -7,7 +7,7 @@ from sync_service import frames, log, membership, merge, ops, snapshots
 from sync_service.clock import LATEST
 from sync_service.fields import Field
 from sync_service.ops import LENGTH_MAX, SEQ_MAX, Head
-from sync_service.transport import POSITION_MAX
+from sync_service.transport import POSITION_MAX, ControlConflictError
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.fake_relay import Shown
 from tests.sync.sealing import send
@@ -145,7 +145,9 @@ def test_noise_of_one_device_hides_no_divergence_of_others() -> None:
     send(liar, NOISE["no content"])
     settle([one, other])
     with other.replica.transaction() as db:
-        db.execute("UPDATE sync_self SET digest = zeroblob(32)")
+        db.execute("UPDATE sync_self SET digest = randomblob(32)")
+    other.write(2)
+    settle([one, other])
     one.write(1)
     settle([one, other])
     assert "diverged" in other.alarms() | one.alarms()
@@ -164,3 +166,48 @@ def test_the_word_of_a_removed_device_about_others_counts_no_more() -> None:
 def removed(device: Device, *, by: Device) -> None:
     by.sync()
     membership.revoke(by.line, by.replica, log.read(device.replica.db).device, by.random, by.now_ms)
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=list(NOISE))
+def test_a_device_is_removed_whatever_it_has_sent(noise: bytes) -> None:
+    liar, one, other = three()
+    send(liar, noise)
+    send(liar, ops.encode_content([]), key=bytes(32))
+    liar.write(1, "after it")
+    liar.sync()
+    removed(liar, by=other)
+    other.write(2, "not for it")
+    settle([one, other])
+    assert one.text(2) == other.text(2) == "not for it"
+    assert one.replica.states() == other.replica.states()
+    members = log.members(one.replica.db)
+    assert (members.epoch, members.rotation_due) == (2, False)
+    sent = [frames.parse(raw).header.epoch for raw in other.line.pushes[-1:]]
+    assert sent == [2]
+
+
+def test_what_it_sends_while_it_is_removed_counts_or_it_is_read_first() -> None:
+    leaving, one, other = three()
+    other.sync()
+    leaving.write(1, "the last word")
+    leaving.sync()
+    device = log.read(leaving.replica.db).device
+    with pytest.raises(ControlConflictError):
+        membership.revoke(other.line, other.replica, device, other.random, other.now_ms)
+    removed(leaving, by=other)
+    settle([one, other])
+    assert one.text(1) == other.text(1) == "the last word"
+
+
+def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:
+    leaving, one, other = three()
+    leaving.write(1)
+    leaving.sync()
+    removed(leaving, by=other)
+    settle([one, other])
+    one.relay.wipe()
+    one.write(2)
+    settle([one, other])
+    assert other.text(2) == "tea"
+    assert "reset" not in one.alarms() | other.alarms()
+    assert len(one.relay.entries) == log.control_seq(one.replica.db)
