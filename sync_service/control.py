@@ -15,7 +15,7 @@ from shared import agreement, crypto
 from shared.errors import CorruptError, ForbiddenError
 from sync_service import entries, keys
 from sync_service.entries import Entry, Newcomer
-from sync_service.frames import NO_HASH
+from sync_service.frames import NO_HASH, SUITE
 from sync_service.keys import Seeds
 from sync_service.ops import HASH_BYTES, HEADS_MAX, ID_BYTES, MalformedError
 
@@ -199,6 +199,15 @@ def replay(chain: Sequence[bytes], *, through: tuple[int, bytes] | None = None) 
         if seen.get(seq) != digest:
             _forged("it is not the one that was seen before")
     return members
+
+
+def demands_newer_reader(members: Members) -> bool:
+    return members.min_reader > READER
+
+
+def demands_newer_writer(members: Members) -> bool:
+    """Whether what this version seals would be refused. It may still read, unless `demands_newer_reader`."""
+    return members.suite_floor > SUITE or demands_newer_reader(members)
 
 
 def live(members: Members) -> list[Member]:

@@ -232,7 +232,12 @@ def join_others(
             continue
         looked_at.add(manifest.device)
         before = _digest(replica)
-        _join(transport, replica, members, manifest, manifests.id_of(raw), random, now_ms)
+        try:
+            _join(transport, replica, members, manifest, manifests.id_of(raw), random, now_ms)
+        except (CorruptError, ForbiddenError, NoSegmentError) as error:
+            with replica.transaction() as db:
+                log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)
+            continue
         if _digest(replica) != before:
             with replica.transaction() as db:
                 log.write(db, snapshot_owed=1)  # what is in two snapshots now is to be in one

@@ -3,7 +3,18 @@
 import msgspec
 import pytest
 
-from sync_service import frames, log, membership, merge, ops, snapshots
+from sync_service import (
+    amend,
+    engine,
+    frames,
+    listing,
+    log,
+    manifests,
+    membership,
+    merge,
+    ops,
+    snapshots,
+)
 from sync_service.clock import LATEST
 from sync_service.fields import Field
 from sync_service.ops import LENGTH_MAX, SEQ_MAX, Head
@@ -211,3 +222,73 @@ def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:
     assert other.text(2) == "tea"
     assert "reset" not in one.alarms() | other.alarms()
     assert len(one.relay.entries) == log.control_seq(one.replica.db)
+
+
+def test_who_claims_what_nobody_has_does_not_make_the_others_fetch_snapshots_for_ever() -> None:
+    liar, one, other = three()
+    other.write(1)
+    settle([one, other])
+    members = log.members(other.replica.db)
+    assert snapshots.write(other.line, other.replica, members, other.random, other.now_ms)
+    send(liar, ops.encode_content([], heads=[Head(stream_of(other), 1_000, bytes(32))]))
+    fetched: list[str] = []
+    one.line.before = fetched.append
+    settle([one, other])
+    assert one.alarms() == {"gap"}
+    assert fetched.count("segment") == 1
+
+
+def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
+    liar, one, _ = three()
+    one.write(1)
+    one.sync()
+    members = log.members(liar.replica.db)
+    liar.sync()
+    assert snapshots.write(liar.line, liar.replica, members, liar.random, liar.now_ms)
+    for name in one.relay.segments:
+        one.relay.segments[name] = b"\0\0\0\x01 nothing"
+    one.sync()
+    with one.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    engine.keep_house(one.engine)
+    assert [manifests.read(raw).device for raw in one.relay.manifests] == [
+        log.read(each.replica.db).device for each in (liar, one)
+    ]
+    assert one.alarms() == {"malformed"}
+
+
+@pytest.mark.parametrize(
+    ("demanded", "is_read"),
+    [({"suite_floor": 2, "min_reader": 1}, True), ({"suite_floor": 1, "min_reader": 2}, False)],
+    ids=["suite", "reader"],
+)
+def test_a_device_that_is_too_old_for_the_vault_says_so_and_sends_nothing(
+    demanded: dict[str, int], is_read: bool
+) -> None:
+    first, second = pair()
+    with first.replica.transaction() as db:
+        members, signer = log.members(db), listing.signer_of(log.read(db))
+    first.line.append_control(amend.policy(members, signer, **demanded))
+    second.write(2)
+    asked: list[str] = []
+    second.line.before = asked.append
+    for _ in range(2):
+        report = second.sync()
+        assert [(one.kind, one.subject) for one in report.alarms] == [("newer", "device list")]
+    assert "push" not in asked
+    assert ("pull" in asked) == is_read
+    assert second.text(2) == "tea"
+
+
+def test_what_a_removed_device_does_to_the_list_has_its_own_name() -> None:
+    gone, one, other = three()
+    with gone.replica.transaction() as db:
+        signer = listing.signer_of(log.read(db))
+    removed(gone, by=other)
+    members = log.members(other.replica.db)
+    entry = amend.policy(members, signer, suite_floor=1, min_reader=1)
+    one.sync()
+    one.line.tamper_control = lambda said: [*said, entry]
+    one.sync()
+    assert one.alarms() == {"revoked_device"}
+    assert log.members(one.replica.db) == members
