@@ -29,6 +29,8 @@ from shared.clock import system_clock
 from shared.errors import SunaivaError, UnavailableError
 
 T = TypeVar("T")
+Status = Literal["todo", "doing", "failed", "cancelled", "aborted"]
+"""Of jobs that are there: those that succeeded are not kept."""
 
 app = App(name="sunaiva-cloud", help="The cloud of Sunaiva.", version_flags=[])
 admin = App(name="admin", help="For staff: what happens inside.")
@@ -56,7 +58,9 @@ def main() -> None:
 @app.command
 def serve() -> None:
     """Run database, API and worker until told to stop. Needs no configuration."""
-    sys.exit(serving.serve(load()))
+    settings = load()
+    wiring.refuse_unusable(settings)
+    sys.exit(serving.serve(settings))
 
 
 @app.command(name="worker")
@@ -85,6 +89,7 @@ def migrate(*, phase: Literal["before", "after"] = "after") -> None:
 def check() -> None:
     """Say what is wrong with settings, database and its protection of people, if anything."""
     settings = load()
+    wiring.refuse_unusable(settings)
     with _database(settings) as url:
         try:
             with psycopg.connect(url, connect_timeout=5) as connection:
@@ -100,7 +105,7 @@ def check() -> None:
     print("Settings, database and its protection are in order.")
     ports = wiring.figure_ports(settings)
     print(
-        f"Each process shows its figures at http://{settings.host}:PORT/metrics, on the first free port from "
+        f"Each process shows its figures at http://{settings.admin_host}:PORT/metrics, on the first free port from "
         f"{ports[0]} to {ports[-1]}."
     )
 
@@ -113,7 +118,7 @@ def openapi() -> None:
 
 @jobs_app.command(name="list")
 def list_jobs(
-    *, status: Annotated[str | None, Parameter(help="todo, doing or failed")] = None
+    *, status: Annotated[Status | None, Parameter(help="todo, doing or failed")] = None
 ) -> None:
     """The newest jobs, one JSON object a line."""
     asyncio.run(_print_jobs(status))
@@ -205,7 +210,7 @@ async def _with_accounts(act: Callable[[Means], Awaitable[T]]) -> T:
             return await act(deps.accounts)
 
 
-async def _print_jobs(status: str | None) -> None:
+async def _print_jobs(status: Status | None) -> None:
     with _database(load()) as url:
         async with Database(url, connections_max=2) as db, db.reading() as connection:
             for row in await jobs.jobs_of(connection, status=status):
