@@ -127,7 +127,9 @@ async def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_can_be_
         async def write() -> None:
             for count in itertools.count():
                 frame = phone.seal(b"one of many")
-                assert (await phone.push(frame)).status_code == 200
+                while (answer := await phone.push(frame)).status_code == 503:
+                    pass  # a machine that is busy with other tests; devices send again, too
+                assert answer.status_code == 200
                 if count == 20:
                     enough.set()
 
