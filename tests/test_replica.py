@@ -1,6 +1,7 @@
 """Two vaults that tell each other what they did hold the same memories, and look the same to search."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from mcp_server.model import Link, Source
 from mcp_server.replica import Replica
 from mcp_server.vault import pages, states, store
 from mcp_server.vault.db import DATABASE_NAME
+from mcp_server.vault.store import as_bytes
 from shared.ids import MemoryId
 from sync_service import log, merge
 from sync_service.fields import Field
@@ -335,3 +337,20 @@ def test_what_is_agreed_on_outlives_a_new_key(tmp_path: Path) -> None:
         assert dict(states.newest(db, None, 10)) == before
         assert log.digest(db) == digest
         assert log.outbox_count(db) == 2
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2150, 9999])
+def test_a_memory_of_any_date_goes_along(tmp_path: Path, year: int) -> None:
+    with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        dated = datetime(year, 6, 1, tzinfo=UTC)
+        take_in(
+            one, [memory("Of another time.", created_at=dated, updated_at=dated)], client="test"
+        )
+        set_up(one)
+        set_up(other)
+        replica = Replica(one)
+        with replica.transaction() as db:
+            replica.load(db, [as_bytes(each) for each in memories_of(one)])
+        exchange(one, other)
+        _agree(one, other)
+        assert _texts(other) == {"Of another time."}
