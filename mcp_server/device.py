@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,9 +76,10 @@ class Device:
         """Whether the vault's file was found damaged: nothing is stored in it any more."""
         self._used_at = time.monotonic()
 
-    def changing(self) -> AbstractContextManager["Change"]:
-        """One vault transaction during which the indexes do not move; they follow when it is committed."""
-        return _changing(self)
+    def changing(self, *, is_waited_for: bool = True) -> AbstractContextManager["Change"]:
+        """One vault transaction during which the indexes do not move; they follow when it is committed. Work in the background
+        pauses for it if somebody waits for it."""
+        return _changing(self, is_waited_for=is_waited_for)
 
     def note(
         self, db: "Database", action: audit.Action, memories: Sequence[MemoryId], *, client: str
@@ -121,13 +122,14 @@ class Change:
 
 
 @contextmanager
-def _changing(device: Device) -> "Iterator[Change]":
+def _changing(device: Device, *, is_waited_for: bool) -> "Iterator[Change]":
     if device.damaged:
         raise CorruptError(
             f"{device.vault.path} is damaged, so nothing is changed in it. `sunaiva doctor` says how much can be read; put a "
             "backup back with `sunaiva restore BACKUP`."
         )
-    with device.index.precedence.answering(), device.index.changing():
+    goes_before = device.index.precedence.answering() if is_waited_for else nullcontext()
+    with goes_before, device.index.changing():
         with device.vault.writing() as db:
             change = Change(db)
             yield change

@@ -63,7 +63,7 @@ class Replica:
     def transaction(self) -> "Iterator[Database]":
         device, self._erased = self._device, False
         device.index.precedence.give_way()
-        with device.changing() as transaction:
+        with device.changing(is_waited_for=False) as transaction:
             self._under_way = transaction
             try:
                 yield transaction.db

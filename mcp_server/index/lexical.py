@@ -11,12 +11,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
 
 from mcp_server.index import segments, words
+from mcp_server.index.inversion import Inversion
 from mcp_server.index.postings import (
     REPEATS_MAX,
     Chunk,
@@ -25,7 +27,6 @@ from mcp_server.index.postings import (
     counted,
     entries,
     pack,
-    pack_few,
     unpack,
 )
 from mcp_server.index.precedence import Precedence
@@ -46,8 +47,7 @@ _MERGED_AT_ONCE = 8
 # Of a vault whose index has yet to be made, so many times as many of the newest memories are found at once.
 _READ_AT_START = 2
 _CHUNKS_READ = 64
-# Terms that more memories say are packed by numpy.
-_FEW = 64
+_TEXTS_AT_ONCE = 64  # a millisecond or two
 
 _Changing = AbstractContextManager[object]
 
@@ -194,64 +194,57 @@ class LexicalIndex:
     def _seal(self, vault: OpenVault, changing: _Changing, first: int) -> None:
         """Write the oldest unsealed memories into a segment of their own."""
         removals = self._removals
-        # Of very many, what would be merged from several segments is made at once.
-        many = self._from - first >= self._seal_rows * _MERGED_AT_ONCE
-        tier, rows = (1, self._seal_rows * _MERGED_AT_ONCE) if many else (0, self._seal_rows)
-        last = first + rows - 1
+        inversion = Inversion()
+        tier = 0
         with self._lock:
-            in_memory = first >= self._from
+            unread = self._from - first
+            last = first + self._seal_rows - 1
             counts = {row: each for row, each in self._counts.items() if first <= row <= last}
-        said: dict[str, list[int]] = {}
-        if in_memory:
-            memories = len(counts)
-            for row, counted_terms in sorted(counts.items()):
-                for term, count in counted_terms.items():
-                    said.setdefault(term, []).extend([row - first] * min(count, REPEATS_MAX))
+        if unread > 0:
+            # Of very many, what would be merged from several segments is made at once.
+            most = self._seal_rows * _MERGED_AT_ONCE
+            tier = 1 if unread >= most else 0
+            last = max(last, min(self._from, first + most) - 1)
+            for row, text, speaker, when in self._read(vault, first, last):
+                inversion.add_text(row - first, text, speaker=speaker, when=when)
         else:
-            memories = 0
-            for row, terms in self._read(vault, first, last):
-                memories += 1
-                for term in terms if _says_nothing_often(terms) else _at_most(terms):
-                    said.setdefault(term, []).append(row - first)
-        packed = (
-            (
-                term,
-                pack_few(said[term])
-                if len(said[term]) <= _FEW
-                else pack(np.array(said[term], np.int64)),
-            )
-            for term in sorted(said)
-        )
-        made = list(self._precedence.in_between(chunks(packed)))
-        with changing:
+            for row, counted_terms in sorted(counts.items()):
+                inversion.add(row - first, counted_terms.elements())
+        made = list(self._precedence.in_between(inversion.chunks()))
+        # Whoever takes in memories by the thousand would come in between again and again.
+        with self._precedence.answering(), changing:
             if self._removals != removals:
                 return  # something was forgotten that may be in `made`; once more, without it
             with vault.writing() as db:
                 number = segments.begin(db, first_row=first, last_row=last, tier=tier)
                 segments.append(db, number, made)
-                segments.finish(db, number, memories=memories, instead_of=())
+                segments.finish(db, number, memories=len(inversion), instead_of=())
             with self._lock:
                 # Who is reading now may still see the vault without this segment: let go of the one before.
                 for former in [row for row in self._counts if row < first]:
                     self._let_go(former)
                 self._sealed = last
-                self._sealed_memories += memories
+                self._sealed_memories += len(inversion)
                 self._from = max(self._from, last + 1)
 
-    def _read(self, vault: OpenVault, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
-        """The terms of memories in the vault, by row."""
-        known: words.Known = {}
+    def _read(
+        self, vault: OpenVault, first: int, last: int
+    ) -> Iterator[tuple[int, str, str | None, datetime]]:
+        """Row, text, speaker and time of memories in the vault."""
         with vault.reading() as db:
             told = listing.told_between(db, first, last)
-        for row, text, speaker, when_ms in self._precedence.in_between(told):
-            when = from_ms(when_ms)
-            yield row, words.indexed_terms(text, speaker=speaker, when=when, known=known)
+        for at in self._precedence.in_between(range(0, len(told), _TEXTS_AT_ONCE)):
+            for row, text, speaker, when_ms in told[at : at + _TEXTS_AT_ONCE]:
+                yield row, text, speaker, from_ms(when_ms)
 
     def _read_rest(self, vault: OpenVault, changing: _Changing) -> None:
         """Take in what is left of very many new memories, too few for a segment."""
         with changing:
             first, last = self._sealed + 1, self._from - 1
-            read = list(self._read(vault, first, last))
+            read = [
+                (row, words.indexed_terms(text, speaker=speaker, when=when))
+                for row, text, speaker, when in self._read(vault, first, last)
+            ]
             with self._lock:
                 self._from = first
                 for row, terms in read:
@@ -302,16 +295,6 @@ def terms_of(memory: Memory) -> list[str]:
 
 
 _NONE = np.zeros(0, np.int64)
-
-
-def _says_nothing_often(terms: Sequence[str]) -> bool:
-    """Whether no term can stand among these more often than counts; true of nearly every memory."""
-    return len(terms) - len(set(terms)) < REPEATS_MAX
-
-
-def _at_most(terms: Sequence[str]) -> Iterator[str]:
-    for term, count in Counter(terms).items():
-        yield from [term] * min(count, REPEATS_MAX)
 
 
 def _mergeable(there: Sequence[Segment]) -> Sequence[Segment]:

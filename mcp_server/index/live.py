@@ -46,6 +46,8 @@ _RETRY_SECONDS = 60.0
 EMBED_AT_ONCE_MAX = 4
 # The words of more memories than these, some milliseconds' worth, are read in the background.
 _READ_AT_ONCE_MAX = 64
+# What comes by the thousand comes in pieces. Before anything slower is begun, the next piece is waited for so long.
+_NEXT_PIECE_SECONDS = 0.25
 
 
 class _Filling:
@@ -96,6 +98,7 @@ class LiveIndex:
         self._asked_for: list[
             Path | None
         ] = []  # models asked for and not looked at yet; the last counts
+        self._many_came = False
         self._cues_unread = True  # some memories' cues may not have been read
         self._rounds = 0  # how often everything was begun anew
         # What changes while an index loads is read once more at the end.
@@ -196,6 +199,7 @@ class LiveIndex:
             self._touch(rows)
             self.catalogue.add(lines)
             self._cues_unread = True
+            self._many_came = self._many_came or not few
             self.has_more_to_embed(len(rows))
 
         return follow
@@ -266,8 +270,14 @@ class LiveIndex:
             try:
                 if self._asked_for:
                     self._consider()
+                if not self.lexical.due and self._another_piece_came():
+                    continue
+                if tidied := self.tidy_words():
+                    if self.lexical.waiting:
+                        continue
+                else:
+                    tidied = self._read_cues()
                 # In turn: a merge may take a minute, and what is new shall be found by meaning before that.
-                tidied = self.tidy_words() or self._read_cues()
                 if (self._serving is not None and self._work()) or tidied:
                     continue
             except SunaivaError as error:
@@ -279,6 +289,14 @@ class LiveIndex:
                 return
             self._wake.wait(patience)
             self._wake.clear()
+
+    def _another_piece_came(self) -> bool:
+        """Whether more follows upon many that came at once: their words go before everything that takes longer."""
+        if not self._many_came:
+            return False
+        self._many_came = False
+        self._wake.clear()
+        return self._wake.wait(_NEXT_PIECE_SECONDS)
 
     def _load(self) -> None:
         try:

@@ -24,6 +24,8 @@ QUESTION_TERMS_MAX = 64
 TERM_CHARS_MAX = 64
 # A path or a version has some parts; what has more is not looked for as a whole.
 _PARTS_MAX = 8
+# What may stand around an ASCII word and changes nothing about its terms; an apostrophe or an underscore may.
+AROUND = '!"#$%&()*+,-./:;<=>?@[\\]^`{|}~'
 # Inflections share their first letters: "remind", "reminded", "reminders".
 _BEGINNING_CHARS = 6
 
@@ -88,38 +90,43 @@ _ARABIC_PARTICLE = re.compile("^[وفبك](?=ال..)")
 _HEBREW_PARTICLES = frozenset("הובלמשכ")
 
 
-Known = dict[str, tuple[str, ...]]
-"""Words that were met before, and their terms; for one pass over many memories."""
+class Stemmers(dict[str, Stemmer.Stemmer]):
+    """Of one thread: they are not safe between threads, and take a microsecond to make."""
+
+    def __missing__(self, language: str) -> Stemmer.Stemmer:
+        stemmer = self[language] = Stemmer.Stemmer(language, 0)
+        return stemmer
 
 
-def indexed_terms(
-    text: str, *, speaker: str | None, when: datetime | None, known: Known | None = None
-) -> list[str]:
-    """The terms of a memory, as often as it says them: its date in words, its speaker, its head."""
+def indexed_terms(text: str, *, speaker: str | None, when: datetime | None) -> list[str]:
+    """The terms of a memory, as often as it says them."""
+    # Each part for itself: no name and no text may grow together with what stands before it.
+    parts = indexed_parts(text, speaker=speaker, when=when)
+    return list(_stemmed((word for part in parts for word in _split(part)), Stemmers()))
+
+
+def indexed_parts(text: str, *, speaker: str | None, when: datetime | None) -> list[str]:
+    """What of a memory is found by words: its date in words, its speaker, its head."""
     parts = [f"{when.day} {MONTHS[when.month - 1]} {when.year}"] if when else []
     if speaker:
         parts.append(speaker)
-    met: Known = {} if known is None else known
-    terms: list[str] = []
-    # Each for itself: no name and no text may grow together with what stands before it.
-    for part in [*parts, text[:HEAD_CHARS]]:
-        for piece, is_run in _pieces(part):
-            if is_run:
-                terms += _stemmed(_pairs(piece))
-                continue
-            for said in _TOGETHER.findall(piece):
-                found = met.get(said)
-                if found is None:
-                    found = met[said] = tuple(_stemmed(_of_word(said)))
-                terms += found
-    return terms
+    return [*parts, text[:HEAD_CHARS]]
+
+
+def terms_of_spelling(spelling: str, stemmers: Stemmers) -> Iterable[str]:
+    """The terms of what stands between two spaces. Those of a text are those of its spellings: no term reaches over a space."""
+    is_plain = spelling.isdecimal() or (spelling.isalpha() and spelling[1:].islower())
+    if is_plain and spelling.isascii():  # nearly all are
+        word = (spelling.lower().lstrip("0") or spelling)[:TERM_CHARS_MAX]
+        return (stemmers["english"].stemWord(word) or word,)
+    return _stemmed(_split(spelling), stemmers)
 
 
 def question_terms(question: str) -> list[str]:
     """The distinct terms that name something, in order; all of them if none does."""
     everything = list(_split(question))
     naming = [word for word in everything if word not in _STOP_WORDS] or everything
-    return list(dict.fromkeys(_stemmed(naming)))[:QUESTION_TERMS_MAX]
+    return list(dict.fromkeys(_stemmed(naming, Stemmers())))[:QUESTION_TERMS_MAX]
 
 
 def names_something(word: str) -> bool:
@@ -202,9 +209,7 @@ def _of_word(said: str) -> Iterator[str]:
             yield "".join(parts).casefold()
 
 
-def _stemmed(words: Iterable[str]) -> Iterator[str]:
-    # Made for each call: they are not safe between threads, and take a microsecond.
-    stemmers: dict[str, Stemmer.Stemmer] = {}
+def _stemmed(words: Iterable[str], stemmers: Stemmers) -> Iterator[str]:
     for long_word in words:
         word = long_word[:TERM_CHARS_MAX]
         language = "english" if word.isascii() else _language(word)
@@ -215,8 +220,6 @@ def _stemmed(words: Iterable[str]) -> Iterator[str]:
         elif language is None:
             yield word
         else:
-            if language not in stemmers:
-                stemmers[language] = Stemmer.Stemmer(language, 0)
             if language == "arabic":
                 word = _ARABIC_PARTICLE.sub("", word)
             # A stemmer may leave nothing of a word that is an ending.

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -321,3 +322,11 @@ def test_what_changes_while_the_indexes_load_is_in_them(tmp_path: Path, attempt:
         assert device.index.vectors is not None
         assert np.flatnonzero(device.index.vectors.has(np.arange(rows[-1] + 9))).tolist() == rows
         assert device.index.state() == IndexState(True, True, 0, None)
+
+
+def test_work_that_nobody_waits_for_does_not_hold_up_the_words(tmp_path: Path) -> None:
+    with opened(tmp_path) as device:
+        with device.changing(is_waited_for=False):
+            began = time.monotonic()
+            list(device.index.precedence.in_between(range(100)))
+            assert time.monotonic() - began < 1
