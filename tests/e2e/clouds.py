@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 from msgspec import Struct
 
+from cloud_api.rights.rules import CONSENTS
 from tests.people import PATIENCE_SECONDS, Person
 
 Found = TypeVar("Found")
@@ -113,7 +114,8 @@ class Browser(Struct):
 
 
 def signed_up(cloud: Cloud, mail: str = MAIL) -> Browser:
-    cloud.post("/auth/sign-up", {"mail": mail, "password": PASSWORD})
+    agreed = {kind: CONSENTS[kind] for kind in ("terms", "privacy")}
+    cloud.post("/auth/sign-up", {"mail": mail, "password": PASSWORD} | agreed)
     cloud.post("/auth/verify", {"token": until(lambda: _token(cloud, mail))})
     answer = cloud.post("/auth/login", {"mail": mail, "password": PASSWORD})
     return Browser(cloud, answer["tokens"]["access_token"])
