@@ -64,15 +64,12 @@ async def measure(options: argparse.Namespace, progress: Progress) -> dict[str, 
     with vaults.folder() as home:
         (home / "relay").mkdir()
         results["folder"] = _measured(home, made, _by_folder(home / "relay"), progress)
-    with signed_up_cloud() as (cloud, token):
-        with vaults.folder() as home:
-            results["http"] = _measured(home, made, _by_http(cloud.url, token), progress)
+    with signed_up_cloud() as (cloud, token), vaults.folder() as home:
+        results["http"] = _measured(home, made, _by_http(cloud.url, token), progress)
     return results
 
 
-def _measured(
-    home: Path, made: Sequence[Memory], way: Way, progress: Progress
-) -> dict[str, Any]:
+def _measured(home: Path, made: Sequence[Memory], way: Way, progress: Progress) -> dict[str, Any]:
     recovery = keys.new_seeds(secrets.token_bytes)
     with vaults.opened(home / "old") as old:
         progress.say(f"fill {len(made):,}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.progress import Progress
 from bench.sync import rates
-from bench.sync.memories import Memory, made_up, memories
+from bench.sync.memories import made_up, memories
 from bench.sync.peers import running
 from bench.sync.peers.running import Peer
 from shared.errors import UnavailableError

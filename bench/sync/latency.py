@@ -102,7 +102,9 @@ async def _until_recalled(client: Client, word: str) -> None:
         if any(word in each["text"] for each in answer["memories"]):
             return
         await asyncio.sleep(_LOOK_SECONDS)
-    raise UnavailableError(f"What one device was told was not found by the other in {_LOST_SECONDS:.0f} s.")
+    raise UnavailableError(
+        f"What one device was told was not found by the other in {_LOST_SECONDS:.0f} s."
+    )
 
 
 async def _idle(cloud: Counted, seconds: float, progress: Progress) -> dict[str, Any]:

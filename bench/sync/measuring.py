@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.progress import Progress
-from bench.report import Bar, at_least, at_most
 from bench.push import measuring as push
+from bench.report import Bar, at_least, at_most
 from bench.sync import bootstrap, comparing, latency, rates
 from bench.sync.peers import running
 
@@ -19,11 +19,15 @@ VISIBLE_MS_BAR, IDLE_BYTES_BAR = 2_000.0, 1_000.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", type=Path, help="a recall file: wire bytes of what people really said")
+    parser.add_argument(
+        "file", nargs="?", type=Path, help="a recall file: wire bytes of what people really said"
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="these parts only")
     parser.add_argument("--million", action="store_true", help="bootstrap a million memories")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--idle", type=float, default=latency.IDLE_SECONDS, help="seconds of counting bytes")
+    parser.add_argument(
+        "--idle", type=float, default=latency.IDLE_SECONDS, help="seconds of counting bytes"
+    )
     parser.add_argument("--install", action="store_true", help="install the peers into .peers/")
     parser.add_argument("--node", type=Path, help="another Node than the one that --install brings")
     push.add_arguments(parser)
@@ -72,7 +76,10 @@ def _bootstrap_bars(found: dict[str, Any]) -> list[Bar]:
     return [
         at_most(f"{found['memories']:,} memories {what}, {relay}, s", found[relay][key], bar)
         for relay in ("folder", "http")
-        for what, key, bar in (("there", "text_s", most), ("first result", "first_result_s", FIRST_BAR))
+        for what, key, bar in (
+            ("there", "text_s", most),
+            ("first result", "first_result_s", FIRST_BAR),
+        )
     ]
 
 

@@ -35,7 +35,9 @@ class Memory(Struct, frozen=True):
     """In the order of `NAMES`."""
 
     def op(self) -> Op:
-        said = {int(field): _encode(value) for field, value in zip(_FIELDS, self.values, strict=True)}
+        said = {
+            int(field): _encode(value) for field, value in zip(_FIELDS, self.values, strict=True)
+        }
         (op,) = merge.edit(merge.EMPTY, self.id, self.hlc, fields=said)
         return op
 

@@ -211,13 +211,17 @@ def _disk(
     made: Sequence[Memory], options: argparse.Namespace, progress: Progress
 ) -> dict[str, Any]:
     circle = vaults.circle()
-    shown = list(enumerate((f.raw for f in _sealed(vaults.Writer(circle), [m.op() for m in made])), 1))
+    shown = list(
+        enumerate((f.raw for f in _sealed(vaults.Writer(circle), [m.op() for m in made])), 1)
+    )
     with vaults.folder() as home:
         with vaults.opened(home) as device:
             _take(vaults.enter(device, circle), circle, shown)
             words = vaults.disk_bytes(device, progress)
         settings = load({"SUNAIVA_HOME": str(home)})
-        model = Mixtures(export_in_child(bundled_model_folder(), settings.model_cache), options.seed)
+        model = Mixtures(
+            export_in_child(bundled_model_folder(), settings.model_cache), options.seed
+        )
         with vaults.opened(home, Models(lambda _: model.model_id, lambda _: model)) as device:
             vectors = vaults.disk_bytes(device, progress, vectors=True)
     return {

@@ -122,7 +122,9 @@ def disk_bytes(device: Device, progress: Progress, *, vectors: bool = False) -> 
         if words and (not vectors or (state.meaning and not state.waiting)):
             break
         if progress.time_is_up():
-            raise UnavailableError("Time was up before the indexes were complete. Give more --seconds.")
+            raise UnavailableError(
+                "Time was up before the indexes were complete. Give more --seconds."
+            )
         tick.wait(_POLL_SECONDS)
     device.vault.truncate_wal()
     return device.vault.file_bytes()

@@ -175,7 +175,8 @@ class LiveIndex:
 
         def follow() -> None:
             for each in stored:
-                self.lexical.put(each.row, terms_of(each.memory))
+                if self.lexical.lacks(each.row):
+                    self.lexical.put(each.row, terms_of(each.memory))
             self._touch(rows)
             for entry in entries:
                 self.catalogue.put(entry)
