@@ -73,6 +73,17 @@ def test_what_is_stored_here_is_found_there(pair: Pair) -> None:
     assert _texts(other) == {"The boat lies at the harbour."}
 
 
+def test_some_of_very_many_memories_are_found_at_once_by_a_new_device(pair: Pair) -> None:
+    one, other = pair
+    tell(one, *(f"Boat number {number} lies at the harbour." for number in range(100)))
+    with other.index.changing():  # so that nothing is read in the background
+        exchange(one, other)
+        assert _found(other, "harbour")
+    _agree(one, other)
+    embedded(other)
+    assert _texts(one) == _texts(other)
+
+
 def test_what_was_there_before_sync_was_set_up_goes_along(tmp_path: Path) -> None:
     with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
         tell(one, draft("Written before.", tags=("old",)), "Changed before it was recorded.")
