@@ -16,13 +16,14 @@ from msgspec import structs
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
 from cloud_api.http.bodies import JsonBodies, StrictRequest
+from cloud_api.http.described import SCHEMES
 from cloud_api.http.edge import edge
 from cloud_api.http.health import health_router
 from cloud_api.http.idempotency import Idempotency
 from cloud_api.http.problems import problem_handlers
 from cloud_api.http.rate_limits import RateLimits
-from cloud_api.http.reference import reference
-from cloud_api.http.refusing import Refusing, SharedRefusals, with_shared_refusals
+from cloud_api.http.reference import document_router, front_door, reference
+from cloud_api.http.refusing import Refusing, ShownDocument, shown
 from cloud_api.http.request_ids import request_id
 from cloud_api.settings import SECRET_CHARS_MIN, Secret, load
 from cloud_api.telemetry.logs import configure_logs
@@ -63,7 +64,7 @@ def create_app(deps: Deps, beside: Sequence[Beside] = ()) -> ASGIApp:
 def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
     """The application without its edge: for what asks it for its routes and its OpenAPI document."""
     return Litestar(
-        route_handlers=[health_router, reference, *deps.routes],
+        route_handlers=[health_router, front_door, reference, *deps.routes],
         dependencies=_provided(deps),
         middleware=[
             *deps.authentication,
@@ -79,8 +80,9 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             title="Sunaiva",
             version=API_VERSION,
             description="Accounts, sync, subscriptions and partners. Every refusal is a problem document (RFC 9457).",
-            path="/api/v1",
-            render_plugins=[SharedRefusals(path="/openapi.json")],
+            openapi_router=document_router(),
+            components=SCHEMES,
+            render_plugins=[ShownDocument(path="/openapi.json")],
         ),
         request_max_body_size=BODY_BYTES_MAX,
         lifespan=[lambda _app: wiring.opened(deps), *(_opening(each, deps) for each in beside)],
@@ -97,8 +99,7 @@ def document() -> bytes:
         blobs_url=Secret("memory:///"),
     )
     schema = litestar(wiring.build(settings, "postgresql://")).openapi_schema.to_schema()
-    shown = with_shared_refusals(schema)
-    return msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(shown(schema)), indent=2) + b"\n"
 
 
 def _opening(each: Beside, deps: Deps) -> Any:

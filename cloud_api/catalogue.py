@@ -20,6 +20,8 @@ NOT_PERSONAL: dict[str, str] = {
     "procrastinate_workers": "heartbeats of our own processes",
 }
 
+# What a login of ours becomes in every transaction.
+_OURS = ("sunaiva_app", "sunaiva_read")
 _ROLES = ("sunaiva_owner", "sunaiva_app", "sunaiva_read", "sunaiva_lookup")
 
 # Only what a role that answers requests could reach.
@@ -39,8 +41,8 @@ FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef ORD
 
 def faults(connection: psycopg.Connection) -> list[str]:
     """A sentence for each thing that is not as it has to be; none is good."""
-    if roles := _roles(connection):
-        return roles
+    if found := _roles(connection) or _closed(connection):
+        return found
     connection.execute("SET ROLE sunaiva_app")
     return [*_revision(connection), *_unprotected(connection), *_loose(connection)]
 
@@ -76,6 +78,17 @@ def _roles(connection: psycopg.Connection) -> list[str]:
         if does
     ]
     return missing + mighty
+
+
+def _closed(connection: psycopg.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT each, session_user FROM unnest(%s::name[]) AS each WHERE NOT pg_has_role(session_user, each, 'SET')",
+        [list(_OURS)],
+    )
+    return [
+        f"The login {login} may not become {role}. As an administrator: GRANT {role} TO {login}."
+        for role, login in rows
+    ]
 
 
 def _unprotected(connection: psycopg.Connection) -> list[str]:

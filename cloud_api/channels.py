@@ -14,7 +14,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cloud_api.db import CONNECT_SECONDS, Database
+from cloud_api.db import CONNECT_SECONDS, KEPT_ALIVE, Database
 from shared.errors import UnavailableError
 
 WORD_CHARS_MAX = 1024  # PostgreSQL carries 8,000 bytes with the channel's name
@@ -104,7 +104,7 @@ def over_postgresql(db: Database, url: str) -> Channels:
     async def line(heard: Hear, begun: Callable[[], None]) -> None:
         # Its own connection: it is held for as long as the process runs.
         async with await psycopg.AsyncConnection.connect(
-            url, autocommit=True, connect_timeout=CONNECT_SECONDS
+            url, autocommit=True, connect_timeout=CONNECT_SECONDS, **KEPT_ALIVE
         ) as connection:
             await connection.execute(f"LISTEN {_LINE}")
             begun()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -22,11 +23,14 @@ from cloud_api.db import Database
 from cloud_api.embedded import attached
 from cloud_api.rights import registry
 from cloud_api.settings import Settings, load
+from cloud_api.sync import commands as vaults
 from cloud_api.telemetry.logs import configure_logs
 from shared.clock import system_clock
 from shared.errors import SunaivaError, UnavailableError
 
 T = TypeVar("T")
+Status = Literal["todo", "doing", "failed", "cancelled", "aborted"]
+"""Of jobs that are there: those that succeeded are not kept."""
 
 app = App(name="sunaiva-cloud", help="The cloud of Sunaiva.", version_flags=[])
 admin = App(name="admin", help="For staff: what happens inside.")
@@ -36,6 +40,8 @@ audit_app = App(name="audit", help="The log of security and staff actions.")
 admin.command(audit_app)
 keys_app = App(name="keys", help="Keys that sign access tokens.")
 admin.command(keys_app)
+vaults_app = App(name="vaults", help="Vaults that are synced here.")
+admin.command(vaults_app)
 app.command(admin)
 
 
@@ -52,7 +58,9 @@ def main() -> None:
 @app.command
 def serve() -> None:
     """Run database, API and worker until told to stop. Needs no configuration."""
-    sys.exit(serving.serve(load()))
+    settings = load()
+    wiring.refuse_unusable(settings)
+    sys.exit(serving.serve(settings))
 
 
 @app.command(name="worker")
@@ -81,6 +89,7 @@ def migrate(*, phase: Literal["before", "after"] = "after") -> None:
 def check() -> None:
     """Say what is wrong with settings, database and its protection of people, if anything."""
     settings = load()
+    wiring.refuse_unusable(settings)
     with _database(settings) as url:
         try:
             with psycopg.connect(url, connect_timeout=5) as connection:
@@ -96,7 +105,7 @@ def check() -> None:
     print("Settings, database and its protection are in order.")
     ports = wiring.figure_ports(settings)
     print(
-        f"Each process shows its figures at http://{settings.host}:PORT/metrics, on the first free port from "
+        f"Each process shows its figures at http://{settings.admin_host}:PORT/metrics, on the first free port from "
         f"{ports[0]} to {ports[-1]}."
     )
 
@@ -109,7 +118,7 @@ def openapi() -> None:
 
 @jobs_app.command(name="list")
 def list_jobs(
-    *, status: Annotated[str | None, Parameter(help="todo, doing or failed")] = None
+    *, status: Annotated[Status | None, Parameter(help="todo, doing or failed")] = None
 ) -> None:
     """The newest jobs, one JSON object a line."""
     asyncio.run(_print_jobs(status))
@@ -172,6 +181,27 @@ def rotate(*, withdraw: bool = False) -> None:
     print(asyncio.run(_with_accounts(lambda means: accounts.rotate_keys(means, withdraw=withdraw))))
 
 
+@vaults_app.command(name="list")
+def list_vaults() -> None:
+    """Vaults of all accounts, the largest first, one JSON object a line."""
+    with _database(load()) as url:
+        for row in asyncio.run(vaults.listed(url)):
+            print(msgspec.json.encode(row).decode())
+
+
+@vaults_app.command(name="new-generation")
+def renew_generation(vault: UUID | None = None) -> None:
+    """After the database was put back from a backup: has devices send again what it lost.
+
+    Parameters
+    ----------
+    vault
+        Only this one.
+    """
+    with _database(load()) as url:
+        print(asyncio.run(vaults.renew_generations(url, vault)))
+
+
 async def _with_accounts(act: Callable[[Means], Awaitable[T]]) -> T:
     settings = load()
     with _database(settings) as url:
@@ -180,7 +210,7 @@ async def _with_accounts(act: Callable[[Means], Awaitable[T]]) -> T:
             return await act(deps.accounts)
 
 
-async def _print_jobs(status: str | None) -> None:
+async def _print_jobs(status: Status | None) -> None:
     with _database(load()) as url:
         async with Database(url, connections_max=2) as db, db.reading() as connection:
             for row in await jobs.jobs_of(connection, status=status):

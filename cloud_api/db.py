@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 from msgspec import Struct
+from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -34,12 +35,22 @@ A = TypeVar("A")
 STATEMENT_SECONDS = 5.0
 LOCK_SECONDS = 2.0
 IDLE_IN_TRANSACTION_SECONDS = 10.0
+# A server that lives ends a statement by itself; so much later it is frozen, or its machine has gone without a word.
+SILENCE_SECONDS = 2.0
 # A free connection comes within milliseconds; two seconds of none is a database in trouble.
 CHECKOUT_SECONDS = 2.0
 CONNECT_SECONDS = 5
+# For a machine that went away while nobody asked it anything, and for what was sent to it and never acknowledged.
+KEPT_ALIVE: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 # The pool waits twice as long after each attempt that failed; giving up early, it begins anew with the next request, and a
 # database that has come back is found within seconds of it.
 RECONNECT_SECONDS = 2.0
+_LOOK_SECONDS = 0.1  # how often psycopg looks for an interruption
 # So many may stand in line for each connection; the next is told at once to come back.
 WAITING_PER_CONNECTION = 20
 
@@ -56,12 +67,43 @@ class OutcomeUnknownError(UnavailableError):
     code = "outcome_unknown"
 
 
+class SilentServerError(psycopg.OperationalError):
+    """No answer came, not even that the statement took too long. The connection is closed."""
+
+
+class PatientConnection(psycopg.AsyncConnection[TupleRow]):
+    """One that does not wait for ever for a server that has fallen silent."""
+
+    answer_seconds: float | None = None
+    """None for what listens: nothing being said is usual there."""
+
+    async def wait(
+        self,
+        gen: PQGen[RV],
+        interval: float = _LOOK_SECONDS,
+        timeout: float | None = None,  # noqa: ASYNC109 (as in the method that this stands in for)
+    ) -> RV:
+        if timeout is not None or self.answer_seconds is None:
+            return await super().wait(gen, interval, timeout)
+        try:
+            return await super().wait(gen, interval, self.answer_seconds)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 (psycopg's own way to say it)
+            self.pgconn.finish()
+            raise SilentServerError("The server does not answer.") from error
+
+
 class Patience(Struct, frozen=True, kw_only=True):
     """How long one connection may take over things."""
 
     statement_seconds: float = STATEMENT_SECONDS
+    silence_seconds: float = SILENCE_SECONDS
     lock_seconds: float = LOCK_SECONDS
     checkout_seconds: float = CHECKOUT_SECONDS
+
+    @property
+    def answer_seconds(self) -> float:
+        """When a server that says nothing has fallen silent: it would have ended a statement that takes so long."""
+        return self.statement_seconds + self.silence_seconds
 
 
 class Database:
@@ -147,13 +189,16 @@ class Database:
         pool = (self._replica if may_lag else None) or self._primary
         role: Role = "sunaiva_read" if may_lag else "sunaiva_app"
         whose = "" if account is None else str(account)
+        answer_seconds = self._patience.answer_seconds
         with self._tracing.span("transaction", "asking"):
             try:
-                return await _answered(pool, self._asking, role, whose, asked)
+                return await _answered(pool, self._asking, role, whose, asked, answer_seconds)
             except DatabaseUnavailableError:
                 if pool is self._primary:
                     raise
-                return await _answered(self._primary, self._asking, role, whose, asked)
+                return await _answered(
+                    self._primary, self._asking, role, whose, asked, answer_seconds
+                )
 
     @property
     def _pools(self) -> list[AsyncConnectionPool[Connection]]:
@@ -162,15 +207,17 @@ class Database:
 
 def _pool(url: str, connections_max: int, patience: Patience) -> AsyncConnectionPool[Connection]:
     async def configure(connection: Connection) -> None:
+        assert isinstance(connection, PatientConnection)
         # BEGIN is sent by us, in one message with the role and the account. Set here and not on connecting, because
         # procrastinate's listener connects with the pool's arguments and this one of its own.
         await connection.set_autocommit(True)
+        connection.answer_seconds = patience.answer_seconds
         await connection.execute(_limits(patience))
 
     return AsyncConnectionPool(
         url,
-        connection_class=psycopg.AsyncConnection[TupleRow],
-        kwargs={"connect_timeout": CONNECT_SECONDS, "application_name": "sunaiva"},
+        connection_class=PatientConnection,
+        kwargs={"connect_timeout": CONNECT_SECONDS, "application_name": "sunaiva", **KEPT_ALIVE},
         min_size=1,
         max_size=connections_max,
         max_waiting=connections_max * WAITING_PER_CONNECTION,
@@ -205,12 +252,17 @@ async def _answered(
     role: Role,
     account: str,
     asked: Sequence[Asked[Any]],
+    answer_seconds: float,
 ) -> list[list[Any]]:
     # As in `_begun`, and here nothing can have happened at all.
     for attempt in range(pool.max_size + 1):
         connection = await _checked_out(pool)
         try:
-            return await asking.answers(connection, role, account, asked)
+            async with asyncio.timeout(answer_seconds):
+                return await asking.answers(connection, role, account, asked)
+        except TimeoutError:
+            await connection.close()
+            raise _unavailable(SilentServerError("The server does not answer.")) from None
         except psycopg.OperationalError as error:
             is_stale = connection.closed and attempt < pool.max_size
             await connection.close()
@@ -255,7 +307,8 @@ async def _begun(pool: AsyncConnectionPool[Connection], begin: bytes) -> Connect
         try:
             await connection.execute(begin)
         except psycopg.OperationalError as error:
-            is_stale = connection.closed and attempt < pool.max_size
+            is_silent = isinstance(error, SilentServerError)  # and so will be all the others
+            is_stale = connection.closed and not is_silent and attempt < pool.max_size
             await _give_back(pool, connection)
             if not is_stale:
                 raise _unavailable(error) from error

@@ -54,7 +54,7 @@ from cloud_api.rights.registry import PERSONAL
 from cloud_api.rights.routes import RIGHTS_ROUTES
 from cloud_api.rights.rules import CONSENTS
 from cloud_api.rights.wording import read_texts
-from cloud_api.settings import Settings
+from cloud_api.settings import Settings, is_for_this_machine
 from cloud_api.sync.chains import Chains
 from cloud_api.sync.jobs import sync_jobs
 from cloud_api.sync.nudges import Nudges
@@ -144,7 +144,7 @@ def build(
         messages=load_messages(),
         accounts=accounts,
         relay=relay,
-        routes=_routes(post),
+        routes=_routes(post, settings),
         authentication=[Authentication(accounts), DeviceAuthentication(devices)],
         injected={
             "accounts": accounts,
@@ -166,6 +166,16 @@ def build(
     )
 
 
+def refuse_unusable(settings: Settings) -> None:
+    """For whoever starts processes, which would each find it out by themselves.
+
+    Raises:
+        InvalidError
+    """
+    if settings.smtp_url is not None:
+        parse_smtp_url(settings.smtp_url.reveal)
+
+
 def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Means:
     return Means(
         db=db,
@@ -179,12 +189,12 @@ def _accounts(settings: Settings, db: Database, clock: Clock, key: bytes) -> Mea
     )
 
 
-def _routes(post: Post) -> list[ControllerRouterHandler]:
+def _routes(post: Post, settings: Settings) -> list[ControllerRouterHandler]:
     return [
         *ACCOUNT_ROUTES,
         *pages(),
         own_audit,
-        *mail_routes(post),
+        *mail_routes(post, to_others=not is_for_this_machine(settings.admin_host)),
         *RIGHTS_ROUTES,
         *DEVICE_ROUTES,
         *SYNC_ROUTES,
@@ -280,7 +290,7 @@ async def figures(deps: Deps) -> AsyncIterator[None]:
     ports = figure_ports(settings)
     async with metrics_shown(
         deps.metrics,
-        host=settings.host,
+        host=settings.admin_host,
         first_port=ports.start,
         ports=len(ports),
         refresh=lambda: refresh_figures(deps),

@@ -17,6 +17,8 @@ class PersonalTable(Struct, frozen=True, kw_only=True):
     name: str
     shown: tuple[str, ...] = ()
     """Columns that a person gets in an export, in this order."""
+    documents: tuple[str, ...] = ()
+    """Those of them that hold JSON in a column of text: an export has it as it is, and not as a text."""
     withheld: dict[str, str] = {}
     """Columns that a person does not get, and why."""
     whose: str = "account_id = %(account)s"

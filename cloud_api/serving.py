@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,13 +17,15 @@ from contextlib import contextmanager
 
 import structlog
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server import Server
 
 from cloud_api.embedded import embedded
 from cloud_api.migrating import migrate
-from cloud_api.settings import Settings
+from cloud_api.settings import Settings, is_for_this_machine
 from cloud_api.ties import tied
 from cloud_api.worker import GRACE_SECONDS
+from shared.errors import UnavailableError
 
 # Requests are cut off by their database timeouts long before.
 REQUESTS_GRACE_SECONDS = 15
@@ -33,6 +36,13 @@ BACKLOG = 4096
 # Open connections of one process, most of them idle; Granian calls it backpressure and would take the backlog's size,
 # after which it no longer accepts anybody until somebody leaves.
 CONNECTIONS_MAX = 16_384
+# Headers come in one packet or two; who needs longer than this holds a connection open.
+HEADER_MS = 10_000
+# As much as HTTP/1.1 may have here.
+HEADER_BYTES_MAX = 400 * 1024
+# Over HTTP/2 a connection whose other end has gone away is noticed by asking.
+PING_MS = 30_000
+PING_ANSWER_SECONDS = 20
 
 logger = structlog.get_logger(__name__)
 
@@ -46,12 +56,40 @@ def serve(settings: Settings) -> int:
     # Until Granian has handlers of its own; without this a SIGTERM would leave the database running.
     signal.signal(signal.SIGTERM, _leave)
     with _database(settings) as (url, migration_url):
+        refuse_taken_port(settings)
+        _warn(settings)
         logger.info("migrated", revision=migrate(migration_url))
         # Children read their settings as we did; this is the one that they cannot know.
         os.environ["DATABASE_URL"] = url  # noqa: TID251 (for the children)
         with _worker():
             _answer(settings)
     return 0
+
+
+def refuse_taken_port(settings: Settings) -> None:
+    """Granian's processes share their port, and would share it with another server's too: each of the two would get some requests.
+
+    Raises:
+        UnavailableError
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.create_server((settings.host, settings.port), family=family):
+            pass
+    except OSError as error:
+        raise UnavailableError(
+            f"Cannot listen at {settings.host}, port {settings.port} ({os.strerror(error.errno or 0)}). End what uses it, or choose "
+            "others by SUNAIVA_CLOUD_HOST and SUNAIVA_CLOUD_PORT."
+        ) from None
+
+
+def _warn(settings: Settings) -> None:
+    is_open = not is_for_this_machine(settings.host)
+    if is_open and settings.environment == "development":
+        # Links go by unencrypted, and mails may lie in a folder: good for a trusted network at most.
+        logger.warning("development_open_to_network", url=settings.public_url)
+    if not is_for_this_machine(settings.admin_host):
+        logger.warning("figures_open_to_network")
 
 
 def _leave(*_: object) -> None:
@@ -86,6 +124,12 @@ def _answer(settings: Settings) -> None:
         workers=settings.processes,
         backlog=BACKLOG,
         backpressure=CONNECTIONS_MAX,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MS),
+        http2_settings=HTTP2Settings(
+            keep_alive_interval=PING_MS,
+            keep_alive_timeout=PING_ANSWER_SECONDS,
+            max_headers_size=HEADER_BYTES_MAX,
+        ),
         workers_kill_timeout=REQUESTS_GRACE_SECONDS,
         respawn_failed_workers=True,
         respawn_interval=RESPAWN_SECONDS,

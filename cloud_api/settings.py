@@ -6,6 +6,7 @@ good for development. A secret must never print: each is wrapped in `Secret`.
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ Environment = Literal["development", "production"]
 
 KNOWN = (
     "SUNAIVA_ENV",
+    "SUNAIVA_CLOUD_ADMIN_HOST",
     "SUNAIVA_CLOUD_ADMIN_PORT",
     "SUNAIVA_CLOUD_BLOBS",
     "SUNAIVA_CLOUD_HOME",
@@ -35,6 +37,7 @@ KNOWN = (
 
 SECRET_CHARS_MIN = 32  # 128 bits, were it written in hexadecimal
 
+_LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65_535
 _PROCESSES_MAX = 256  # past this somebody has mistaken processes for connections
 _POOL_MAX = 500
@@ -65,6 +68,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     public_url: str
     host: str
     port: int
+    admin_host: str
+    """For operators: figures, and in development the mails that are shown. Loopback unless somebody says otherwise."""
     admin_port: int
     processes: int
     """How many processes answer requests."""
@@ -99,7 +104,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise InvalidError(
             f"SUNAIVA_ENV is {environment!r}; it can be {' or '.join(get_args(Environment))}."
         )
-    host = env.get("SUNAIVA_CLOUD_HOST", "127.0.0.1")
+    host = _host(env, "SUNAIVA_CLOUD_HOST")
     port = _number(env, "SUNAIVA_CLOUD_PORT", 8400, least=1, most=_PORT_MAX)
     settings = Settings(
         environment=environment,  # type: ignore[arg-type] # checked against the choices just above
@@ -109,9 +114,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         replica_url=_postgresql(env, "DATABASE_REPLICA_URL"),
         redis_url=_url(env, "REDIS_URL", ("redis", "rediss", "valkey", "valkeys", "unix")),
         secret=_secret(env),
-        public_url=_origin(env.get("SUNAIVA_CLOUD_URL") or f"http://{host}:{port}"),
+        public_url=_origin(env.get("SUNAIVA_CLOUD_URL") or _own_url(env, host, port)),
         host=host,
         port=port,
+        admin_host=_host(env, "SUNAIVA_CLOUD_ADMIN_HOST"),
         admin_port=_number(env, "SUNAIVA_CLOUD_ADMIN_PORT", 8401, least=1, most=_PORT_MAX),
         processes=_number(env, "SUNAIVA_CLOUD_PROCESSES", 1, least=1, most=_PROCESSES_MAX),
         pool=_number(env, "SUNAIVA_CLOUD_POOL", 10, least=2, most=_POOL_MAX),
@@ -162,6 +168,32 @@ def _home(env: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/sunaiva-cloud")
     return user_data_path("sunaiva-cloud").absolute()
+
+
+def is_for_this_machine(host: str) -> bool:
+    return ip_address(host).is_loopback
+
+
+def _host(env: Mapping[str, str], name: str) -> str:
+    """An address: what listens looks no name up."""
+    given = env.get(name) or _LOOPBACK
+    if given == "localhost":
+        return _LOOPBACK
+    try:
+        return str(ip_address(given))
+    except ValueError:
+        raise InvalidError(
+            f"{name} is {given!r}; give an address of this machine, such as 127.0.0.1 or ::1, or 0.0.0.0 for all of them."
+        ) from None
+
+
+def _own_url(env: Mapping[str, str], host: str, port: int) -> str:
+    if env.get("SUNAIVA_CLOUD_HOST") == "localhost":
+        return f"http://localhost:{port}"
+    address = ip_address(host)
+    # Every address of the machine is none that a link can lead to.
+    shown = _LOOPBACK if address.is_unspecified else host
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _number(env: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:

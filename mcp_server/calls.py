@@ -174,6 +174,7 @@ def build_calls(open_device: Callable[[], Device]) -> Mapping[str, Call]:
         "show": call(ShowArgs, _show),
         "revise": call(ReviseArgs, _revise),
         "forget": call(ForgetArgs, _forget),
+        "conflicts": call(FindingsArgs, _conflicts),
         "findings": call(FindingsArgs, _findings),
         "resolve": call(ResolveArgs, _resolve),
         "export": call(ExportArgs, _export),
@@ -295,6 +296,16 @@ def _findings(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:
     with device.vault.writing() as db:
         found = findings.open_findings(db, limit=args.limit, about=args.about)
         quoted = [each.id for finding in found for each in (finding.first, finding.second)]
+        if quoted:
+            device.note(db, "read", quoted, client=ctx.client)
+    return found
+
+
+def _conflicts(device: Device, ctx: CallContext, args: FindingsArgs) -> Steps:
+    yield from ()
+    with device.vault.writing() as db:
+        found = conflicts.undecided(db, limit=args.limit)
+        quoted = [each.id for conflict in found for each in (conflict.first, conflict.second)]
         if quoted:
             device.note(db, "read", quoted, client=ctx.client)
     return found

@@ -22,6 +22,7 @@ from shared.clock import from_ms, to_ms
 from shared.errors import NotFoundError, SunaivaError
 from shared.ids import MemoryId
 from sync_service import control, keys, log, merge
+from sync_service.alarms import Kind
 from sync_service.clock import Hlc, milliseconds
 from sync_service.fields import Field
 from sync_service.merge import EMPTY, State, Version
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 # A finding's number stays below this; what lies above is the last five bytes of a memory's id, which lists print, too.
 _FIRST_NUMBER = 1 << 40
 _SHORT_BYTES = 5
+
+
+_FOR_THE_PERSON: frozenset[Kind] = frozenset({"many_forgotten", "revoked_device", "cloned"})
 
 
 class Said(Struct, frozen=True):
@@ -84,6 +88,12 @@ def undecided(db: "Database", *, limit: int) -> list[Conflict]:
 def to_decide(db: "Database", *, limit: int) -> list[Conflict | Finding]:
     """All that waits for a decision: conflicts first, they are about what somebody wrote."""
     return [*undecided(db, limit=limit), *findings.open_findings(db, limit=limit)]
+
+
+def for_the_person(db: "Database") -> list[str]:
+    """What only the person can decide, and may not know of yet."""
+    told = log.alarms(db) if log.is_set_up(db) else []
+    return [alarm.sentence for alarm in told if alarm.kind in _FOR_THE_PERSON]
 
 
 def concerned(db: "Database", number: int) -> tuple[Memory, Memory]:

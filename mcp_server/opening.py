@@ -22,6 +22,7 @@ from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault
 from mcp_server.vault.protectors import Access, ProtectorKind
 from shared.clock import Clock
 from shared.errors import ConflictError, ForbiddenError, SunaivaError
+from sync_service import log
 
 
 class NewVault(Struct, frozen=True):
@@ -152,6 +153,16 @@ def change_key(
     finally:
         vault.close()
     return new.words, keys.finish_rekey(home, given)
+
+
+def syncs(home: Path, root: bytes) -> bool:
+    """Whether the vault is set up for sync. No agent may have it open."""
+    vault = open_vault(home / DATABASE_NAME, database_key(root))
+    try:
+        with vault.reading() as db:
+            return log.is_set_up(db)
+    finally:
+        vault.close()
 
 
 def _settle(home: Path, found: keys.RootKeys, given: Access) -> bytes:

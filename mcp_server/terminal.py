@@ -135,7 +135,12 @@ class Terminal:
 
 
 def _failure(error: SunaivaError) -> bytes:
-    return msgspec.json.encode({"error": {"code": error.code, "message": str(error)}})
+    # A family crosses the socket, and not each kind of it: the other side may be older.
+    family = next(
+        kind for kind in type(error).__mro__ if kind.__module__ == SunaivaError.__module__
+    )
+    assert issubclass(family, SunaivaError)
+    return msgspec.json.encode({"error": {"code": family.code, "message": str(error)}})
 
 
 def _unexpected(error: Exception) -> SunaivaError:

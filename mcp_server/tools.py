@@ -465,6 +465,7 @@ def _resolve(open_device: OpenDevice) -> Tool:
             conflicts.decide(device, id, decision, client=client)
         with device.vault.reading() as db:
             spaces = permissions.readable(device, db, client, None)
+            waiting = [f"Tell the person: {each}" for each in conflicts.for_the_person(db)]
             allowed = [
                 finding
                 for finding in conflicts.to_decide(db, limit=search.RESULTS_MAX)
@@ -489,6 +490,7 @@ def _resolve(open_device: OpenDevice) -> Tool:
         ]
         more = len(allowed) - len(listed)
         lines += [f"({more} more: decide some of these, then list again)"] if more else []
+        lines += waiting
         body = "\n".join([_QUOTED, *lines]) if lines else "Nothing to resolve."
         return said(body, {"findings": shown})
 

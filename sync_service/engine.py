@@ -59,6 +59,7 @@ ROUNDS_MAX = 256
 # Batches sealed ahead of what the relay has taken: sealed means kept twice, so no more than a push or two.
 UNSENT_MAX = 64
 SEEDED_AT_ONCE = 2_048
+HOUSE_MS = 3_600_000
 _AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "rolled_back"})
 
 
@@ -134,6 +135,7 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
             # What stands in the way of receiving does not stand in the way of sending; a dead network would in any case.
             if report.unavailable is None:
                 _send(run, patiently=patiently)
+        _keep_house_at_times(run)
     except RevokedError as error:
         _alarm(run, "revoked_device", "self", str(error))
     except UnavailableError as error:
@@ -146,7 +148,7 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
 
 
 def keep_house(engine: Engine) -> None:
-    """Now and then, after a step that reached the end: vouch for others' snapshots, write one when it is due, let go of what is safe.
+    """Now and then (a step does it by itself), when the end was reached: vouch for others' snapshots, write one when it is due, let go of what is safe.
     Where devices are not at one, each gives the others what it holds, and joins what they hold."""
     now_ms = to_ms(engine.clock())
     with engine.replica.transaction() as db:
@@ -178,6 +180,19 @@ def keep_house(engine: Engine) -> None:
     )
     if is_due or ((me.snapshot_owed or at_odds) and is_rested):
         snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+
+
+def _keep_house_at_times(run: _Run) -> None:
+    """Once an hour, when there is nothing else to do."""
+    me = _self(run)
+    if not run.report.reached_head or 0 <= run.now_ms - me.house_ms < HOUSE_MS:
+        return
+    with run.replica.transaction() as db:
+        log.write(db, house_ms=run.now_ms)
+    if me.house_ms == 0:
+        return  # it has only just arrived
+    receive.retry_half_applied(run.replica, run.members, run.engine.random, run.now_ms)
+    keep_house(run.engine)
 
 
 def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:

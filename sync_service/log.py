@@ -57,6 +57,7 @@ class Self(Struct, frozen=True, kw_only=True):
     heads_told: bytes
     caught_up: bool
     reached_ms: int
+    house_ms: int
     snapshot_owed: bool
     reread_after: int | None
     reread_ms: int

@@ -14,8 +14,9 @@ from sync_service.frames import Frame
 from sync_service.inbox import Applied
 from sync_service.ops import OPS_PER_BATCH_MAX, Head
 
-# A message that goes out at once after a quiet time, then at most one in so long: what is typed quickly travels together.
-DEBOUNCE_MS = 2_000
+# A message goes out at once after a quiet time, then at most one in so long: what is typed quickly travels together, and is there within
+# two seconds all the same.
+DEBOUNCE_MS = 1_000
 # Without anything to say a device shows its heads once a day: so a server that holds back everything is found out.
 BEACON_MS = 24 * 3_600_000
 # Nothing from a relay for so long is worth telling; laptops rest over a weekend.

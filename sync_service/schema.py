@@ -34,6 +34,7 @@ SCHEMA = """
         -- the end of the relay's log was reached once: from then on much forgotten at once is a question
         caught_up INTEGER NOT NULL DEFAULT 0 CHECK (caught_up IN (0, 1)),
         reached_ms INTEGER NOT NULL DEFAULT 0,
+        house_ms INTEGER NOT NULL DEFAULT 0,
         -- the relay lost what only states hold any more: it is given a snapshot
         snapshot_owed INTEGER NOT NULL DEFAULT 0 CHECK (snapshot_owed IN (0, 1)),
         -- something between here and the cursor was not as it must be, and is asked for again

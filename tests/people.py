@@ -153,9 +153,11 @@ def computer(folder: Path) -> Iterator[Device]:
         "XDG_RUNTIME_DIR": str(runtime),
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
-    yield Device(home, config, runtime, environ)
-    ask_to_leave(home)
-    shutil.rmtree(runtime, ignore_errors=True)
+    try:
+        yield Device(home, config, runtime, environ)
+    finally:
+        ask_to_leave(home)
+        shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _read(terminal: int, nudge: str = "") -> bytes:

@@ -46,11 +46,11 @@ async def measure(
     with _folder() as home, embedded(home) as server:
         migrate(server.url())
         environ = {"SUNAIVA_CLOUD_HOME": str(home), "SUNAIVA_CLOUD_URL": _ORIGIN}
-        bearers = fill(server.url(user=SUPERUSER), vaults + 1, options.seed)
+        bearers = fill(server.url(user=SUPERUSER), vaults + 1, options.seed, asking=0)
         accounts = (await signing(load(environ), server.url())).tokens(bearers)
         command = (*GRANIAN, "--factory", "bench.push.serving:serving", "--port")
         given = {**os.environ, **environ, "DATABASE_URL": server.url()}
-        target = Target("ours", command, given, {}, "/health/ready")
+        target = Target("ours", command, given, (), "/health/ready")
         async with running(target) as started:
             results = await _both(started.port, accounts, vaults, progress)
         progress.say("The same writes without a server")

@@ -6,6 +6,7 @@ PERSONAL = (
     PersonalTable(
         name="audit_entries",
         shown=("id", "noted_at", "action", "actor", "network", "detail"),
+        documents=("detail",),
         withheld={
             "subject": INTERNAL,
             "staff": "who of the staff did it is theirs to keep; that it was staff is shown",

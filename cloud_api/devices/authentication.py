@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from cloud_api.accounts.guards import requires
 from cloud_api.accounts.tokens import NotLoggedInError
 from cloud_api.devices.actions import Devices
-from cloud_api.devices.passes import DevicePassError, KnownPasses, Pass, key_id_of
+from cloud_api.devices.passes import DevicePassError, KnownPasses, Pass
 from cloud_api.http.caller import identify
 
 _PASS = "sunaiva.device"  # noqa: S105 (where it is found, no secret)
@@ -47,7 +47,7 @@ class DeviceAuthentication(ASGIMiddleware):
             raise DevicePassError
         token = header[len(_SCHEME) :].decode("latin-1").strip()
         devices = self._devices
-        jwk = await devices.keys.public(key_id_of(token))
+        jwk = await devices.keys.public(self._known.key_id(token))
         return self._known.read(token, jwk, devices.public_url, now=devices.clock())
 
 
@@ -56,8 +56,8 @@ def pass_of(scope: Any) -> Pass | None:
     return found
 
 
-def by_device(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: a device with a good pass."""
+async def by_device(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard: a device with a good pass. Asynchronous, because Litestar would call another kind in a thread each time."""
     if pass_of(connection.scope) is None:
         raise DevicePassError
 

@@ -93,12 +93,27 @@ def key_id_of(token: str) -> str:
     return kid
 
 
+class _Known(Struct, frozen=True):
+    key_id: str
+    verified_with: tuple[str, str]
+    """The public key and the issuer: the same pass means nothing under others."""
+    claims: Claims
+
+
 class KnownPasses:
     """What passes say whose signature was good, by their digests. The least recently used go first."""
 
     def __init__(self, most: int = KNOWN_MAX) -> None:
         self._most = most
-        self._claims: OrderedDict[bytes, Claims] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+
+    def key_id(self, token: str) -> str:
+        """
+        Raises:
+            DevicePassError: no pass looks like this.
+        """
+        known = self._known.get(_digest(token))
+        return key_id_of(token) if known is None else known.key_id
 
     def read(
         self, token: str, public_jwk: Mapping[str, str], issuer: str, *, now: datetime
@@ -107,14 +122,15 @@ class KnownPasses:
         Raises:
             DevicePassError: forged, altered, for something else, or over.
         """
-        # With the key and the issuer: the same pass means nothing under others.
-        digest = hashlib.sha256("\n".join([token, public_jwk["x"], issuer]).encode()).digest()
-        claims = self._claims.get(digest)
-        if claims is None:
-            claims = self._claims[digest] = _verified(token, public_jwk, issuer)
-            if len(self._claims) > self._most:
-                self._claims.popitem(last=False)
-        self._claims.move_to_end(digest)
+        digest, verified_with = _digest(token), (public_jwk["x"], issuer)
+        known = self._known.get(digest)
+        if known is None or known.verified_with != verified_with:
+            claims = _verified(token, public_jwk, issuer)
+            known = self._known[digest] = _Known(public_jwk["kid"], verified_with, claims)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        self._known.move_to_end(digest)
+        claims = known.claims
         if not _is_current(claims, now):
             raise DevicePassError
         return Pass(AccountId(claims.sub), VaultId(claims.vault), DeviceId(claims.device))
@@ -151,3 +167,7 @@ def _is_current(claims: Claims, now: datetime) -> bool:
 
 def _seconds(moment: datetime) -> int:
     return to_ms(moment) // 1000
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

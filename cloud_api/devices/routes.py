@@ -65,7 +65,7 @@ async def ask_for_challenge(
     "/api/v1/vaults/{vault:uuid}/token",
     operation_id="letDeviceIn",
     summary="A pass for sync routes, by a signature of the device's own key",
-    description="The signature is over the statement that docs/sync.md gives: it names this server, the vault, the device and the nonce.",
+    description="The signature is over the statement that docs/relay.md gives: it names this server, the vault, the device and the nonce.",
     tags=["sync"],
     status_code=200,
     opt={"rate": LOG_INS},

@@ -1,12 +1,15 @@
 """The outermost layer: what holds for every answer, also for one that no route gives (404, 405, a broken header).
 
-It gives the request its id and caller, and the answer its security headers. It reads no body.
+It gives the request its id and caller, and the answer its security headers. It reads no body, and lets nobody take for ever to
+send one.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from litestar.exceptions import ClientException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud_api.http.caller import take_caller
@@ -27,6 +30,9 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
+# The largest body in this time is 300 kbit/s: slower than any network that a device syncs over.
+BODY_SECONDS = 30.0
+
 _ADDED = "sunaiva.headers"
 
 
@@ -35,7 +41,20 @@ def add_header(scope: Any, name: str, value: str) -> None:
     scope.setdefault(_ADDED, []).append((name.encode(), value.encode()))
 
 
-def edge(app: ASGIApp, *, new_id: Callable[[], UUID], proxies: int, is_https: bool) -> ASGIApp:
+class BodyTooSlowError(ClientException):
+    """The server closes the connection after it: what is still to come of the body is read by nobody."""
+
+    status_code = 408
+
+
+def edge(
+    app: ASGIApp,
+    *,
+    new_id: Callable[[], UUID],
+    proxies: int,
+    is_https: bool,
+    body_seconds: float = BODY_SECONDS,
+) -> ASGIApp:
     always = (*_HEADERS, _HSTS) if is_https else _HEADERS
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,9 +75,31 @@ def edge(app: ASGIApp, *, new_id: Callable[[], UUID], proxies: int, is_https: bo
                 message["headers"] = headers
             await send(message)
 
-        await app(scope, receive, send_with_headers)
+        await app(scope, _in_time(receive, body_seconds), send_with_headers)
 
     return answer
+
+
+def _in_time(receive: Receive, seconds: float) -> Receive:
+    """The body as a whole; afterwards one may wait for the end of the connection as long as one likes."""
+    deadline: float | None = None
+    is_whole = False
+
+    async def receive_in_time() -> Any:
+        nonlocal deadline, is_whole
+        if is_whole:
+            return await receive()
+        now = asyncio.get_running_loop().time()
+        deadline = deadline or now + seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlowError from None
+        is_whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    return receive_in_time
 
 
 def _text(raw: bytes | None) -> str | None:

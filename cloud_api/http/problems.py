@@ -80,6 +80,7 @@ CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     409: "conflict",
     410: "gone",
     412: "precondition_failed",
@@ -241,6 +242,8 @@ def _plain(error: HTTPException, status: int) -> str:
             return "There is nothing at this address."
         case 405:
             return "This address does not know that method."
+        case 408:
+            return "The body took too long to arrive."
         case 413:
             return "The body is too large."
         case 400 if isinstance(error.__cause__, msgspec.MsgspecError):

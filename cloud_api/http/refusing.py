@@ -15,6 +15,7 @@ from litestar.openapi.spec import Example
 from litestar.plugins.base import ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 
+from cloud_api.http.described import LOGGED_IN, with_headers
 from cloud_api.http.problems import (
     CODES,
     MEDIA_TYPE,
@@ -30,6 +31,7 @@ _SENTENCES = {
     401: "Nobody known: a token, password or code is missing, wrong or over.",
     403: "Known, and not allowed to do this now.",
     404: "There is nothing of this name that is the caller's.",
+    408: "The body took too long to arrive. Nothing was changed.",
     409: "It collides with what there is, or the first request with this Idempotency-Key has not been answered.",
     410: "It is not kept any more; `about` names what stands in for it.",
     412: "It was changed since it was read.",
@@ -63,13 +65,21 @@ class Refusing(ReceiveRoutePlugin):
                 if handler.opt.get("oauth"):
                     told = {status: _oauth_spec(status) for status in told}
                 handler.responses = told
+                # Everything there is about somebody who is logged in.
+                is_own = route.path.startswith("/api/v1/account") or bool(handler.resolve_guards())
+                if is_own and handler.security is None:
+                    handler.security = LOGGED_IN
 
 
-class SharedRefusals(JsonRenderPlugin):
-    """Shows the document with each refusal once."""
+class ShownDocument(JsonRenderPlugin):
+    """Shows the document with its headers, and with each refusal once."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, with_shared_refusals(openapi_schema))
+        return super().render(request, shown(openapi_schema))
+
+
+def shown(document: dict[str, Any]) -> dict[str, Any]:
+    return with_shared_refusals(with_headers(document))
 
 
 def with_shared_refusals(document: dict[str, Any]) -> dict[str, Any]:
@@ -105,11 +115,11 @@ def _schema_of(response: dict[str, Any]) -> str:
 def _following(handler: HTTPRouteHandler, *, has_path_values: bool) -> set[int]:
     found = set() if handler.opt.get("unlimited") else {400, 429, 503}
     if handler.parsed_data_field is not None:
-        found |= {400, 413, 415}
+        found |= {400, 408, 413, 415}
     if has_path_values:
         found |= {400, 404}
     if handler.opt.get("idempotent"):
-        found |= {409, 413, 422}
+        found |= {408, 409, 413, 422}
     if handler.resolve_guards():
         found |= {401, 403}
     return found

@@ -26,7 +26,7 @@ class AddressInUse(Struct, frozen=True, tag="address_in_use", tag_field="kind"):
     """Somebody signed up with an address that has an account: only its owner is told, never who signed up."""
 
     link: str
-    """Where one signs in."""
+    """Where one sets a new password, if that is why somebody signed up again."""
 
 
 class ResetPassword(Struct, frozen=True, tag="reset_password", tag_field="kind"):

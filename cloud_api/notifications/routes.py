@@ -5,18 +5,21 @@ themselves (RFC 8058) and people by a button.
 """
 
 import asyncio
+from ipaddress import ip_address
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from litestar import Request, Response, get, post, put
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
+from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Guard
 from msgspec import Struct
 
 from cloud_api.db import Database
-from cloud_api.http.caller import known_account
+from cloud_api.http.caller import caller, known_account
 from cloud_api.http.refusing import refusals
 from cloud_api.notifications import actions
 from cloud_api.notifications.actions import Post, Unsubscribing
@@ -24,6 +27,7 @@ from cloud_api.notifications.folder import FolderMailer
 from cloud_api.notifications.pages import html, page, words_for
 from cloud_api.notifications.store import Preference
 from cloud_api.notifications.wording import TEMPLATES
+from shared.errors import ForbiddenError
 
 SHOWN_MAX = 100  # whoever looks for an older one of development finds its file
 
@@ -42,7 +46,8 @@ class MailPreferenceChange(Struct, frozen=True, forbid_unknown_fields=True):
     is_wanted: bool
 
 
-def mail_routes(letters: Post) -> list[ControllerRouterHandler]:
+def mail_routes(letters: Post, *, to_others: bool = False) -> list[ControllerRouterHandler]:
+    """In development with the mails themselves, which hold links to reset passwords: `to_others` than this machine only on demand."""
     routes: list[ControllerRouterHandler] = [
         ask_to_unsubscribe,
         unsubscribe,
@@ -50,7 +55,7 @@ def mail_routes(letters: Post) -> list[ControllerRouterHandler]:
         change_mail_preference,
     ]
     if isinstance(letters.mailer, FolderMailer):
-        routes += _development_pages(letters.mailer)
+        routes += _development_pages(letters.mailer, [] if to_others else [_from_this_machine])
     return routes
 
 
@@ -141,21 +146,39 @@ def _unsubscribe_page(
     )
 
 
-def _development_pages(folder: FolderMailer) -> list[ControllerRouterHandler]:
+def _from_this_machine(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    address = caller(connection.scope).address
+    try:
+        is_near = ip_address(address).is_loopback
+    except ValueError:
+        is_near = False
+    # Somebody else's proxy on this machine hides who asks, and says that it does.
+    if not is_near or "forwarded" in connection.headers or "x-forwarded-for" in connection.headers:
+        raise ForbiddenError(
+            "Mails of development are shown on the machine itself only, unless SUNAIVA_CLOUD_ADMIN_HOST is an address that others reach."
+        )
+
+
+def _development_pages(folder: FolderMailer, guards: list[Guard]) -> list[ControllerRouterHandler]:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     template = environment.get_template("dev_mail.html")
 
-    @get("/dev/mail", include_in_schema=False, opt={"unlimited": True})
+    @get("/dev/mail", include_in_schema=False, opt={"unlimited": True}, guards=guards)
     async def all_mails() -> Response[str]:
         mails = await asyncio.to_thread(folder.newest, SHOWN_MAX)
         return html(template.render(mails=mails, shown_max=SHOWN_MAX), _DEV_CSP)
 
-    @get("/dev/mail/{mail_id:str}", include_in_schema=False, opt={"unlimited": True})
+    @get("/dev/mail/{mail_id:str}", include_in_schema=False, opt={"unlimited": True}, guards=guards)
     async def one_mail(mail_id: FromPath[str]) -> Response[str]:
         mail = await asyncio.to_thread(folder.one, mail_id)
         return html(template.render(mail=mail), _DEV_CSP)
 
-    @get("/dev/mail/{mail_id:str}/html", include_in_schema=False, opt={"unlimited": True})
+    @get(
+        "/dev/mail/{mail_id:str}/html",
+        include_in_schema=False,
+        opt={"unlimited": True},
+        guards=guards,
+    )
     async def html_of_mail(mail_id: FromPath[str]) -> Response[str]:
         mail = await asyncio.to_thread(folder.one, mail_id)
         # The edge's own header would keep the page above from showing it.

@@ -3,6 +3,7 @@
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from cloud_api.personal import PersonalTable
@@ -111,4 +112,5 @@ def readme(tables: tuple[PersonalTable, ...], *, now: datetime) -> str:
 
 
 def row_of(table: PersonalTable, values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(table.shown, values, strict=True))
+    row = dict(zip(table.shown, values, strict=True))
+    return row | {name: msgspec.Raw(row[name].encode()) for name in table.documents}

@@ -42,6 +42,18 @@ class StoredBatch(Struct, frozen=True):
     pos: int
 
 
+class ListedVault(Struct, frozen=True):
+    id: UUID
+    account_id: UUID
+    generation: UUID
+    head_pos: int
+    min_pos: int
+    used_bytes: int
+    quota_bytes: int
+    created_at: datetime
+    pushed_at: datetime | None
+
+
 class NewBatch(Struct, frozen=True):
     pos: int
     stream: bytes
@@ -253,3 +265,22 @@ async def head_pos(connection: Connection, vault: VaultId, device: DeviceId) -> 
     )
     row = await cursor.fetchone()
     return None if row is None else int(row[0])
+
+
+async def listed(connection: Connection, most: int) -> list[ListedVault]:
+    """Vaults of all accounts, the largest first."""
+    async with connection.cursor(row_factory=class_row(ListedVault)) as cursor:
+        await cursor.execute(
+            "SELECT id, account_id, generation, head_pos, min_pos, used_bytes, quota_bytes, created_at, pushed_at "
+            "FROM vaults_listed(%s)",
+            [most],
+        )
+        return await cursor.fetchall()
+
+
+async def renew_generations(connection: Connection, vault: UUID | None) -> int:
+    """Of one vault, or of all of every account; how many."""
+    cursor = await connection.execute("SELECT renew_generations(%s)", [vault])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

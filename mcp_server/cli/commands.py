@@ -68,7 +68,7 @@ for command, name, group in (
     (accounts.recover, "recover", _SYNC),
 ):
     app.command(command, name=name, group=group)
-for part in (devices.devices, sync.sync):
+for part in (devices.devices, sync.sync, findings.conflicts):
     part.group = _SYNC
     app.command(part)
 app.command(assistants.hook, name="hook", show=False)

@@ -42,7 +42,7 @@ def pair(
 ) -> None:
     """Let a new device join: without a code on the new one, with the code it shows on one that syncs."""
     with agent() as connection:
-        syncs = connection.call("sync_status", {})["state"] != "not_set_up"
+        syncs = connection.call("sync_status", {})["state"] not in ("not_set_up", "removed")
         if syncs:
             if code is None and not one_time_code:
                 raise InvalidError(_HOW)

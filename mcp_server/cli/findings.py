@@ -1,14 +1,16 @@
-"""The command about findings: resolve lists what was noticed, and takes the person's decision."""
+"""Commands about what waits for the person's decision: resolve for what was noticed, conflicts for what two devices changed at once."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from cyclopts import App
 from rich.text import Text
 
 from mcp_server.cli import screen
 from mcp_server.cli.screen import Json
 from mcp_server.cli.session import agent
+from mcp_server.conflicts import Conflict
 from mcp_server.findings import Finding, Similar
 from mcp_server.memory import Decision
 from shared.errors import InvalidError
@@ -34,6 +36,52 @@ def resolve(
     screen.emit(answer, as_json=json, show=_show_findings)
 
 
+conflicts = App(
+    name="conflicts", help="See and decide what two devices changed without knowing of each other."
+)
+
+
+@conflicts.default
+def list_conflicts(limit: int = 50, json: Json = False) -> None:
+    """List memories that two devices changed at once, and what other devices forgot that waits for you."""
+    with agent() as connection:
+        found = connection.call("conflicts", {"limit": limit})
+        waiting = connection.call("sync_status", {})["waiting_to_forget"]
+    answer = {"conflicts": found, "waiting_to_forget": waiting}
+    screen.emit(answer, as_json=json, show=_show_conflicts)
+
+
+@conflicts.command
+def decide(number: int, decision: Decision, /, json: Json = False) -> None:
+    """Say which version holds: keep_first (what is shown now), keep_second, or keep_both. It holds on every device."""
+    with agent() as connection:
+        connection.call("resolve", {"number": number, "decision": decision})
+    screen.emit({"number": number, "decision": decision}, as_json=json, show=_show_decided)
+
+
+@conflicts.command
+def forget(json: Json = False) -> None:
+    """Say yes to what other devices forgot, much of it at once: it is forgotten here, too."""
+    _decide_forgets(True, json)
+
+
+@conflicts.command
+def keep(json: Json = False) -> None:
+    """Say no to it: those memories are kept, and come back on all devices."""
+    _decide_forgets(False, json)
+
+
+def _decide_forgets(forget: bool, as_json: bool) -> None:
+    with agent() as connection, screen.watching("Deciding") as events:
+        answer = connection.call("sync_forgets", {"forget": forget}, events)
+    done = "forgotten here, too" if forget else "kept"
+    screen.emit(
+        answer,
+        as_json=as_json,
+        show=lambda value: screen.ok(f"{value['memories']:,} memories are {done}."),
+    )
+
+
 def show_similar(similar: Iterable[Similar]) -> None:
     """What was noticed about a memory just written."""
     for near in similar:
@@ -49,3 +97,25 @@ def _show_findings(value: Any) -> None:
             Text.assemble((f"{finding.number}", "cyan"), f"  {finding.relation.replace('_', ' ')}")
         )
         screen.memories([finding.first, finding.second])
+
+
+def _show_conflicts(answer: Any) -> None:
+    if not answer["conflicts"] and not answer["waiting_to_forget"]:
+        screen.say("Nothing to decide.")
+    for each in msgspec.convert(answer["conflicts"], list[Conflict]):
+        screen.out.print(Text.assemble((f"{each.number}", "cyan"), "  changed on two devices"))
+        for which, version, said in (
+            ("first", each.first, each.first_said),
+            ("second", each.second, each.second_said),
+        ):
+            screen.say(f"{which}, on {said.device}, {said.at:%Y-%m-%d %H:%M}:")
+            screen.memories([version])
+    if answer["waiting_to_forget"]:
+        screen.warn(
+            f"Other devices forgot {answer['waiting_to_forget']:,} memories at once. Was that you? `sunaiva conflicts forget`, or "
+            "`sunaiva conflicts keep`."
+        )
+
+
+def _show_decided(answer: Any) -> None:
+    screen.ok("Decided, on every device.")

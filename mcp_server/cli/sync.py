@@ -14,7 +14,7 @@ from mcp_server.cli.accounts import (
     enter_folder,
     recovery_words,
 )
-from mcp_server.cli.screen import Json
+from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import agent
 from mcp_server.syncing.service import Status
 
@@ -22,6 +22,7 @@ sync = App(name="sync", help="See and steer how this vault keeps in step with yo
 
 _DOING = {
     "not_set_up": "This vault does not sync. Begin with `sunaiva login`, or with `sunaiva sync folder PATH`.",
+    "removed": "This device was removed from the vault. Its memories are all here; `sunaiva pair` lets it join again.",
     "off": "Sync is off: this vault meets its devices nowhere. `sunaiva login` goes on with it.",
     "paused": "Sync is paused. `sunaiva sync resume` goes on with it.",
     "syncing": "Syncing.",
@@ -74,6 +75,19 @@ def verify(json: Json = False) -> int:
 
 
 @sync.command
+def words(words_file: WordsFile = None, json: Json = False) -> None:
+    """Let this vault's present recovery words be those of what is synced, after a rekey that could not say so."""
+    given = recovery_words(words_file)
+    with agent() as connection, screen.watching("Changing the recovery words") as events:
+        answer = connection.call("sync_words", {"words": given}, events)
+    screen.emit(
+        answer,
+        as_json=json,
+        show=lambda _: screen.ok("These twelve words recover what is synced."),
+    )
+
+
+@sync.command
 def folder(
     path: Path,
     /,
@@ -118,10 +132,12 @@ def _show_status(answer: Any) -> None:
         screen.fail(found.problem)
     if found.device is not None:
         where = "" if found.place is None else f", through {found.place}"
-        screen.say(f"{found.devices} devices{where}; this one is {found.device!r}.")
+        screen.out.print(
+            printable(f"{found.devices} devices{where}; this one is {found.device!r}.")
+        )
         waiting = found.to_send + found.batches_to_send
         went = "never" if found.synced_at is None else f"{found.synced_at:%Y-%m-%d %H:%M:%S} UTC"
-        screen.say(
+        screen.out.print(
             f"Last in touch: {went}. Sent {found.sent_bytes:,} bytes, received {found.received_bytes:,}."
             + (" Something waits to be sent." if waiting else "")
         )
@@ -129,14 +145,17 @@ def _show_status(answer: Any) -> None:
         screen.warn(
             f"{found.conflicts:,} memories were changed on two devices at once. Look at them with `sunaiva conflicts`."
         )
+    if found.waiting_to_forget:
+        screen.warn(
+            f"Other devices forgot {found.waiting_to_forget:,} memories at once, which waits for you: `sunaiva conflicts forget` does "
+            "it here, too, `sunaiva conflicts keep` keeps them on all devices."
+        )
     alarms(answer)
 
 
 def _show_verified(answer: Any) -> None:
     if answer["sound"]:
-        screen.ok(
-            f"{answer['states']:,} memories and forgotten ones agree with what was agreed on."
-        )
+        screen.ok("What is here is what this device has agreed on with the others.")
     else:
         screen.fail(
             "What is here is not what this device has agreed on with the others. Put a backup back with `sunaiva restore BACKUP`, and "

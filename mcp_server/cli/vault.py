@@ -132,6 +132,7 @@ def rekey(
     require_vault(settings)
     with client.alone(settings):
         root = _root(settings, recovery_words=recovery_words)
+        syncs = opening.syncs(settings.home, root)
         # What is lost is what opened it; with the words in hand, the everyday protector is made anew.
         kind = protect or (
             _usual_protector(settings) if recovery_words else keys.protected_by(settings.home)
@@ -149,6 +150,8 @@ def rekey(
                 clock=system_clock,
                 show=lambda words: None if json else _show_words(words),
             )
+    if words is not None and syncs and (also := _tell_sync(words)):
+        left = also if left is None else f"{left} {also}"
     answer = {"protected_by": kind, "recovery_words": words, "left_to_do": left}
     screen.emit(
         answer,
@@ -159,6 +162,19 @@ def rekey(
     )
     if left:
         screen.warn(left)
+
+
+def _tell_sync(words: str) -> str | None:
+    """Let the new words recover what is synced, too; what is left to do, where that could not be said now."""
+    try:
+        with agent() as connection, screen.watching("Telling the other devices") as events:
+            connection.call("sync_words", {"words": words}, events)
+    except SunaivaError as error:
+        return (
+            f"What is synced is still recovered by the former words ({error}). Say the new ones with `sunaiva sync words` when you are "
+            "online."
+        )
+    return None
 
 
 def audit(
@@ -214,6 +230,7 @@ def doctor(
         found = msgspec.convert(
             connection.call("rebuild" if rebuild else "health", {}, events), Health
         )
+        standing = connection.call("sync_status", {})
     assistants = _assistants(settings)
     answer = {
         "home": str(settings.home),
@@ -221,8 +238,11 @@ def doctor(
         "agent_was_running": running is not None,
         **msgspec.to_builtins(found),
         "assistants": assistants,
+        "sync": standing,
     }
-    screen.emit(answer, as_json=json, show=lambda _: _show_health(settings, found, assistants))
+    screen.emit(
+        answer, as_json=json, show=lambda _: _show_doctor(settings, found, assistants, standing)
+    )
     return 1 if found.problems else 0
 
 
@@ -451,6 +471,17 @@ def _show_health(settings: Settings, found: Health, assistants: dict[str, str]) 
         screen.ok(
             "Every page is sound, the keyword index agrees (a sample), the access log holds together"
         )
+
+
+def _show_doctor(
+    settings: Settings, found: Health, assistants: dict[str, str], standing: dict[str, Any]
+) -> None:
+    _show_health(settings, found, assistants)
+    if standing["state"] != "not_set_up":
+        say = screen.ok if standing["state"] in ("waiting", "syncing") else screen.warn
+        say(f"Sync: {standing['state']}; `sunaiva sync status` says more")
+    for alarm in standing["alarms"]:
+        screen.warn(f"Sync, {alarm['kind'].replace('_', ' ')}: {alarm['sentence']}")
 
 
 def _show_contents(settings: Settings, found: Health) -> None:

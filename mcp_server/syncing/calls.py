@@ -42,6 +42,10 @@ class FinishArgs(Struct, kw_only=True):
     same: bool
 
 
+class ForgetsArgs(Struct, kw_only=True):
+    forget: bool
+
+
 class RenameArgs(Struct, kw_only=True):
     device: str
     name: str
@@ -60,6 +64,8 @@ def build_sync_calls(open_syncing: Callable[[], Syncing]) -> Mapping[str, Call]:
         "sync_recover": call_of(open_syncing, WordsArgs, _recover),
         "sync_words": call_of(open_syncing, NewWordsArgs, _words),
         "sync_folder": call_of(open_syncing, PathArgs, _folder),
+        "sync_verify": call_of(open_syncing, NoArgs, _verify),
+        "sync_forgets": call_of(open_syncing, ForgetsArgs, _forgets),
         "sync_status": call_of(open_syncing, NoArgs, _status),
         "sync_now": call_of(open_syncing, NoArgs, _now),
         "sync_pause": call_of(open_syncing, NoArgs, _pause),
@@ -122,6 +128,16 @@ def _status(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
 def _now(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
     yield from syncing.now()
     return syncing.status()
+
+
+def _verify(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
+    sound = yield from syncing.verify()
+    return {"sound": sound, "status": syncing.status()}
+
+
+def _forgets(syncing: Syncing, ctx: CallContext, args: ForgetsArgs) -> Steps:
+    yield {"doing": "Forgetting" if args.forget else "Keeping"}
+    return {"memories": syncing.decide_forgets(forget=args.forget)}
 
 
 def _pause(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:

@@ -103,6 +103,7 @@ class Loop:
         self._failures = 0
         self._problem: SunaivaError | None = None
         self._doing: Doing = "off"
+        self._hurries = 0
         self._off = False
         self._nudged = False
         self._threads = [
@@ -139,6 +140,7 @@ class Loop:
         with self._change:
             self._due = self._seconds()
             self._failures = 0
+            self._hurries += 1
             self._off = False
             self._change.notify_all()
             return self._begun + 1
@@ -251,8 +253,13 @@ class Loop:
             self._change.wait_for(lambda: self._stop or self._done >= number, timeout=NUDGE_SECONDS)
 
     def _rest(self) -> None:
+        """Leave a line alone that was cut, unless the person wants something now."""
         with self._change:
-            self._change.wait_for(lambda: self._stop, LOOK_UNNUDGED_SECONDS * self._chance())
+            before = self._hurries
+            self._change.wait_for(
+                lambda: self._stop or self._hurries != before,
+                LOOK_UNNUDGED_SECONDS * self._chance(),
+            )
 
 
 def _unexpected(error: Exception) -> SunaivaError:

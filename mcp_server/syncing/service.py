@@ -4,6 +4,7 @@ Nothing is sent anywhere before the vault has a meeting place and the person has
 What the person does and what the loop does never happen at the same time: both take their turn.
 """
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Generator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
+from mcp_server import replica
 from mcp_server.device import Device
 from mcp_server.replica import Replica
 from mcp_server.syncing import roster
@@ -22,18 +24,27 @@ from mcp_server.syncing.pairing import Conversation, Member, Newcomer
 from mcp_server.syncing.places import Place, Ways
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
+from mcp_server.vault.store import as_bytes
 from mcp_server.vault.words import entropy_of
 from shared.clock import to_ms
-from shared.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from sync_service import listing, log, membership
+from shared.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    SunaivaError,
+)
+from sync_service import deciding, inbox, listing, log, membership, merge
 from sync_service.alarms import Alarm
-from sync_service.engine import Engine, Report, sync_once
+from sync_service.engine import Engine, Report, keep_house, sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
 from sync_service.pairing import Met, Welcome
 from sync_service.transport import ControlConflictError, NoVaultError, RevokedError, Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]
@@ -43,6 +54,9 @@ _LOOK_SECONDS = 0.2
 # Devices that change the list at the same moment: each reads what the other wrote, and tries again.
 APPEND_TRIES = 5
 FIRST_INCARNATION = 1
+# Snapshots, and what can be let go of: a few requests, of no hurry at all.
+HOUSE_MS = 3_600_000
+_STATES_AT_ONCE = 1_000
 # More than a person decides in one sitting.
 _COUNTED_MAX = 1_000
 
@@ -51,7 +65,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """How sync stands."""
 
     state: str
-    """`not_set_up`, `off`, `paused`, or what the loop does: `syncing`, `waiting`, `offline`, `stopped`."""
+    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `syncing`, `waiting`, `offline`, `stopped`."""
     kind: meeting.Kind | None = None
     place: str | None = None
     logged_in: bool = False
@@ -94,6 +108,7 @@ class Syncing:
         self._place: Place | None = None
         self._patiently = True
         self._synced_at: datetime | None = None
+        self._kept_house_ms = 0
         self._newcomer: Newcomer | None = None
         self._member: Member | None = None
         self._loop = Loop(self)
@@ -114,21 +129,11 @@ class Syncing:
                 return Round(off=True)
             patiently, self._patiently = self._patiently, True
             counted = Counted(transport)
-            report = sync_once(
-                Engine(
-                    replica=self._replica,
-                    transport=counted,
-                    clock=self._device.clock,
-                    random=secrets.token_bytes,
-                ),
-                patiently=patiently,
-            )
+            report = sync_once(self._engine(counted), patiently=patiently)
             self._count(counted, report)
-            removed = [
-                alarm.sentence
-                for alarm in report.alarms
-                if (alarm.kind, alarm.subject) == ("revoked_device", "self")
-            ]
+            if report.reached_head and not report.is_behind:
+                self._keep_house(counted)
+            removed = [alarm.sentence for alarm in report.alarms if _is_own_removal(alarm)]
             if removed:
                 raise RevokedError(removed[0])
             return Round(
@@ -161,7 +166,9 @@ class Syncing:
         """Whether the cloud heard of it."""
         with self._turn:
             self._leave_place()
-            return self._ways.session().log_out()
+            is_told = self._ways.session().log_out()
+        self._loop.hurry()
+        return is_told
 
     def use_folder(self, path: Path) -> Standing:
         """Meet in a folder from now on."""
@@ -220,8 +227,9 @@ class Syncing:
 
     def pair_offer(self, name: str, typed: str | None) -> Newcomer:
         """Be the device that would join."""
-        self._demand_not_set_up()
-        self._demand_place()
+        with self._turn:
+            self._demand_not_set_up()
+            self._demand_place()
         self._member = None
         self._newcomer = Newcomer(roster.checked_name(name), clock=self._device.clock, typed=typed)
         return self._newcomer
@@ -318,11 +326,55 @@ class Syncing:
         if state.problem is not None:
             raise state.problem
 
+    def verify(self) -> Steps[bool]:
+        """Whether what is here is what was agreed on; and everything that is there is read, and judged, once more."""
+        total, count = 0, 0
+        with self._device.vault.reading() as db:
+            agreed, after = log.digest(db), None
+            while rows := list(self._replica.rows(db, after, _STATES_AT_ONCE)):
+                total += sum(merge.fingerprint(memory, state) for memory, state in rows)
+                count, after = count + len(rows), rows[-1][0]
+                yield {"doing": "Comparing", "done": count}
+        with self._device.vault.writing() as db:
+            log.write(db, cursor=0)
+        yield from self.now()
+        return total % (1 << 256) == int.from_bytes(agreed, "big")
+
+    def decide_forgets(self, *, forget: bool) -> int:
+        """The person's answer to what other devices forgot, too much at once to be done without one; how many memories."""
+        with self._turn:
+            if forget:
+                done = deciding.let_forget(self._replica, self._now_ms())
+            else:
+                new_id = self._device.ids.memory_id
+                done = deciding.keep(self._replica, lambda: as_bytes(new_id()), self._now_ms())
+        self._loop.hurry()
+        return done
+
     def status(self) -> Status:
         with self._device.vault.reading() as db:
             return _status(db, self._loop, self._synced_at)
 
     # --- parts -----------------------------------------------------------------------------------------------
+
+    def _engine(self, transport: Transport) -> Engine:
+        return Engine(
+            replica=self._replica,
+            transport=transport,
+            clock=self._device.clock,
+            random=secrets.token_bytes,
+        )
+
+    def _keep_house(self, transport: Transport) -> None:
+        now_ms = self._now_ms()
+        if now_ms - self._kept_house_ms < HOUSE_MS:
+            return
+        self._kept_house_ms = now_ms
+        try:
+            keep_house(self._engine(transport))
+        except SunaivaError as error:
+            # Whatever it was, the next time tells; memories do not wait for it.
+            logger.warning("snapshots wait: %s", error)
 
     def _count(self, counted: Counted, report: Report) -> None:
         if report.unavailable is not None:
@@ -339,7 +391,8 @@ class Syncing:
             place = self._demand_place()
             vaults = place.vaults()
         with self._device.vault.reading() as db:
-            met, is_set_up = meeting.read(db), log.is_set_up(db)
+            met = meeting.read(db)
+            is_set_up = log.is_set_up(db) and not any(map(_is_own_removal, log.alarms(db)))
         assert met is not None
         self._loop.hurry()
         return Standing(place=met.place, vaults=len(vaults), is_set_up=is_set_up)
@@ -443,12 +496,18 @@ class Syncing:
             )
 
     def _demand_not_set_up(self) -> None:
+        """A device that was removed begins anew: as such it may join again."""
         with self._device.vault.reading() as db:
-            if log.is_set_up(db):
-                raise ConflictError(
-                    "This vault syncs already. `sunaiva devices` lists its devices; to admit another, give its code: "
-                    "`sunaiva pair CODE`."
-                )
+            if not log.is_set_up(db):
+                return
+            is_removed = any(_is_own_removal(alarm) for alarm in log.alarms(db))
+        if not is_removed:
+            raise ConflictError(
+                "This vault syncs already. `sunaiva devices` lists its devices; to admit another, give its code: `sunaiva pair CODE`."
+            )
+        with self._replica.transaction() as db:
+            replica.leave(db)
+            log.leave(db)
 
     def _demand_own(self, words: str) -> None:
         entropy_of(words)  # says which mistake it is
@@ -483,6 +542,16 @@ _OTHER_WORDS = (
 )
 
 
+def _word(doing: str, *, is_removed: bool, paused: bool, met: bool) -> str:
+    if is_removed:
+        return "removed"
+    return "off" if not met else "paused" if paused else doing
+
+
+def _is_own_removal(alarm: Alarm) -> bool:
+    return (alarm.kind, alarm.subject) == ("revoked_device", "self")
+
+
 def _recovery(words: str) -> Seeds:
     return recovery_seeds(entropy_of(words))
 
@@ -497,16 +566,20 @@ def _status(db: "Database", loop: Loop, synced_at: datetime | None) -> Status:
     me, state, traffic = log.read(db), loop.state(), meeting.traffic(db)
     known = roster.devices(db)
     shown |= {name: getattr(traffic, name) for name in Traffic.__struct_fields__}
+    raised = log.alarms(db)
+    is_removed = any(map(_is_own_removal, raised))
     shown["synced_at"] = synced_at or traffic.synced_at
     return Status(
-        state="paused" if me.paused else "off" if met is None else state.doing,
+        state=_word(state.doing, is_removed=is_removed, paused=me.paused, met=met is not None),
         device=known[0].name,
         devices=sum(not one.revoked for one in known),
         to_send=log.outbox_count(db),
         batches_to_send=log.unsent_count(db),
+        held=len(inbox.held(db)),
         conflicts=len(log.in_conflict(db, _COUNTED_MAX)),
+        waiting_to_forget=inbox.held_forgets_count(db),
         problem=None if state.problem is None else str(state.problem),
         next_try_seconds=state.next_in_seconds,
-        alarms=tuple(log.alarms(db)),
+        alarms=tuple(raised),
         **shown,
     )

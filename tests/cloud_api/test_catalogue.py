@@ -1,6 +1,8 @@
 """Which table may be without row-level security, and why."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -27,6 +29,23 @@ def test_no_table_is_excused_that_is_not_there(connection: psycopg.Connection) -
         )
     }
     assert set(NOT_PERSONAL) - tables == set()
+
+
+def test_a_login_that_may_not_become_our_roles_is_told_how_it_may(database_url: str) -> None:
+    login = f"stranger_{uuid4().hex[:8]}"
+    parts = urlsplit(database_url)
+    url = urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {login} LOGIN")
+        try:
+            with psycopg.connect(url) as stranger:
+                found = faults(stranger)
+        finally:
+            owner.execute(f"DROP ROLE {login}")
+    assert found == [
+        f"The login {login} may not become {role}. As an administrator: GRANT {role} TO {login}."
+        for role in ("sunaiva_app", "sunaiva_read")
+    ]
 
 
 def test_a_table_without_protection_is_refused(connection: psycopg.Connection) -> None:

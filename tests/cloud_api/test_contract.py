@@ -74,9 +74,13 @@ def sent(client: TestClient[ASGIApp], case: Any, token: str | None) -> Response:
         headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
     if isinstance(request.get("data"), str | bytes):
         request["content"] = request.pop("data")
-    if token is not None:
+    if token is not None and takes_token(case.operation):
         headers["Authorization"] = f"Bearer {token}"
     return client.request(**request, headers=headers)
+
+
+def takes_token(operation: APIOperation[Any, Any, Any, Any]) -> bool:
+    return {"accessToken": []} in operation.definition.raw.get("security", [])
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=str)
@@ -127,6 +131,45 @@ def test_what_one_answer_gives_can_be_asked_of_the_next(api: Api, document: Base
             case.validate_response(response, checks=CHECKS)
 
     Walk.run(settings=settings(BOUNDED, max_examples=SCENARIOS))
+
+
+def test_a_token_is_needed_where_the_document_says_so_and_nowhere_else(
+    api: Api, document: BaseSchema, subtests: pytest.Subtests
+) -> None:
+    for operation in operations(document):
+        with subtests.test(operation.label):
+            security = operation.definition.raw.get("security", [])
+            answer = asked(api, operation, None, content=b"{}" if operation.body else b"")
+            if security == [{"accessToken": []}] and not operation.body:
+                assert answer.status_code == 401
+            if not security:
+                assert answer.status_code < 400 or answer.json()["code"] != "not_authenticated"
+
+
+def test_a_client_made_from_the_document_reads_changes_and_repeats(
+    api: Api, document: BaseSchema
+) -> None:
+    token = api.token()
+    find = cast("Any", document).find_operation_by_path
+    read = find("GET", "/api/v1/account")
+    change = find("PATCH", "/api/v1/account")
+    export = find("POST", "/api/v1/account/exports")
+    assert read
+    assert change
+    assert export
+    seen = sent(api.client, read.Case(), token)
+    tag = {"If-Match": seen.headers["etag"]}
+    assert set(tag) <= {each.name for each in change.headers}
+    changed = sent(api.client, change.Case(headers=tag, body={"name": "Ada"}), token)
+    assert (changed.status_code, changed.json()["name"]) == (200, "Ada")
+    key = {"Idempotency-Key": "7f1c2a54-8f0e-4f0c-9d52-0b8c6a0e6a11"}
+    assert set(key) <= {each.name for each in export.headers}
+    first, second = (sent(api.client, export.Case(headers=key), token) for _ in range(2))
+    assert first.json() == second.json()
+    for operation, answer in ((read, seen), (change, changed), (export, second)):
+        told = resolved(operation, answer.status_code)["headers"]
+        own = {"etag", "idempotency-replayed", "ratelimit", "ratelimit-policy", "x-request-id"}
+        assert own & set(answer.headers) == {name.lower() for name in told} & set(answer.headers)
 
 
 DEEP = 20_000
@@ -244,16 +287,16 @@ def test_the_same_sign_up_at_the_same_moment_is_one(api: Api) -> None:
 def asked(
     api: Api,
     operation: APIOperation[Any, Any, Any, Any],
-    token: str,
+    token: str | None,
     *,
     content: bytes,
-    headers: list[tuple[str, str]],
+    headers: list[tuple[str, str]] | None = None,
 ) -> Response:
     path = operation.path
     for each in operation.path_parameters:
         path = path.replace(f"{{{each.name}}}", "0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20")
-    given = list(headers)
-    if not any(name == "authorization" for name, _ in given):
+    given = list(headers or [])
+    if token is not None and not any(name == "authorization" for name, _ in given):
         given.append(("authorization", f"Bearer {token}"))
     raw = [(name.encode(), value.encode("latin-1")) for name, value in given]
     return api.client.request(operation.method.upper(), path, content=content, headers=raw)
@@ -266,11 +309,15 @@ def taken(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:
 
 def kinds(operation: APIOperation[Any, Any, Any, Any], status: int) -> set[str]:
     """The media types that the document names for this status."""
-    response = operation.definition.raw["responses"][str(status)]
+    return set(resolved(operation, status)["content"])
+
+
+def resolved(operation: APIOperation[Any, Any, Any, Any], status: int) -> dict[str, Any]:
+    response: dict[str, Any] = operation.definition.raw["responses"][str(status)]
     if "$ref" in response:
         name = response["$ref"].rpartition("/")[2]
         response = operation.schema.raw_schema["components"]["responses"][name]
-    return set(response["content"])
+    return response
 
 
 def named(operation: APIOperation[Any, Any, Any, Any]) -> set[str]:

@@ -1,12 +1,20 @@
 """What a transaction promises."""
 
 import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 
 from cloud_api.db import AccountId, Connection, Database, DatabaseUnavailableError, Patience
+from cloud_api.embedded import embedded
+from cloud_api.questions import Question
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +101,74 @@ async def test_a_slow_statement_is_cut_off(database_url: str) -> None:
         with pytest.raises(DatabaseUnavailableError):
             async with db.transaction() as connection:
                 await connection.execute("SELECT pg_sleep(5)")
+
+
+@contextmanager
+def _frozen(home: Path) -> Iterator[None]:
+    """The server with all its processes, as when its machine is suspended."""
+    postmaster = psutil.Process(
+        int((home / "postgresql" / "postmaster.pid").read_text().split()[0])
+    )
+    pids = [postmaster.pid, *(each.pid for each in postmaster.children(recursive=True))]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_frozen_database_is_unavailable_and_recovers(home: Path) -> None:
+    patience = Patience(statement_seconds=0.2, silence_seconds=0.2, checkout_seconds=0.5)
+    with embedded(home, durable=False) as server:
+        async with Database(server.url(), connections_max=3, patience=patience) as db:
+            async with db.transaction(), db.transaction(), db.transaction():
+                pass
+            with _frozen(home):
+                for _ in range(5):
+                    async with asyncio.timeout(3):
+                        with pytest.raises(DatabaseUnavailableError):
+                            async with db.transaction():
+                                raise AssertionError("the server answered")
+            async with asyncio.timeout(20):
+                while not await _works(db):
+                    pass
+
+
+async def test_a_database_that_freezes_during_a_statement_is_unavailable(home: Path) -> None:
+    patience = Patience(statement_seconds=0.2, silence_seconds=0.2)
+    with embedded(home, durable=False) as server:
+        async with Database(server.url(), patience=patience) as db, asyncio.timeout(10):
+            with pytest.raises(DatabaseUnavailableError):
+                await _freeze_during_a_statement(db, home)
+
+
+async def test_a_question_to_a_database_that_is_frozen_is_unavailable(home: Path) -> None:
+    patience = Patience(statement_seconds=0.2, silence_seconds=0.2)
+    one = Question("one", "SELECT 1", int)
+    with embedded(home, durable=False) as server:
+        async with Database(server.url(), patience=patience) as db, asyncio.timeout(10):
+            assert await db.ask(None, one.of()) == [1]
+            with _frozen(home), pytest.raises(DatabaseUnavailableError):
+                await db.ask(None, one.of())
+            while not await _works(db):
+                pass
+
+
+async def _freeze_during_a_statement(db: Database, home: Path) -> None:
+    async with db.transaction() as connection:
+        with _frozen(home):
+            await connection.execute("SELECT 1")
+
+
+async def _works(db: Database) -> bool:
+    try:
+        async with db.transaction() as connection:
+            await connection.execute("SELECT 1")
+    except DatabaseUnavailableError:
+        return False
+    return True
 
 
 async def test_connections_that_the_server_ended_are_replaced_unnoticed(

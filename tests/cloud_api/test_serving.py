@@ -190,6 +190,36 @@ def test_a_start_that_is_interrupted_leaves_nothing_behind(sign: str) -> None:
             pass
 
 
+def test_a_port_that_is_taken_is_one_sentence_and_starts_nothing(home: Path) -> None:
+    with socket.socket() as taken:
+        # As Granian's own listeners, which would let another server of the same user in.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = _run(home, "serve", SUNAIVA_CLOUD_PORT=str(port))
+    assert refused.returncode == 1
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith(f"sunaiva-cloud: Cannot listen at 127.0.0.1, port {port} (Address")
+    assert "Traceback" not in refused.stderr
+
+
+def test_serve_refuses_a_mail_server_that_it_cannot_understand_before_anything_starts() -> None:
+    with cloud_folder() as home:
+        refused = _run(home, "serve", SMTP_URL="smtp://name:hunter2@mail.example/path")
+        assert list(home.iterdir()) == []
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "SMTP_URL is not understood" in refused.stderr
+    assert "hunter2" not in refused.stderr
+
+
+def test_a_status_that_no_job_has_is_refused() -> None:
+    with cloud_folder() as home:
+        refused = _run(home, "admin", "jobs", "list", "--status", "foo")
+    assert refused.returncode != 0
+    assert "todo" in refused.stdout + refused.stderr
+
+
 def test_short_commands_bring_their_own_server_up_and_down() -> None:
     with cloud_folder() as home:
         empty = _run(home, "check")

@@ -26,6 +26,8 @@ def test_nothing_has_to_be_set_for_development() -> None:
     [
         ("SUNAIVA_CLOUD_PROT", "1", "Unknown setting SUNAIVA_CLOUD_PROT. Known settings are: "),
         ("SUNAIVA_ENV", "prod", "it can be development or production"),
+        ("SUNAIVA_CLOUD_HOST", "cloud.example", "give an address of this machine"),
+        ("SUNAIVA_CLOUD_ADMIN_HOST", "::x", "give an address of this machine"),
         ("SUNAIVA_CLOUD_PORT", "0", "it can be a number from 1 to 65535"),
         ("SUNAIVA_CLOUD_PORT", "eighty", "it can be a number from 1 to 65535"),
         ("SUNAIVA_CLOUD_SECRET", "short", "give it 32 random ones or more"),
@@ -44,6 +46,29 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(name: str, value: str, sen
         load({name: value})
     assert sentence in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "listens", "url"),
+    [
+        ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:8400"),
+        ("localhost", "127.0.0.1", "http://localhost:8400"),
+        ("::1", "::1", "http://[::1]:8400"),
+        ("0.0.0.0", "0.0.0.0", "http://127.0.0.1:8400"),
+        ("::", "::", "http://127.0.0.1:8400"),
+        ("192.0.2.7", "192.0.2.7", "http://192.0.2.7:8400"),
+    ],
+)
+def test_links_lead_to_an_address_that_can_be_opened(host: str, listens: str, url: str) -> None:
+    settings = load({"SUNAIVA_CLOUD_HOST": host})
+    assert (settings.host, settings.public_url) == (listens, url)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])
+def test_what_is_for_operators_stays_on_this_machine_wherever_the_api_listens(host: str) -> None:
+    assert load({"SUNAIVA_CLOUD_HOST": host}).admin_host == "127.0.0.1"
+    asked = {"SUNAIVA_CLOUD_HOST": host, "SUNAIVA_CLOUD_ADMIN_HOST": "10.0.0.1"}
+    assert load(asked).admin_host == "10.0.0.1"
 
 
 def test_settings_of_the_device_are_none_of_ours() -> None:

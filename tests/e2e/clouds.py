@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 from msgspec import Struct
 
-from cloud_api.rights.rules import CONSENTS
+from tests.cloud_api.accounts.people import AGREED
 from tests.people import PATIENCE_SECONDS, Person
 
 Found = TypeVar("Found")
@@ -114,8 +114,7 @@ class Browser(Struct):
 
 
 def signed_up(cloud: Cloud, mail: str = MAIL) -> Browser:
-    agreed = {kind: CONSENTS[kind] for kind in ("terms", "privacy")}
-    cloud.post("/auth/sign-up", {"mail": mail, "password": PASSWORD} | agreed)
+    cloud.post("/auth/sign-up", {"mail": mail, "password": PASSWORD, **AGREED})
     cloud.post("/auth/verify", {"token": until(lambda: _token(cloud, mail))})
     answer = cloud.post("/auth/login", {"mail": mail, "password": PASSWORD})
     return Browser(cloud, answer["tokens"]["access_token"])

@@ -4,6 +4,7 @@ import pytest
 
 from shared.errors import UnavailableError
 from sync_service import engine, log
+from sync_service.plan import DEBOUNCE_MS
 from sync_service.transport import BusyError, QuotaError, TooLargeError
 from tests.sync.devices import Device, memory, pair, settle
 from tests.sync.fake_relay import Relay
@@ -219,8 +220,8 @@ def test_what_is_written_quickly_travels_together() -> None:
     assert engine.sync_once(first.engine).sealed == 1, "the first at once"
     first.write(2)
     report = engine.sync_once(first.engine)
-    assert (report.sealed, report.due_in_ms) == (0, 2_000)
-    first.time.pass_ms(2_000)
+    assert (report.sealed, report.due_in_ms) == (0, DEBOUNCE_MS)
+    first.time.pass_ms(DEBOUNCE_MS)
     first.write(3)
     assert engine.sync_once(first.engine).sealed == 1
 

@@ -20,6 +20,7 @@ from cloud_api.accounts.grants.rules import (
     UserCodeUnknownError,
     new_user_code,
     on_poll,
+    shown_user_code,
     typed_user_code,
 )
 from cloud_api.accounts.grants.store import GrantRow, NewGrant
@@ -93,19 +94,20 @@ async def poll(means: Means, device_code: str, network: str) -> Tokens:
             return tokens
 
 
-async def look(means: Means, bearer: Bearer, user_code: str) -> GrantRow:
-    """What a person is about to approve: which device asks, and from where.
+async def look(means: Means, bearer: Bearer, user_code: str) -> tuple[str, GrantRow]:
+    """What a person is about to approve: the code as it is shown, which device asks, and from where.
 
     Raises:
         UserCodeUnknownError, TooManyAttemptsError
     """
-    kept = await _counted(means, bearer, user_code)
+    letters = _typed(user_code)
+    kept = await _counted(means, bearer, letters)
     async with means.db.transaction(bearer.account) as connection:
         row = await store.by_user_code(connection, kept, now=means.clock())
         if row is None:
             raise UserCodeUnknownError
         await throttles.succeeded(connection, _guesses(means, bearer), "code")
-        return row
+        return shown_user_code(letters), row
 
 
 async def decide(means: Means, bearer: Bearer, user_code: str, *, approved: bool) -> None:
@@ -113,7 +115,7 @@ async def decide(means: Means, bearer: Bearer, user_code: str, *, approved: bool
     Raises:
         UserCodeUnknownError, TooManyAttemptsError
     """
-    kept = await _counted(means, bearer, user_code)
+    kept = await _counted(means, bearer, _typed(user_code))
     async with means.db.transaction(bearer.account) as connection:
         now = means.clock()
         if not await store.decide(connection, kept, bearer.account, approved=approved, now=now):
@@ -151,10 +153,14 @@ async def _answered(
     return await sessions.start(connection, means, opening, signer)
 
 
-async def _counted(means: Means, bearer: Bearer, user_code: str) -> bytes:
+def _typed(user_code: str) -> str:
     letters = typed_user_code(user_code)
     if letters is None:
         raise UserCodeUnknownError
+    return letters
+
+
+async def _counted(means: Means, bearer: Bearer, letters: str) -> bytes:
     async with means.db.transaction(bearer.account) as connection:
         await throttles.count(connection, _guesses(means, bearer), "code", now=means.clock())
     return _kept(means, letters)

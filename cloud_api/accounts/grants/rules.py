@@ -140,8 +140,12 @@ def new_user_code(random_below: Callable[[int], int] = secrets.randbelow) -> str
     letters = [
         USER_CODE_LETTERS[random_below(len(USER_CODE_LETTERS))] for _ in range(USER_CODE_CHARS)
     ]
+    return shown_user_code("".join(letters))
+
+
+def shown_user_code(letters: str) -> str:
     half = USER_CODE_CHARS // 2
-    return "".join(letters[:half]) + "-" + "".join(letters[half:])
+    return f"{letters[:half]}-{letters[half:]}"
 
 
 def typed_user_code(text: str) -> str | None:

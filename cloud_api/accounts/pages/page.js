@@ -11,7 +11,12 @@ const fill = (id, text) => { document.getElementById(id).textContent = text; };
 
 let access = null; // of somebody who has signed in here, for as long as the page is open
 let challenge = null;
-let userCode = token;
+let userCode = token; // typed or from the link
+let shownCode = null; // the one that is looked at, and the only one that can be decided
+let decidableAt = 0;
+
+// The second press of a double click on "go on" falls on what has come into its place: nobody has read that yet.
+const LOOK_MS = 1000;
 
 class Refused extends Error {
   constructor(problem) {
@@ -43,14 +48,17 @@ async function signedIn(tokens) {
 }
 
 async function look() {
+  shownCode = null;
   try {
     const asking = await call("/account/device/look", { user_code: userCode });
     const at = new Date(asking.asked_at);
-    fill("shown-code", userCode.replace(/[^A-Za-z]/g, "").replace(/^(.{4})/, "$1-"));
+    shownCode = asking.user_code;
+    fill("shown-code", shownCode);
     fill("shown-device", asking.device);
     fill("shown-at", at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" }));
     fill("shown-network", asking.network.replace(/\.0\/24$/, ".x"));
     show("decide");
+    decidableAt = performance.now() + LOOK_MS;
   } catch (problem) {
     document.getElementById("user_code").value = userCode;
     show("code");
@@ -74,7 +82,8 @@ const does = {
     challenge = answer.challenge;
     const codes = answer.methods.some((method) => method !== "passkey");
     document.querySelector('[data-method="code"]').hidden = !codes;
-    document.querySelector('[data-method="passkey"]').hidden = !answer.methods.includes("passkey");
+    const passkey = document.querySelector('[data-method="passkey"]');
+    if (passkey) passkey.hidden = !answer.methods.includes("passkey");
     return show("factor");
   },
   factor: async () => signedIn(await call("/auth/login/second-factor", { challenge, code: value("code") })),
@@ -86,10 +95,13 @@ const does = {
   },
   look: async () => { userCode = value("user_code").trim(); await look(); },
   decide: async (choice) => {
-    await call("/account/device/decide", { user_code: userCode, approve: choice === "approve" });
+    if (performance.now() < decidableAt) return;
+    await call("/account/device/decide", { user_code: shownCode, approve: choice === "approve" });
     show(choice === "approve" ? "approved" : "refused");
-    await leave();
+    // It is decided. A session that could not be ended now is ended when the page is left, or ends by itself.
+    await leave().catch(() => {});
   },
+  another: async () => { userCode = ""; document.getElementById("user_code").value = ""; show("code"); },
 };
 
 document.addEventListener("submit", async (event) => {
@@ -115,6 +127,13 @@ document.addEventListener("submit", async (event) => {
 
 // Whoever goes away without deciding leaves no session behind.
 addEventListener("pagehide", () => { if (access) leave(); });
+
+// The browser may bring a page back as it was left: its session is over, so it begins anew.
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+if (!globalThis.PublicKeyCredential?.parseRequestOptionsFromJSON) {
+  for (const each of document.querySelectorAll('[data-does="passkey"]')) each.remove();
+}
 
 if (["verify", "mail", "reset"].includes(page) && !token) {
   error.textContent = error.dataset.noLink;

@@ -82,6 +82,7 @@ class FormOrJson(Operation):
 
 
 class LookAnswer(Struct, frozen=True):
+    user_code: Annotated[str, Meta(description="As the terminal shows it, however it was typed")]
     device: str
     network: str
     asked_at: datetime
@@ -139,8 +140,8 @@ async def poll(
 async def look(
     data: JSONBody[Look], bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
 ) -> LookAnswer:
-    row = await actions.look(accounts, bearer, data.user_code)
-    return LookAnswer(row.device, row.network, row.created_at, row.expires_at)
+    code, row = await actions.look(accounts, bearer, data.user_code)
+    return LookAnswer(code, row.device, row.network, row.created_at, row.expires_at)
 
 
 @post(

@@ -29,6 +29,7 @@ from cloud_api.accounts.wire import (
     tokens_answer,
 )
 from cloud_api.http.caller import caller
+from cloud_api.http.described import LOGGED_IN_OR_NOT
 from cloud_api.http.refusing import refusals
 
 
@@ -166,7 +167,13 @@ async def refresh(
     return tokens_answer(await sessions.refresh(accounts, data.refresh_token, network))
 
 
-@post("/logout", status_code=204, summary="End this session", responses=refusals(401))
+@post(
+    "/logout",
+    status_code=204,
+    summary="End this session",
+    responses=refusals(401),
+    security=LOGGED_IN_OR_NOT,
+)
 async def log_out(
     data: JSONBody[LogOut], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
 ) -> None:

@@ -37,8 +37,10 @@ async def test_a_person_approves_what_they_have_seen_and_the_terminal_is_logged_
 ) -> None:
     assert shown["verification_uri_complete"].endswith(f"/account/device#{shown['user_code']}")
     assert code_of(await poll(ada, shown)) == "authorization_pending"
-    look = await ada.post("/account/device/look", {"user_code": shown["user_code"]})
+    typed = shown["user_code"].lower().replace("-", " ")
+    look = await ada.post("/account/device/look", {"user_code": typed})
     assert look.json()["device"] == "sunaiva on a server"
+    assert look.json()["user_code"] == shown["user_code"]
     assert (await decide(ada, shown)).status_code == 204
     clock.forward(seconds=shown["interval"])
     terminal = Person(ada.client, "")

@@ -90,6 +90,28 @@ async def test_a_person_who_is_not_signed_in_can_sign_in_see_who_asks_and_decide
     assert facts <= set(elements.values("id"))
 
 
+async def test_who_looks_can_refuse_say_that_it_is_another_code_and_sign_in_by_passkey_alone(
+    client: AsyncTestClient[ASGIApp],
+) -> None:
+    answer = await client.get("/account/device")
+    steps = re.findall(r'data-step="(\w+)".*?</section>', answer.text, re.DOTALL)
+    parts = dict(zip(steps, re.split(r"</section>", answer.text), strict=False))
+    assert 'data-does="passkey"' in parts["sign_in"]
+    assert 'value="refuse"' in parts["decide"]
+    assert 'data-does="another"' in parts["decide"]
+
+
+async def test_the_script_decides_only_the_code_that_the_server_showed_and_only_after_a_while(
+    client: AsyncTestClient[ASGIApp],
+) -> None:
+    script = (await client.get("/account/page.js")).text
+    assert re.findall(r"shownCode = (.*?);", script) == ["null", "null", "asking.user_code"]
+    decide = script.partition("  decide: async")[2].partition("  },")[0]
+    assert "if (performance.now() < decidableAt) return;" in decide
+    assert "user_code: shownCode" in decide
+    assert "userCode" not in decide
+
+
 async def test_the_script_finds_what_it_looks_for_and_says_nothing_itself(
     client: AsyncTestClient[ASGIApp],
 ) -> None:

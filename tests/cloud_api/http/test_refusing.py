@@ -51,7 +51,7 @@ def described(deps: Deps) -> dict[str, Any]:
     [
         ("/plain", "get", {"400", "429", "503"}),
         ("/orders/{number}", "get", {"400", "401", "403", "404", "429", "503"}),
-        ("/orders", "post", {"400", "403", "409", "413", "415", "422", "429", "503"}),
+        ("/orders", "post", {"400", "403", "408", "409", "413", "415", "422", "429", "503"}),
     ],
 )
 def test_an_operation_lists_what_it_may_refuse_with(

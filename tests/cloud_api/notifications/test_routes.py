@@ -2,13 +2,16 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 from msgspec import structs
 
+from cloud_api.app import create_app
 from cloud_api.db import AccountId, Database
 from cloud_api.deps import Deps, build
 from cloud_api.notifications.actions import (
@@ -85,8 +88,9 @@ async def test_preferences_are_for_who_is_logged_in(client: Client) -> None:
     assert [each.status_code for each in answers] == [401, 401, 401]
 
 
+@pytest.mark.usefixtures("client")  # which opens the database
 async def test_a_mail_can_be_looked_at_in_development(
-    client: Client, letters: Post, db: Database
+    deps: Deps, letters: Post, db: Database
 ) -> None:
     letter = NewSignIn(
         datetime(2026, 11, 21, tzinfo=UTC), "<b>Fox</b>", "192.0.2.0/24", "https://x.example"
@@ -98,6 +102,7 @@ async def test_a_mail_can_be_looked_at_in_development(
         row = await cursor.fetchone()
     assert row is not None
     await deliver(letters, Delivery(row[0], None))
+    client = from_address(deps, "127.0.0.1")
     listing = await client.get("/dev/mail")
     assert "New sign-in to your account" in listing.text
     single = await client.get(f"/dev/mail/{row[0]}")
@@ -108,7 +113,33 @@ async def test_a_mail_can_be_looked_at_in_development(
     assert "default-src 'none'" in framed.headers["content-security-policy"]
 
 
-async def test_a_mail_that_is_not_there_is_not_found(client: Client) -> None:
+def from_address(deps: Deps, address: str) -> httpx.AsyncClient:
+    """Somebody whose connection comes from there."""
+    app: Any = create_app(deps)
+    transport = httpx.ASGITransport(app=app, client=(address, 50_000))
+    return httpx.AsyncClient(transport=transport, base_url="http://cloud.test")
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "admin_host", "status"),
+    [
+        ("127.0.0.1", {}, "127.0.0.1", 200),
+        ("::1", {}, "127.0.0.1", 200),
+        ("192.0.2.7", {}, "127.0.0.1", 403),
+        ("127.0.0.1", {"x-forwarded-for": "192.0.2.7"}, "127.0.0.1", 403),
+        ("192.0.2.7", {}, "0.0.0.0", 200),
+    ],
+)
+async def test_mails_are_shown_to_this_machine_only_unless_somebody_says_otherwise(
+    tmp_path: Path, address: str, headers: dict[str, str], admin_host: str, status: int
+) -> None:
+    home = {"SUNAIVA_CLOUD_HOME": str(tmp_path), "SUNAIVA_CLOUD_ADMIN_HOST": admin_host}
+    client = from_address(build(load(home), "postgresql://nowhere"), address)
+    assert (await client.get("/dev/mail", headers=headers)).status_code == status
+
+
+async def test_a_mail_that_is_not_there_is_not_found(deps: Deps) -> None:
+    client = from_address(deps, "127.0.0.1")
     answer = await client.get("/dev/mail/..%2f..%2fetc%2fpasswd")
     assert answer.status_code == 404
     assert (await client.get("/dev/mail/ffff")).json()["code"] == "mail_not_found"

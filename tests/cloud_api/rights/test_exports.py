@@ -53,6 +53,7 @@ async def test_the_link_in_the_mail_brings_everything_in_one_file(
     assert {"session.opened", "export.asked"} <= {
         each["action"] for each in files["audit_entries.json"]
     }
+    assert all(isinstance(each["detail"], dict) for each in files["audit_entries.json"])
     assert "bob@example.org" not in json.dumps(files)
     assert "password_hash: proves who you are" in files["README.txt"]
     assert "argon2" not in json.dumps(files)

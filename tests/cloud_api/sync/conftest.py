@@ -44,3 +44,11 @@ async def phone(ada: Person) -> Device:
 async def laptop(phone: Device) -> Device:
     """Ada's second device, let in."""
     return await phone.paired("laptop")
+
+
+@pytest.fixture
+async def here(settings: Settings, database_url: str, clock: Hands) -> AsyncIterator[Deps]:
+    """Another process on the same database, in the test's own event loop: the client's application has one of its own."""
+    made = wiring.build(settings, database_url, clock=clock)
+    async with wiring.opened(made):
+        yield made

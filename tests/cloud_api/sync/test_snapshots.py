@@ -83,7 +83,7 @@ async def test_a_manifest_names_what_is_here_and_is_its_own_devices(
 
 
 async def test_batches_go_thirty_days_after_a_second_device_has_vouched(
-    phone: Device, laptop: Device, deps: Deps, clock: Hands
+    phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
     await phone.wrote(b"one", b"two")
     await laptop.wrote(b"three")
@@ -93,9 +93,9 @@ async def test_batches_go_thirty_days_after_a_second_device_has_vouched(
     assert await vouch(laptop, manifest) == {"vouched": True}
     before = (await phone.get()).json()["vault"]["used_bytes"]
     clock.now += rules.GRACE - timedelta(seconds=1)
-    assert await compact_due(deps.relay) == 0
+    assert await compact_due(here.relay) == 0
     clock.forward(seconds=1)
-    assert await compact_due(deps.relay) == 2
+    assert await compact_due(here.relay) == 2
     await phone.let_in()
     vault = (await phone.get()).json()["vault"]
     assert (vault["min_pos"], vault["head_pos"]) == (2, 4)
@@ -107,11 +107,11 @@ async def test_batches_go_thirty_days_after_a_second_device_has_vouched(
     # Resent, a batch that was compacted away is not said to be stored.
     assert code_of(await phone.push(phone.sealed[0])) == "batch_fork"
     assert await phone.wrote(b"five") == [5]
-    assert await compact_due(deps.relay) == 0
+    assert await compact_due(here.relay) == 0
 
 
 async def test_a_device_alone_vouches_by_itself_and_for_another_nobody_else_does(
-    phone: Device, deps: Deps, clock: Hands
+    phone: Device, here: Deps, clock: Hands
 ) -> None:
     await phone.wrote(b"one")
     manifest = await left(phone)
@@ -119,13 +119,13 @@ async def test_a_device_alone_vouches_by_itself_and_for_another_nobody_else_does
     # Before the time is over a second device comes, which has not vouched.
     await phone.paired("laptop")
     clock.now += rules.GRACE
-    assert await compact_due(deps.relay) == 0
+    assert await compact_due(here.relay) == 0
     await phone.let_in()
     assert [pos for pos, _ in await phone.read()] == [1]
 
 
 async def test_the_word_of_a_removed_device_counts_no_more(
-    phone: Device, laptop: Device, deps: Deps, clock: Hands
+    phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
     await phone.paired("tablet")
     await phone.wrote(b"one")
@@ -133,7 +133,7 @@ async def test_the_word_of_a_removed_device_counts_no_more(
     assert await vouch(laptop, manifest) == {"vouched": True}
     await phone.revoke(laptop)
     clock.now += rules.GRACE
-    assert await compact_due(deps.relay) == 0
+    assert await compact_due(here.relay) == 0
     await phone.let_in()
     assert [pos for pos, _ in await phone.read()] == [1]
 
@@ -150,7 +150,7 @@ async def test_nobody_vouches_in_the_name_of_another(phone: Device, laptop: Devi
 
 
 async def test_older_snapshots_go_with_the_segments_that_only_they_name(
-    phone: Device, laptop: Device, deps: Deps, clock: Hands
+    phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
     await phone.wrote(b"one")
     old = await left(phone, name=OTHER)
@@ -162,46 +162,46 @@ async def test_older_snapshots_go_with_the_segments_that_only_they_name(
     new = await left(phone, name=NAME)
     await vouch(laptop, new)
     clock.now += rules.GRACE
-    assert await compact_due(deps.relay) == 2
-    assert await remove_spare_segments(deps.relay) == 1
-    await drain(deps)
+    assert await compact_due(here.relay) == 2
+    assert await remove_spare_segments(here.relay) == 1
+    await drain(here)
     await phone.let_in()
     assert parts_of((await phone.get("/manifests")).content) == [new]
     assert (await phone.get(f"/segments/{NAME}")).content == DATA
     assert code_of(await phone.get(f"/segments/{OTHER}")) == "segment_not_found"
-    blobs = deps.settings.home / "blobs" / "segments"
+    blobs = here.settings.home / "blobs" / "segments"
     assert [path.name for path in blobs.rglob("*") if path.is_file()] == [NAME]
 
 
 async def test_a_segment_that_no_manifest_ever_named_goes_after_a_week(
-    phone: Device, deps: Deps, clock: Hands
+    phone: Device, here: Deps, clock: Hands
 ) -> None:
     before = (await phone.get()).json()["vault"]["used_bytes"]
     await phone.put(f"/segments/{NAME}", DATA)
     clock.now += rules.SPARE_SEGMENTS_KEPT
-    assert await remove_spare_segments(deps.relay) == 1
+    assert await remove_spare_segments(here.relay) == 1
     await phone.let_in()
     assert (await phone.get()).json()["vault"]["used_bytes"] == before
 
 
 async def test_compaction_in_pieces_comes_to_the_same(
-    phone: Device, laptop: Device, deps: Deps, clock: Hands
+    phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
     await phone.wrote(*(b"%d" % number for number in range(7)))
     await vouch(laptop, await left(phone))
     clock.now += rules.GRACE
-    assert await compact_due(deps.relay, at_once=3) == 7
+    assert await compact_due(here.relay, at_once=3) == 7
     await phone.let_in()
     assert (await phone.get()).json()["vault"]["min_pos"] == 7
     assert await phone.read(7) == []
 
 
 async def test_a_full_vault_takes_nothing_more_and_gives_everything(
-    phone: Device, deps: Deps
+    phone: Device, here: Deps
 ) -> None:
     await phone.wrote(b"one")
     row = (await phone.person.get("/vaults")).json()[0]
-    await shrink(deps, phone, row["used_bytes"] + 10)
+    await shrink(here, phone, row["used_bytes"] + 10)
     answer = await phone.push(phone.seal(b"two"))
     assert (answer.status_code, code_of(answer)) == (507, "vault_full")
     assert answer.json()["about"] == {
@@ -212,7 +212,7 @@ async def test_a_full_vault_takes_nothing_more_and_gives_everything(
     assert len(await phone.read()) == 1
 
 
-async def shrink(deps: Deps, device: Device, quota: int) -> None:
+async def shrink(here: Deps, device: Device, quota: int) -> None:
     account = AccountId(UUID((await device.person.get("/account")).json()["id"]))
-    async with deps.db.transaction(account) as connection:
+    async with here.db.transaction(account) as connection:
         await connection.execute("UPDATE vaults SET quota_bytes = %s", [quota])

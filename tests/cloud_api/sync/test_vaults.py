@@ -1,0 +1,274 @@
+"""Vaults of an account: set up, looked at, put back, exported and deleted."""
+
+import io
+import json
+import re
+import zipfile
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from cloud_api.db import AccountId
+from cloud_api.deps import Deps
+from cloud_api.jobs import Tick
+from cloud_api.sync.commands import listed, renew_generations
+from cloud_api.sync.rules import VAULTS_MAX
+from tests.cloud_api.accounts.people import Hands, Mailbox, Person, code_of, drain
+from tests.cloud_api.sync.test_snapshots import DATA, NAME, left, vouch
+from tests.cloud_api.sync.vaults import Device, Vault, create, founded, new_vault, parts_of
+
+pytestmark = pytest.mark.anyio
+
+TABLES = (
+    "vaults",
+    "devices",
+    "streams",
+    "batches",
+    "control_entries",
+    "segments",
+    "manifests",
+    "cosignatures",
+    "compactions",
+    "mailboxes",
+    "spent_challenges",
+)
+
+
+async def test_a_vault_that_is_set_up_again_is_the_same_one(phone: Device, ada: Person) -> None:
+    again = await create(ada, phone.vault)
+    listing = await ada.get("/vaults")
+    assert (again.status_code, listing.json()) == (201, [again.json()])
+    assert again.json()["id"] == str(phone.vault.id)
+    beginning = Vault(phone.vault.members, list(phone.vault.chain))
+    await phone.paired("laptop")
+    assert (await create(ada, beginning)).status_code == 201
+    other = new_vault("tablet")
+    assert other.id == beginning.id
+    conflict = await create(ada, other)
+    assert (conflict.status_code, code_of(conflict)) == (409, "control_conflict")
+
+
+async def test_an_account_has_eight_vaults_at_most(ada: Person) -> None:
+    for number in range(VAULTS_MAX):
+        await founded(ada, "phone", nonce=bytes([number]) * 16)
+    more = await create(ada, new_vault("phone", nonce=b"more" * 4))
+    assert (more.status_code, code_of(more)) == (403, "vaults_too_many")
+
+
+async def test_the_device_list_comes_back_in_pages_as_it_was_signed(
+    phone: Device, ada: Person
+) -> None:
+    await phone.paired("laptop")
+    assert parts_of((await phone.get("/control")).content) == phone.vault.chain
+    assert parts_of((await phone.get("/control", after=3)).content) == phone.vault.chain[3:]
+    with_account = await ada.get(f"/vaults/{phone.vault.id}/control?after=4")
+    assert (with_account.status_code, with_account.content) == (200, b"")
+
+
+async def test_after_a_restore_devices_hear_of_another_generation(
+    phone: Device, ada: Person, database_url: str
+) -> None:
+    generation = (await phone.pull()).headers["sunaiva-generation"]
+    assert [each.id for each in await listed(database_url)] == [phone.vault.id]
+    assert await renew_generations(database_url, UUID(int=1)) == "No vault was found."
+    assert (await renew_generations(database_url, None)).startswith(
+        "Vaults with a new generation: 1"
+    )
+    assert code_of(await phone.pull(generation=generation)) == "generation_changed"
+    new = (await phone.get()).json()["vault"]["generation"]
+    assert new != generation
+    assert await renew_generations(database_url, phone.vault.id) != ""
+    assert (await phone.get()).json()["vault"]["generation"] not in (generation, new)
+
+
+async def test_a_server_that_was_put_back_takes_again_what_it_lost(
+    phone: Device, laptop: Device, here: Deps, database_url: str
+) -> None:
+    await phone.wrote(b"one")
+    await phone.wrote(b"two")
+    await put_back(phone, here, 1)
+    await renew_generations(database_url, None)
+    assert len(await laptop.read()) == 1
+    # Another device has pulled it, and heals the server with bytes that it cannot have made.
+    answer = await laptop.push(phone.sealed[1])
+    assert [each["pos"] for each in answer.json()["placed"]] == [2]
+
+
+async def put_back(device: Device, here: Deps, kept: int) -> None:
+    """As the database was after `kept` batches of the device."""
+    last = device.sealed[kept - 1]
+    async with here.db.transaction(await account_of(device.person)) as connection:
+        await connection.execute("DELETE FROM batches WHERE pos > %s", [kept])
+        await connection.execute("UPDATE vaults SET head_pos = %s", [kept])
+        await connection.execute(
+            "UPDATE streams SET seq = %s, hash = %s WHERE id = %s", [kept, last.hash, device.stream]
+        )
+
+
+async def account_of(person: Person) -> AccountId:
+    return AccountId(UUID((await person.get("/account")).json()["id"]))
+
+
+async def test_a_deleted_vault_leaves_no_row_and_no_file(
+    phone: Device, laptop: Device, here: Deps, database_url: str
+) -> None:
+    await everything(phone, laptop)
+    assert (await phone.person.delete(f"/vaults/{phone.vault.id}")).status_code == 204
+    await drain(here)
+    assert await counted(phone.person, here) == {"spent_challenges": 2, "mailboxes": 1}
+    assert files(here) == []
+    for answer in (await phone.pull(), await phone.push(phone.seal())):
+        assert (answer.status_code, code_of(answer)) == (404, "vault_not_found")
+    # The devices have everything: they set it up anew.
+    assert (await create(phone.person, phone.vault)).status_code == 201
+    again = await phone.push(*phone.sealed)
+    assert [each["pos"] for each in again.json()["placed"]] == [1, 2]
+
+
+async def everything(phone: Device, laptop: Device) -> None:
+    """A row in every table."""
+    await phone.wrote(b"one")
+    await vouch(laptop, await left(phone))
+    await phone.person.client.put(
+        "/api/v1/mailboxes/0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20/offer",
+        content=b"hello",
+        headers={
+            "content-type": "application/octet-stream",
+            "authorization": f"Bearer {phone.person.access_token}",
+        },
+    )
+
+
+async def counted(person: Person | None, here: Deps) -> dict[str, int]:
+    account = None if person is None else await account_of(person)
+    found = {}
+    async with here.db.transaction(account) as connection:
+        for table in TABLES:
+            cursor = await connection.execute(f"SELECT count(*) FROM {table}".encode())
+            found[table] = ((await cursor.fetchone()) or (0,))[0]
+    return {table: count for table, count in found.items() if count}
+
+
+def files(here: Deps) -> list[str]:
+    folder = here.settings.home / "blobs" / "segments"
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_no_row_is_seen_by_another_account_or_by_nobody(
+    phone: Device, laptop: Device, bob: Person, here: Deps
+) -> None:
+    await everything(phone, laptop)
+    seen = await counted(phone.person, here)
+    assert set(TABLES) - set(seen) == {"compactions"}
+    assert await counted(bob, here) == {}
+    assert await counted(None, here) == {}
+    async with here.db.transaction(await account_of(bob)) as connection:
+        for table in TABLES:
+            gone = await connection.execute(f"DELETE FROM {table}".encode())
+            assert gone.rowcount == 0
+    assert await counted(phone.person, here) == seen
+
+
+async def test_nobody_writes_into_the_vault_of_another_account(
+    phone: Device, bob: Person, here: Deps
+) -> None:
+    account = await account_of(phone.person)
+    for statement in (
+        "INSERT INTO batches VALUES (%(account)s, %(vault)s, 1, '\\x00', 1, sha256('x'), 1, 'x', now())",
+        "INSERT INTO devices VALUES (%(account)s, %(vault)s, uuidv7(), sha256('x'), now())",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with here.db.transaction(await account_of(bob)) as connection:
+                await connection.execute(
+                    statement.encode(), {"account": account, "vault": phone.vault.id}
+                )
+
+
+async def test_an_export_says_what_is_here_of_ones_vaults(
+    phone: Device, laptop: Device, mailbox: Mailbox
+) -> None:
+    await everything(phone, laptop)
+    person = phone.person
+    assert (await person.post("/account/exports")).status_code == 202
+    mails = await mailbox.to(person.mail)
+    link = re.findall(r"/api/v1/exports/\S+", mails[-1].text)[0]
+    archive = zipfile.ZipFile(io.BytesIO((await person.client.get(link)).content))
+    batches = json.loads(archive.read("batches.json"))
+    assert [(each["pos"], each["seq"], each["bytes"]) for each in batches] == [
+        (1, 1, len(phone.sealed[0].raw))
+    ]
+    assert len(json.loads(archive.read("devices.json"))) == 2
+    assert json.loads(archive.read("segments.json"))[0]["bytes"] == len(DATA)
+    assert json.loads(archive.read("vaults.json"))[0]["id"] == str(phone.vault.id)
+    assert "frame" not in batches[0]
+
+
+async def test_a_deleted_account_leaves_no_row_and_no_file(
+    phone: Device, laptop: Device, here: Deps, clock: Hands
+) -> None:
+    await everything(phone, laptop)
+    assert files(here) == [NAME]
+    assert (await phone.person.post("/account/deletion")).status_code == 202
+    clock.forward(days=15)
+    await sweep(here)
+    async with here.db.transaction() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM vaults_listed(10)")
+        assert await cursor.fetchone() == (0,)
+    assert files(here) == []
+
+
+async def sweep(here: Deps) -> None:
+    for job in here.jobs:
+        if job.task.name == "rights.sweep":
+            await job.run(Tick(here.clock()))
+    await drain(here)
+
+
+ID = "0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20"
+HOT = {
+    "the page of a pull": (
+        "SELECT pos, frame, bytes FROM batches WHERE vault_id = '{ID}' AND pos > 5 ORDER BY pos LIMIT 10",
+        "batches_pkey",
+    ),
+    "a batch that is sent again": (
+        "SELECT hash, pos FROM batches WHERE vault_id = '{ID}' AND stream_id = '\\x00' AND seq = 7",
+        "batches_vault_id_stream_id_seq_key",
+    ),
+    "the heads of a push": (
+        "SELECT id, seq, hash FROM streams WHERE vault_id = '{ID}' AND id = ANY('{\\\\x00}'::bytea[])",
+        "streams_pkey",
+    ),
+    "the lock of a push": (
+        "SELECT id FROM vaults WHERE id = '{ID}' FOR UPDATE",
+        "Index Scan using vaults_",
+    ),
+    "a log-in": (
+        "SELECT account_id FROM devices WHERE vault_id = '{ID}' AND id = '{ID}' AND revoked_at IS NULL",
+        "devices_pkey",
+    ),
+    "a challenge": (
+        "SELECT digest FROM spent_challenges WHERE digest = '\\x00'",
+        "spent_challenges_pkey",
+    ),
+    "the vaults of an account": (
+        "SELECT id FROM vaults WHERE account_id = current_account()",
+        "vaults_of_account",
+    ),
+    "the device list": (
+        "SELECT entry FROM control_entries WHERE vault_id = '{ID}' AND seq > 3 ORDER BY seq LIMIT 9",
+        "control_entries_pkey",
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", HOT)
+async def test_what_every_sync_asks_is_found_by_an_index(here: Deps, asked: str) -> None:
+    query, index = HOT[asked]
+    async with here.db.transaction(AccountId(UUID(int=1))) as connection:
+        # The tables of a test are so small that reading all of them is cheaper.
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        cursor = await connection.execute(f"EXPLAIN {query}".replace("{ID}", ID).encode())
+        plan = "\n".join(row[0] for row in await cursor.fetchall())
+    assert index in plan
+    assert "Seq Scan" not in plan

@@ -1,0 +1,230 @@
+"""Two devices that meet in a folder, step by step, as the terminal asks for it."""
+
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server import memory
+from mcp_server.model import Draft
+from mcp_server.syncing.places import Ways
+from mcp_server.syncing.service import Syncing
+from mcp_server.vault import store, words
+from shared.errors import ConflictError, ForbiddenError, NotFoundError
+from sync_service.pairing import DifferentNumberError
+from sync_service.transport import RevokedError
+from tests.builders import USER, SetClock, opened
+
+WORDS = words.words_of(bytes(range(16)))
+
+
+class Owner:
+    """A device with its sync, and one who knows the words."""
+
+    def __init__(self, stack: ExitStack, home: Path) -> None:
+        self.device = stack.enter_context(opened(home, clock=SetClock(), ready=False))
+        self.device.own_words = lambda given: given == WORDS
+        self.syncing = Syncing(self.device, Ways(self.device))
+        self.syncing.start()
+        stack.callback(self.syncing.close)
+
+    def stores(self, text: str) -> None:
+        memory.remember(self.device, [Draft(text=text, source=USER)], client="test")
+
+    def texts(self) -> set[str]:
+        with self.device.vault.reading() as db:
+            return {row.memory.text for row in store.in_order(db, after=None, limit=100)}
+
+    def syncs(self) -> None:
+        ends(self.syncing.now())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "stick"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def owners(tmp_path: Path) -> Iterator[list[Owner]]:
+    with ExitStack() as stack:
+        yield [Owner(stack, tmp_path / name) for name in ("a", "b")]
+
+
+@pytest.fixture
+def pair(owners: list[Owner], folder: Path) -> list[Owner]:
+    """Two devices of one vault."""
+    a, b = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    b.syncing.use_folder(folder)
+    b.syncing.recover(WORDS, "phone")
+    for owner in (a, b, a):
+        owner.syncs()
+    return owners
+
+
+def ends(steps: Generator[Any, None, Any]) -> Any:
+    """What comes of it at last."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value
+
+
+def meets(a: Owner, b: Owner) -> tuple[str, str]:
+    """The numbers that both show; each side goes a step at a time, as two people would."""
+    offered = b.syncing.pair_offer("phone", None)
+    joining = b.syncing.pair_meet(cancelled=lambda: False)
+    next(joining)
+    a.syncing.pair_admit(offered.qr)
+    admitting = a.syncing.pair_meet(cancelled=lambda: False)
+    next(admitting)
+    number, _ = ends(joining)
+    met, name = ends(admitting)
+    assert name == "phone"
+    return met, number
+
+
+def test_before_it_is_asked_for_nothing_is_loaded_that_could_reach_a_network() -> None:
+    look = "import sys, mcp_server.cli.serving; sys.exit('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", look], check=False).returncode == 0
+
+
+def test_a_vault_that_syncs_nowhere_says_so(owners: list[Owner]) -> None:
+    syncing = owners[0].syncing
+    assert syncing.status().state == "not_set_up"
+    with pytest.raises(NotFoundError, match="sunaiva login"):
+        syncing.found(WORDS, "laptop")
+
+
+def test_sync_begins_with_the_words_of_this_vault_only(owners: list[Owner], folder: Path) -> None:
+    syncing = owners[0].syncing
+    syncing.use_folder(folder)
+    with pytest.raises(ForbiddenError, match="not this vault's"):
+        syncing.found(words.words_of(bytes(16)), "laptop")
+    assert list(folder.iterdir()) == []
+
+
+def test_what_one_device_stores_the_other_holds(pair: list[Owner]) -> None:
+    a, b = pair
+    a.stores("The gate code is 1234")
+    a.syncs()
+    b.syncs()
+    assert b.texts() == {"The gate code is 1234"}
+    assert b.syncing.status().received_bytes > 0
+    assert ends(b.syncing.verify())
+
+
+def test_a_second_vault_is_not_founded_where_there_is_one(
+    pair: list[Owner], folder: Path, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        c = Owner(stack, tmp_path / "c")
+        c.syncing.use_folder(folder)
+        with pytest.raises(ConflictError, match="sunaiva pair"):
+            c.syncing.found(WORDS, "third")
+
+
+def test_devices_pair_by_a_number_that_both_show(owners: list[Owner], folder: Path) -> None:
+    a, b = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    a.stores("The gate code is 1234")
+    a.syncs()
+    b.syncing.use_folder(folder)
+    one, other = meets(a, b)
+    assert one == other
+    ends(a.syncing.pair_finish(is_same_number=True, cancelled=lambda: False))
+    ends(b.syncing.pair_finish(is_same_number=True, cancelled=lambda: False))
+    b.syncs()
+    assert b.texts() == {"The gate code is 1234"}
+    assert [one.name for one in b.syncing.devices()] == ["phone", "laptop"]
+
+
+def test_a_no_shares_nothing(owners: list[Owner], folder: Path) -> None:
+    a, b = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    b.syncing.use_folder(folder)
+    meets(a, b)
+    with pytest.raises(DifferentNumberError):
+        ends(a.syncing.pair_finish(is_same_number=False, cancelled=lambda: False))
+    assert [one.name for one in a.syncing.devices()] == ["laptop"]
+    assert b.syncing.status().state == "not_set_up"
+
+
+def test_a_removed_device_gets_nothing_new(pair: list[Owner]) -> None:
+    a, b = pair
+    ends(a.syncing.revoke("phone"))
+    a.stores("Not for the phone")
+    a.syncs()
+    with pytest.raises(RevokedError):
+        b.syncs()
+    assert b.texts() == set()
+    assert b.syncing.status().state == "removed"
+
+
+def test_a_device_that_was_removed_may_join_again(pair: list[Owner]) -> None:
+    a, b = pair
+    b.stores("Only on the phone")
+    ends(a.syncing.revoke("phone"))
+    with pytest.raises(RevokedError):
+        b.syncs()
+    b.syncing.recover(WORDS, "phone again")
+    for owner in (b, a):
+        owner.syncs()
+    assert a.texts() == b.texts() == {"Only on the phone"}
+    assert [one.name for one in a.syncing.devices() if not one.revoked] == ["laptop", "phone again"]
+
+
+def test_a_device_does_not_remove_itself(pair: list[Owner]) -> None:
+    with pytest.raises(ConflictError, match="sunaiva logout"):
+        ends(pair[0].syncing.revoke("laptop"))
+
+
+def test_a_pause_holds_everything_back_until_it_is_over(pair: list[Owner]) -> None:
+    a, b = pair
+    a.syncing.pause(True)
+    a.stores("Written on the train")
+    b.syncs()
+    assert b.texts() == set()
+    assert a.syncing.status().state == "paused"
+    a.syncing.pause(False)
+    a.syncs()
+    b.syncs()
+    assert b.texts() == {"Written on the train"}
+
+
+def test_a_folder_that_is_away_is_waited_for(pair: list[Owner], folder: Path) -> None:
+    a, _ = pair
+    away = folder.rename(folder.with_name("unplugged"))
+    a.stores("Written without the stick")
+    status = a.syncing.status()
+    assert status.to_send + status.batches_to_send >= 0
+    away.rename(folder)
+    a.syncs()
+    assert a.syncing.status().problem is None
+
+
+def test_new_recovery_words_take_the_place_of_the_former(
+    pair: list[Owner], folder: Path, tmp_path: Path
+) -> None:
+    a, _ = pair
+    new = words.words_of(bytes(16))
+    a.device.own_words = lambda given: given == new
+    assert a.syncing.set_words(new)
+    assert not a.syncing.set_words(new)
+    with ExitStack() as stack:
+        c = Owner(stack, tmp_path / "c")
+        c.syncing.use_folder(folder)
+        with pytest.raises(NotFoundError, match="not those"):
+            c.syncing.recover(WORDS, "third")
+        c.syncing.recover(new, "third")
+        assert len(c.syncing.devices()) == 3
