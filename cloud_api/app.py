@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 from msgspec import structs
 
 from cloud_api import deps as wiring
+from cloud_api.accounts.guards import check_session
 from cloud_api.deps import Deps
 from cloud_api.http.bodies import JsonBodies, StrictRequest
 from cloud_api.http.described import SCHEMES
@@ -70,7 +71,7 @@ def litestar(deps: Deps, beside: Sequence[Beside] = ()) -> Litestar:
             *deps.authentication,
             RateLimits(deps.counters, deps.clock),
             JsonBodies(),
-            Idempotency(deps.db, deps.key),
+            Idempotency(deps.db, deps.key, check_session),
         ],
         request_class=StrictRequest,
         plugins=[Refusing()],

@@ -24,6 +24,7 @@ from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.means import Means, Site
 from cloud_api.accounts.passwords.hashing import HASHING_THREADS, PasswordHasher
 from cloud_api.accounts.routes.every import ROUTES as ACCOUNT_ROUTES
+from cloud_api.accounts.routes.every import of_own_account
 from cloud_api.accounts.routes.pages import pages
 from cloud_api.audit.jobs import audit_jobs
 from cloud_api.audit.routes import own_audit
@@ -45,6 +46,7 @@ from cloud_api.notifications.folder import FolderMailer
 from cloud_api.notifications.jobs import mail_jobs
 from cloud_api.notifications.mailer import Mailer
 from cloud_api.notifications.observed import ObservedMailer
+from cloud_api.notifications.routes import OWN as OWN_MAIL
 from cloud_api.notifications.routes import mail_routes
 from cloud_api.notifications.smtp import SmtpMailer, parse_smtp_url
 from cloud_api.notifications.wording import read_wording
@@ -193,7 +195,7 @@ def _routes(post: Post, settings: Settings) -> list[ControllerRouterHandler]:
     return [
         *ACCOUNT_ROUTES,
         *pages(),
-        own_audit,
+        of_own_account(own_audit, *OWN_MAIL),
         *mail_routes(post, to_others=not is_for_this_machine(settings.admin_host)),
         *RIGHTS_ROUTES,
         *DEVICE_ROUTES,

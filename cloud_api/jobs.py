@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import procrastinate
+import psycopg
 from msgspec import Struct
 from procrastinate import exceptions, jobs, manager, retry
 from psycopg.rows import class_row
@@ -110,15 +111,20 @@ async def enqueue(
         task_kwargs=msgspec.to_builtins(arguments),
         connection=connection,
     )
-    if once is None:
-        await deferrer.defer_async()
-        return True
     try:
-        # A savepoint: the refused row must not take the caller's transaction with it.
-        async with connection.transaction():
+        if once is None:
             await deferrer.defer_async()
+        else:
+            # A savepoint: the refused row must not take the caller's transaction with it.
+            async with connection.transaction():
+                await deferrer.defer_async()
     except exceptions.AlreadyEnqueued:
         return False
+    except exceptions.ConnectorException as error:
+        # What the database says, as every other query says it: a full disk is told from a mistake of ours by it.
+        if isinstance(error.__cause__, psycopg.Error):
+            raise error.__cause__ from None
+        raise
     return True
 
 

@@ -13,7 +13,7 @@ from mcp_server.vault.store import Row
 from shared.clock import Clock, to_ms
 from shared.ids import MemoryId
 from sync_service import log, merge
-from sync_service.clock import COUNTER_BITS, Hlc
+from sync_service.clock import BELIEVED_MS_MAX, COUNTER_BITS, Hlc
 from sync_service.merge import FORGOTTEN, State
 from sync_service.ops import Forget, Op
 from sync_service.replica import Change, change
@@ -83,7 +83,9 @@ def seed(db: "Database", rows: Sequence[Row]) -> None:
     put: list[tuple[int, bytes, wire.Fields]] = []
     for row in rows:
         key, memory = store.as_bytes(row.memory.id), row.memory
-        stamp = Hlc(max(0, to_ms(memory.updated_at)) << COUNTER_BITS)
+        # An export may say any date; what no clock is believed to say counts as written long ago.
+        updated_ms = to_ms(memory.updated_at)
+        stamp = Hlc((updated_ms if 0 <= updated_ms <= BELIEVED_MS_MAX else 0) << COUNTER_BITS)
         said = merge.edit(
             merge.EMPTY,
             key,

@@ -15,7 +15,7 @@ from shared import agreement, crypto
 from shared.errors import CorruptError, ForbiddenError
 from sync_service import entries, keys
 from sync_service.entries import Entry, Newcomer
-from sync_service.frames import NO_HASH
+from sync_service.frames import NO_HASH, SUITE
 from sync_service.keys import Seeds
 from sync_service.ops import HASH_BYTES, HEADS_MAX, ID_BYTES, MalformedError
 
@@ -201,6 +201,15 @@ def replay(chain: Sequence[bytes], *, through: tuple[int, bytes] | None = None) 
     return members
 
 
+def demands_newer_reader(members: Members) -> bool:
+    return members.min_reader > READER
+
+
+def demands_newer_writer(members: Members) -> bool:
+    """Whether what this version seals would be refused. It may still read, unless `demands_newer_reader`."""
+    return members.suite_floor > SUITE or demands_newer_reader(members)
+
+
 def live(members: Members) -> list[Member]:
     """The devices of today, in the order of their ids."""
     return [
@@ -215,6 +224,12 @@ def owner_of(members: Members, stream: bytes) -> Member | None:
     return next((one for one in members.members.values() if stream in one.streams), None)
 
 
+def is_removed(members: Members, stream: bytes) -> bool:
+    """Whether the device of this stream was removed: what it said counts as before, its word about others does not."""
+    owner = owner_of(members, stream)
+    return owner is not None and owner.revoked is not None
+
+
 def counts(member: Member, stream: bytes, seq: int, digest: bytes) -> bool:
     """Whether this batch of the member's stream still counts: of a removed device, nothing after what its removal names."""
     if member.revoked is None:
@@ -226,7 +241,7 @@ def counts(member: Member, stream: bytes, seq: int, digest: bytes) -> bool:
 def lasts_named(before: Members, after: Members) -> dict[bytes, tuple[int, bytes]]:
     """What the entries in between say is the last batch of streams whose device they remove.
 
-    A server takes them only if these are the heads that it holds: else some devices would have applied what others never get.
+    A server takes them only if it holds nothing after these: else some devices would have applied what others never get.
     """
     return {
         stream: last

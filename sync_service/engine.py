@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from shared.clock import Clock, to_ms
-from shared.errors import SunaivaError, UnavailableError
+from shared.errors import CorruptError, ForbiddenError, SunaivaError, UnavailableError
 from sync_service import (
     adopting,
     amend,
@@ -34,12 +34,14 @@ from sync_service.keys import Random, Seeds
 from sync_service.log import OwnFrame, Self
 from sync_service.replica import Change, Replica, change
 from sync_service.transport import (
+    POSITION_MAX,
     PUSH_BYTES_MAX,
     PUSH_FRAMES_MAX,
     CompactedError,
     ControlConflictError,
     ForkError,
     GenerationChangedError,
+    NoSegmentError,
     NotEntitledError,
     NoVaultError,
     QuotaError,
@@ -48,6 +50,7 @@ from sync_service.transport import (
     Standing,
     TooLargeError,
     Transport,
+    UnreadableAnswerError,
 )
 
 if TYPE_CHECKING:
@@ -168,7 +171,8 @@ def keep_house(engine: Engine) -> None:
         return
     covered_pos = size = 0
     for raw in engine.transport.manifests()[:1]:
-        _vouch(engine, members, raw, now_ms)
+        if _is_refused(engine, members, raw, now_ms):
+            break  # as if there were none: one by a device that lies keeps nobody from writing a better one
         manifest = manifests.read(raw)
         covered_pos = snapshots.covered_pos(manifest, epoch_keys, me.generation)
         size = sum(segment.size for segment in manifest.segments)
@@ -193,6 +197,17 @@ def _keep_house_at_times(run: _Run) -> None:
         return  # it has only just arrived
     receive.retry_half_applied(run.replica, run.members, run.engine.random, run.now_ms)
     keep_house(run.engine)
+
+
+def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bool:
+    try:
+        _vouch(engine, members, raw, now_ms)
+    except (CorruptError, ForbiddenError, NoSegmentError) as error:
+        with engine.replica.transaction() as db:
+            log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)
+        return True
+    with engine.replica.transaction() as db:
+        return snapshots.standing_of(db, manifests.id_of(raw)) == "refused"
 
 
 def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
@@ -222,6 +237,8 @@ def _receive(run: _Run) -> None:
     run.members = listing.follow(
         run.transport, run.replica, run.members, standing.control_seq, run.now_ms
     )
+    if control.demands_newer_reader(run.members):
+        return
     _reread(run, standing.min_pos)
     _count(run, receive.retry_held(run.replica, run.members, run.engine.random, run.now_ms))
     if not _self(run).caught_up and _self(run).cursor == 0:
@@ -236,7 +253,10 @@ def _receive(run: _Run) -> None:
                 db, run.replica, run.members, run.engine.random, run.now_ms, reread=run.began_reread
             )
         if is_lacking:
-            _join(run)
+            # Each once: what they do not have either is asked of the relay again and again, but not of them.
+            snapshots.join_others(
+                run.transport, run.replica, run.members, run.engine.random, run.now_ms
+            )
 
 
 def _pull(run: _Run) -> None:
@@ -248,6 +268,10 @@ def _pull(run: _Run) -> None:
         except CompactedError as error:
             _join(run, min_pos=max(error.min_pos, run.min_pos))
             continue
+        if not all(pos <= page.head_pos <= POSITION_MAX for pos, _ in page.frames):
+            raise UnreadableAnswerError(
+                "The server shows batches at places that its log does not have. Nothing of that was used."
+            )
         shown = [(pos, raw) for pos, raw in page.frames if pos > me.cursor]
         if _is_ahead(run.members, shown):
             run.members = listing.follow(
@@ -340,7 +364,7 @@ def _send(run: _Run, *, patiently: bool) -> None:
             "was a mistake.",
         )
         return
-    if not run.may_push:
+    if not run.may_push or control.demands_newer_writer(run.members):
         return
     try:
         _go_on(run)
@@ -418,7 +442,7 @@ def _seal_one(db: "Database", run: _Run, me: Self, *, patiently: bool) -> bool:
     heads = inbox.told(db)
     tag = hashlib.sha256(ops.encode_content((), heads=heads)).digest()
     tells = is_last and (tag != me.heads_told or not portion)
-    quiet = not me.seeding and not inbox.is_anything_held(db)
+    quiet = not me.seeding and not inbox.is_half_applied(db)
     content = ops.encode_content(
         [ops.decode_op(op) for _, op in portion],
         heads=heads if tells else (),

@@ -17,6 +17,7 @@ from sync_service.ops import (
     CONTENT_BYTES_MAX,
     HASH_BYTES,
     ID_BYTES,
+    SEQ_MAX,
     STREAM_BYTES,
     MalformedError,
     NewerContentError,
@@ -202,7 +203,8 @@ def _first(body: bytes, offset: int) -> Frame:
     magic, *values = _HEADER.unpack_from(body, offset)
     header = Header(**dict(zip(Header.__struct_fields__, values, strict=True)))
     length = HEADER_BYTES + header.ct_len + agreement.SIGNATURE_BYTES
-    if magic != _MAGIC or not header.suite or not header.seq or not header.epoch:
+    is_placed = 1 <= header.seq <= SEQ_MAX
+    if magic != _MAGIC or not header.suite or not is_placed or not header.epoch:
         raise MalformedError("What should be a batch begins like none.")
     if (header.prev_hash == NO_HASH) != (header.seq == 1):
         raise MalformedError("Only the first batch of a stream has none before it.")

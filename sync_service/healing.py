@@ -149,6 +149,7 @@ def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms
 def _compare_claims(
     db: "Database", replica: Replica, me: Self, members: Members, random: Random, now_ms: int
 ) -> bool:
+    _disregard_removed(db, members)
     heads = inbox.heads(db)
     held = inbox.furthest_held(db)
     missing: set[str] = set()
@@ -176,6 +177,13 @@ def _compare_claims(
         if alarm.kind == "gap" and alarm.subject not in missing:
             log.settle(db, "gap", alarm.subject)
     return bool(missing)
+
+
+def _disregard_removed(db: "Database", members: Members) -> None:
+    for member in members.members.values():
+        for stream in member.streams if member.revoked is not None else ():
+            inbox.unclaim(db, stream)
+            log.settle(db, "diverged", stream.hex())
 
 
 def _ask_again(db: "Database", now_ms: int) -> None:

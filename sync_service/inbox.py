@@ -140,6 +140,11 @@ def claim(db: "Database", teller: bytes, told_heads: Iterable[Head]) -> None:
     )
 
 
+def unclaim(db: "Database", teller: bytes) -> None:
+    """What a device has said that was removed since."""
+    db.execute("DELETE FROM sync_claims WHERE teller = ?", [teller])
+
+
 def claims(db: "Database") -> dict[bytes, Claim]:
     found = db.execute("SELECT stream, seq, hash, teller FROM sync_claims")
     return {
@@ -206,9 +211,12 @@ def furthest_held(db: "Database") -> dict[bytes, int]:
     return {bytes(stream): seq for stream, seq in found}
 
 
-def is_anything_held(db: "Database") -> bool:
+def is_half_applied(db: "Database") -> bool:
+    """Whether the applied heads say more than what is held here: a newer version, or a person, has to come first. What is set aside
+    whole is beyond the heads, and what is malformed changes nothing on any device."""
     (count,) = db.execute(
-        "SELECT (SELECT count(*) FROM sync_held) + (SELECT count(*) FROM sync_forgets)"
+        """SELECT (SELECT count(*) FROM sync_held WHERE applied = 1 AND reason = 'newer')
+               + (SELECT count(*) FROM sync_forgets)"""
     ).fetchone()
     return bool(count)
 

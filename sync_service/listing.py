@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shared.errors import ConflictError, SunaivaError
-from sync_service import amend, control, inbox, keys, log
+from sync_service import amend, control, keys, log
 from sync_service.alarms import Kind
 from sync_service.control import DowngradeError, Members, RevokedDeviceError, WrongVaultError
 from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, NewerListError, Signer
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 # Entries read in one step; a list of hundreds of devices with all that ever happened to them is shorter.
 ENTRIES_MAX = 16_384
-_TRIES = 8
+_ALARMS: tuple[Kind, ...] = (
+    "forged_device_list",
+    "wrong_vault",
+    "downgrade",
+    "newer",
+    "revoked_device",
+)
+_UPDATE = (
+    "This vault has been set to a newer form of encryption than this Sunaiva knows. Update Sunaiva here: until then nothing is sent, and "
+    "what is written here waits."
+)
 
 
 class NotSyncedError(ConflictError):
@@ -59,15 +69,7 @@ def follow(
         if wrong is not None:
             return members
     with replica.transaction() as db:
-        for kind in (
-            "forged_device_list",
-            "wrong_vault",
-            "downgrade",
-            "newer",
-            "malformed",
-            "revoked_device",
-        ):
-            log.settle(db, kind, "device list")
+        _settle(db, members, now_ms)
         if shown_seq >= members.seq:
             log.settle(db, "rolled_back", "device list")
     return members
@@ -84,15 +86,10 @@ def rotate(
     with replica.transaction() as db:
         me = log.read(db)
         known = log.epoch_keys(db)
-        if inbox.is_anything_held(db) and any(
-            one.reason in ("unreadable", "withheld") for one in inbox.held(db)
-        ):
-            raise NotSyncedError(
-                "Something of another device cannot be read yet, so the vault's key is not changed now. Sync first."
-            )
-    if members.epoch and members.epoch not in known:
+    # Not because of a batch that cannot be read: whoever is removed could leave one behind. The keys are what nobody may lose.
+    if not known.keys() >= set(range(1, members.epoch + 1)):
         raise NotSyncedError(
-            "This device does not have the vault's present key, so it cannot make the next one. Sync first."
+            "This device does not have all of the vault's keys, so it cannot make the next one. Sync first."
         )
     entry = amend.rotate(
         members,
@@ -125,6 +122,16 @@ def signer_of(me: Self) -> Signer:
 
 def recovery_signer(recovery: Seeds) -> Signer:
     return Signer(RECOVERY_SIGNER, recovery)
+
+
+def _settle(db: "Database", members: Members, now_ms: int) -> None:
+    """The list was read to its end, and is sound."""
+    too_old = control.demands_newer_writer(members)
+    for kind in _ALARMS:
+        if kind != "newer" or not too_old:
+            log.settle(db, kind, "device list")
+    if too_old:
+        log.raise_alarm(db, "newer", "device list", _UPDATE, now_ms)
 
 
 def _give_back(transport: Transport, replica: Replica, shown_seq: int, now_ms: int) -> None:
@@ -168,5 +175,7 @@ def _kind(error: SunaivaError) -> Kind:
             return "downgrade"
         case NewerListError():
             return "newer"
+        case RevokedDeviceError():
+            return "revoked_device"
         case _:
             return "forged_device_list"

@@ -7,7 +7,7 @@ nothing else is left.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sync_service import amend, control, entries, inbox, keys, listing, log
+from sync_service import amend, control, entries, frames, inbox, keys, listing, log
 from sync_service.control import Members
 from sync_service.keys import Random, Seeds
 from sync_service.listing import NotSyncedError
@@ -112,28 +112,36 @@ def revoke(
 ) -> Members:
     """Remove a device: nothing that it writes from now on counts, and it reads nothing that is written from now on.
 
+    What it has written until now counts, also what cannot be read here: else one such batch would keep it in for ever.
+
     Raises:
-        NotSyncedError: some of what it wrote is not here yet.
-        ControlConflictError
+        NotSyncedError: there is no such device.
+        ControlConflictError: another device was faster, or this one has sent something since; sync, and try again.
     """
     with replica.transaction() as db:
         members = log.members(db)
         me = log.read(db)
-        heads = inbox.heads(db)
         member = members.members.get(device)
-        if member is None or member.revoked is not None:
+        if member is None or (member.revoked is not None and not members.rotation_due):
             raise NotSyncedError("There is no such device in this vault.")
-        if any(inbox.held(db, stream) for stream in member.streams):
-            raise NotSyncedError(
-                "Some of what this device wrote is not taken in yet. Sync first, then remove it."
-            )
-    lasts = {
-        stream: (heads[stream].seq, heads[stream].hash) if stream in heads else (0, log.NO_HASH)
-        for stream in member.streams
-    }
-    entry = amend.revoke(members, listing.signer_of(me), device, lasts)
-    members = listing.append(transport, replica, members, entry, now_ms)
+        lasts = {stream: _last_genuine(db, stream) for stream in member.streams}
+    if member.revoked is None:
+        entry = amend.revoke(members, listing.signer_of(me), device, lasts)
+        members = listing.append(transport, replica, members, entry, now_ms)
     return listing.rotate(transport, replica, members, random, now_ms)
+
+
+def _last_genuine(db: "Database", stream: bytes) -> tuple[int, bytes]:
+    """The last batch of a stream that follows the one before it, whether it could be applied or not. What is held was verified."""
+    applied = inbox.heads(db).get(stream)
+    seq, digest = (0, log.NO_HASH) if applied is None else (applied.seq, applied.hash)
+    while following := [
+        held.hash
+        for held in inbox.next_held(db, stream, seq + 1)
+        if frames.parse(held.raw).header.prev_hash == digest
+    ]:
+        seq, digest = seq + 1, following[0]
+    return seq, digest
 
 
 def rename(

@@ -13,9 +13,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from shared.errors import ConflictError
 from sync_service.clock import LATEST, Hlc, beating
 from sync_service.fields import GUARDED, Field
 from sync_service.ops import (
+    LENGTH_MAX,
     SETS_MAX,
     UNREADABLE,
     CausalLength,
@@ -38,6 +40,19 @@ Version = tuple[int, bytes, bytes]
 
 T = TypeVar("T")
 V = TypeVar("V", int, Version)
+
+
+class UnbeatableError(ConflictError):
+    """Another device has written the last that can be written there. Only a liar gets so far."""
+
+    code = "unbeatable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another device has dated this memory so far in the future, or turned a tag so often, that nothing can follow. "
+            "Remember its text anew and forget this one; and look at `sunaiva devices`, whether you know all of them."
+        )
+
 
 _KNOWN = frozenset(Field)
 _FORGOTTEN = b"\xc0"
@@ -130,6 +145,9 @@ def edit(
 
     They win over everything in `state`, however far ahead its clocks are. A field that already says so is not written, unless
     to decide a conflict over it.
+
+    Raises:
+        UnbeatableError: nothing can win over it.
     """
     ops: list[Op] = []
     rivals = {field for field, _ in state.rivals}
@@ -280,6 +298,8 @@ def _write(state: State, memory: bytes, hlc: Hlc, fields: dict[int, bytes]) -> S
             seen.append(state.fields[field])
         for version in seen:
             hlc = beating(hlc, Hlc(version[0]))
+        if hlc > LATEST:
+            raise UnbeatableError
         if field in GUARDED and seen:
             replaces[field] = tuple(sorted({version[:2] for version in seen})[-SETS_MAX:])
     return Set(memory, hlc, fields, replaces)
@@ -289,6 +309,8 @@ def _turned(lengths: Mapping[T, int], wanted: set[T]) -> Iterator[dict[T, int]]:
     """The lengths that make exactly `wanted` present, as many as one operation may hold at a time."""
     held = {name for name, length in lengths.items() if length % 2}
     turned = [(name, lengths.get(name, 0) + 1) for name in held ^ wanted]
+    if any(length > LENGTH_MAX for _, length in turned):
+        raise UnbeatableError
     for at in range(0, len(turned), SETS_MAX):
         yield dict(turned[at : at + SETS_MAX])
 

@@ -26,6 +26,9 @@ FIELDS_MAX = 64
 FIELD_NUMBER_MAX = 255
 SETS_MAX = 256  # tags or links in one operation; a memory has fewer
 NAME_BYTES_MAX = 1_000
+LENGTH_MAX = (1 << 32) - 1  # nobody puts a tag on and takes it off again so often
+# What the databases of devices and servers count up to. A million batches a second for a quarter of a million years.
+SEQ_MAX = (1 << 63) - 1
 HEADS_MAX = 1_024  # streams in a vault: dozens of devices, each cloned or restored now and then
 
 CONTENT_VERSION = 1
@@ -122,7 +125,7 @@ _VERSION = msgspec.msgpack.Decoder(list[Raw])
 MemoryId = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 StreamId = Annotated[bytes, Meta(min_length=STREAM_BYTES, max_length=STREAM_BYTES)]
 FieldNumber = Annotated[int, Meta(ge=1, le=FIELD_NUMBER_MAX)]
-CausalLength = Annotated[int, Meta(ge=1, lt=1 << 32)]
+CausalLength = Annotated[int, Meta(ge=1, le=LENGTH_MAX)]
 _Seen = Annotated[
     list[tuple[Annotated[int, Meta(ge=0)], StreamId]], Meta(min_length=1, max_length=SETS_MAX)
 ]
@@ -289,7 +292,11 @@ def _is_name(name: str) -> bool:
 
 
 def _is_head(head: Head) -> bool:
-    return len(head.stream) == STREAM_BYTES and len(head.hash) == HASH_BYTES and head.seq >= 1
+    return (
+        len(head.stream) == STREAM_BYTES
+        and len(head.hash) == HASH_BYTES
+        and 1 <= head.seq <= SEQ_MAX
+    )
 
 
 def _unreadable(content: bytes) -> MalformedError | NewerContentError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sync_service import adopting, frames, inbox, log, merge, ops, plan
+from sync_service import adopting, control, frames, inbox, log, merge, ops, plan
 from sync_service.alarms import Kind
 from sync_service.clock import Hlc
 from sync_service.control import Members
@@ -316,7 +316,8 @@ def _finish(work: _Work, cursor: int | None) -> None:
             inbox.advance(db, stream, steps, work.now_ms)
             log.settle(db, "device_list_withheld", stream.hex())
         for one in work.opened:
-            inbox.claim(db, one.frame.header.stream, one.content.heads)
+            if not control.is_removed(work.members, one.frame.header.stream):
+                inbox.claim(db, one.frame.header.stream, one.content.heads)
             if not (one.content.malformed or one.content.newer):
                 for kind in _ALARMS.values():
                     log.settle(db, kind, _place(one.frame))
@@ -342,7 +343,7 @@ def _compare_digests(work: _Work) -> None:
     stream = last.frame.header.stream
     if last.content.digest is None or work.me.adopting or work.me.seeding:
         return
-    if inbox.is_anything_held(work.db) or log.outbox_count(work.db):
+    if inbox.is_half_applied(work.db) or log.outbox_count(work.db):
         return
     own = Head(work.me.stream, work.me.seq, work.me.head) if work.me.seq else None
     teller = Head(stream, last.frame.header.seq, last.frame.hash)

@@ -4,12 +4,12 @@ It knows public keys, hashes and lengths only. It must never need, nor be given,
 refuses leaves no trace: the caller stores all of a push, or nothing.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from sync_service.control import Members, counts, owner_of
+from sync_service.control import Members, counts, lasts_named, owner_of
 from sync_service.frames import NO_HASH, ForgedError, Frame, verify
 
 BATCHES_PER_PUSH_MAX = 256
@@ -107,6 +107,19 @@ def place(
     if header.control_seq > members.seq:
         return Refused("device_list_withheld")
     return Admitted(StreamHead(header.seq, frame.hash))
+
+
+def is_stranding(before: Members, after: Members, heads: Mapping[bytes, StreamHead]) -> bool:
+    """Whether an entry removes a device without what is stored of it: some devices would have applied what others never get, and
+    what it was told is kept would be lost. Whoever removes it has to read that first.
+
+    To name more than is stored is no harm: so a relay that lost something is given its device list back.
+    """
+    for stream, (seq, digest) in lasts_named(before, after).items():
+        head = heads.get(stream)
+        if head is not None and (head.seq > seq or (head.seq == seq and head.hash != digest)):
+            return True
+    return False
 
 
 def is_active(members: Members, device: bytes) -> bool:

@@ -10,10 +10,10 @@ name; inside, packed as a batch is, MessagePack: [1, [[memory, state], …]].
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from shared import crypto
 from shared.errors import CorruptError, ForbiddenError
@@ -40,6 +40,7 @@ from sync_service.merge import State
 from sync_service.ops import UNREADABLE, Content, Forget, Head, MalformedError, Op
 from sync_service.replica import Replica, change
 from sync_service.transport import (
+    POSITION_MAX,
     CompactedError,
     GenerationChangedError,
     NoSegmentError,
@@ -74,7 +75,7 @@ class Summary(Struct, frozen=True, array_like=True):
     digest: bytes
     """Of exactly the states in the segments."""
     generation: str | None
-    pos: int
+    pos: Annotated[int, Meta(ge=0, le=POSITION_MAX)]
     """Everything up to this position of the relay's log is covered."""
 
 
@@ -107,7 +108,7 @@ def write(
         heads = _served(db)
         if me.seq:
             heads.append(Head(me.stream, me.seq, me.head))
-        if key is None or me.adopting or me.seeding or not heads or inbox.is_anything_held(db):
+        if key is None or me.adopting or me.seeding or not heads or inbox.is_half_applied(db):
             return None
         if log.unsent_count(db) or me.reread_after is not None:
             return None  # nobody takes a snapshot of what is not there, or covers what is in doubt
@@ -231,7 +232,12 @@ def join_others(
             continue
         looked_at.add(manifest.device)
         before = _digest(replica)
-        _join(transport, replica, members, manifest, manifests.id_of(raw), random, now_ms)
+        try:
+            _join(transport, replica, members, manifest, manifests.id_of(raw), random, now_ms)
+        except (CorruptError, ForbiddenError, NoSegmentError) as error:
+            with replica.transaction() as db:
+                log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)
+            continue
         if _digest(replica) != before:
             with replica.transaction() as db:
                 log.write(db, snapshot_owed=1)  # what is in two snapshots now is to be in one
@@ -331,10 +337,11 @@ def check(
     with replica.transaction() as db:
         me = log.read(db)
         epoch_keys = log.epoch_keys(db)
+        applied = {stream: head.seq for stream, head in inbox.heads(db).items()}
         if not me.caught_up or not _is_quiet(db, me):
             return None
     try:
-        tail = _tail(transport, members, manifest, me, epoch_keys)
+        tail = _tail(transport, members, manifest, me, epoch_keys, applied | {me.stream: me.seq})
     except (CompactedError, GenerationChangedError):
         return None  # others have vouched for a later one
     if tail is None:
@@ -373,7 +380,7 @@ def _is_quiet(db: "Database", me: Self) -> bool:
     return not (
         me.adopting
         or me.seeding
-        or inbox.is_anything_held(db)
+        or inbox.is_half_applied(db)
         or log.outbox_count(db)
         or log.unsent_count(db)
     )
@@ -388,8 +395,10 @@ def _tail(
     manifest: Manifest,
     me: Self,
     epoch_keys: dict[int, bytes],
+    applied: dict[bytes, int],
 ) -> _Tail | None:
-    """What came after a snapshot, by memory; `None` if the relay does not show all of it, or shows what is not here yet."""
+    """What came after a snapshot, by memory; `None` if the relay does not show all of it, or shows what is not here yet. What is set
+    aside here, of whatever device, is in no state."""
     covered = {head.stream: head.seq for head in manifest.covers}
     summary = _open_summary(manifest, epoch_keys)
     after = summary.pos if summary.generation == me.generation else 0
@@ -402,7 +411,7 @@ def _tail(
             after = pos
             frame = frames.parse(raw)
             stream, seq = frame.header.stream, frame.header.seq
-            if seq <= covered.get(stream, 0):
+            if seq <= covered.get(stream, 0) or seq > applied.get(stream, 0):
                 continue
             if relay.authenticate(members, frame) or frame.header.epoch not in epoch_keys:
                 return None

@@ -10,6 +10,7 @@ takes minutes to carry files both believe theirs; the entry with the smaller has
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from shared.errors import SunaivaError
-from sync_service import control, entries, frames, manifests
+from sync_service import control, entries, frames, manifests, relay
+from sync_service.control import Members
 from sync_service.frames import Frame
 from sync_service.ops import MalformedError
 from sync_service.transport import (
@@ -40,6 +42,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 2.0
 _ENTRIES_AT_ONCE = 256
 _SEQ_DIGITS = 20
+_VAULT = re.compile(r"[0-9a-f]{32}")
 
 
 class Seen(Struct, frozen=True):
@@ -86,7 +89,15 @@ class FolderTransport:
         sent = frames.split(b"".join(batches), most=PUSH_FRAMES_MAX)
         with _in_plain_words(self._root):
             stream = sent[0].header.stream
-            there = {frame.header.seq: frame.hash for frame in self._stream(stream)}
+            first = sent[0].header.seq
+            _, members = self._list()
+            # What anybody may have put where this device is about to write is no batch of its own.
+            there = {
+                frame.header.seq: frame.hash
+                for frame in self._stream(stream)
+                if frame.header.seq < first
+                or (members is not None and relay.authenticate(members, frame) is None)
+            }
             new = [frame for frame in sent if frame.header.seq not in there]
             for frame in sent:
                 if there.get(frame.header.seq, frame.hash) != frame.hash:
@@ -161,7 +172,7 @@ class FolderTransport:
         """Of snapshots that are wholly there; what covers most comes first."""
         found: list[tuple[int, bytes]] = []
         with _in_plain_words(self._root):
-            for path in sorted((self._home / "manifests").glob("*.manifest")):
+            for path in _files(self._home / "manifests", "*.manifest"):
                 raw = _read(path, manifests.MANIFEST_BYTES_MAX)
                 try:
                     manifest = manifests.read(raw)
@@ -210,7 +221,7 @@ class FolderTransport:
             heads = {}
         known = {frame.hash for frame in self._log}
         new: list[Frame] = []
-        for path in sorted((self._home / "streams").glob("*/*.batches")):
+        for path in _files(self._home / "streams", "*/*.batches"):
             size = path.stat().st_size
             if self._files.get(path) == size:
                 continue
@@ -225,18 +236,21 @@ class FolderTransport:
         self._log += sorted(new, key=lambda frame: (frame.header.stream, frame.header.seq))
 
     def _stream(self, stream: bytes) -> Iterator[Frame]:
-        for path in sorted((self._home / "streams" / stream.hex()).glob("*.batches")):
+        for path in _files(self._home / "streams" / stream.hex(), "*.batches"):
             yield from (frame for frame in _batches(path) if frame.header.stream == stream)
 
     def _control_files(self) -> list[Path]:
         if self._vault is None:
             return []
-        return sorted((self._home / "devices").glob("*.entry"))
+        return _files(self._home / "devices", "*.entry")
 
     def _chain(self) -> list[bytes]:
+        return self._list()[0]
+
+    def _list(self) -> tuple[list[bytes], Members | None]:
         """The entries that follow each other; of two for one place the one with the smaller hash, which its name begins with."""
         chain: list[bytes] = []
-        members: control.Members | None = None
+        members: Members | None = None
         for path in self._control_files():
             entry = _read(path, entries.ENTRY_BYTES_MAX)
             try:
@@ -246,13 +260,18 @@ class FolderTransport:
             except SunaivaError:
                 continue  # half there, or it lost its place
             chain.append(entry)
-        return chain
+        return chain, members
 
 
 def vaults(folder: Path) -> list[bytes]:
     """The vaults that are in a folder."""
     found = (path.name for path in sorted((folder / "sunaiva").glob("*")) if path.is_dir())
-    return [bytes.fromhex(name) for name in found if len(name) == 32]
+    return [bytes.fromhex(name) for name in found if _VAULT.fullmatch(name)]
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Not what only has such a name: to open a pipe would wait for ever."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
 def _batches(path: Path) -> list[Frame]:

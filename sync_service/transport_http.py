@@ -10,12 +10,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
 import httpx
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared import agreement
 from shared.errors import ConflictError, InvalidError
@@ -23,6 +23,7 @@ from sync_service import control, entries, keys, manifests, relay
 from sync_service.frames import FRAME_BYTES_MAX, HEADER_BYTES
 from sync_service.keys import Seeds
 from sync_service.transport import (
+    POSITION_MAX,
     PUSH_BYTES_MAX,
     BusyError,
     CompactedError,
@@ -44,6 +45,9 @@ from sync_service.transport import (
 )
 
 T = TypeVar("T")
+
+# One less than there are, because a server's first position is counted from 1 here.
+_Place = Annotated[int, Meta(ge=0, lt=POSITION_MAX)]
 
 # Nothing that a relay answers is larger: a page of batches with their positions, a list of manifests.
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
@@ -70,22 +74,22 @@ class DeviceLogin(Struct, frozen=True):
 
 class _Placed(Struct, frozen=True):
     stream: str
-    seq: int
-    pos: int
+    seq: _Place
+    pos: _Place
 
 
 class _Pushed(Struct, frozen=True):
     generation: str
-    head_pos: int
+    head_pos: _Place
     placed: list[_Placed]
 
 
 class _Vault(Struct, frozen=True):
     id: str
     generation: str
-    head_pos: int
-    min_pos: int
-    control_seq: int
+    head_pos: _Place
+    min_pos: _Place
+    control_seq: _Place
     quota_bytes: int
     used_bytes: int
 
@@ -106,7 +110,7 @@ class _Pass(Struct, frozen=True):
 
 
 class _Head(Struct, frozen=True):
-    head_pos: int
+    head_pos: _Place
 
 
 class _Problem(Struct, frozen=True):
@@ -474,7 +478,7 @@ def _stream(about: Mapping[str, str | int]) -> bytes:
 
 def _number(about: Mapping[str, str | int], name: str) -> int:
     number = about.get(name, 0)
-    return number if isinstance(number, int) else 0
+    return number if isinstance(number, int) and 0 <= number < POSITION_MAX else 0
 
 
 def _positioned(body: bytes) -> Iterator[tuple[int, bytes]]:

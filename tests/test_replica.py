@@ -1,6 +1,8 @@
 """Two vaults that tell each other what they did hold the same memories, and look the same to search."""
 
+import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,8 @@ from mcp_server.model import Link, Source
 from mcp_server.replica import Replica
 from mcp_server.vault import pages, states, store
 from mcp_server.vault.db import DATABASE_NAME
+from mcp_server.vault.store import as_bytes, as_id
+from shared.errors import UnavailableError
 from shared.ids import MemoryId
 from sync_service import log, merge
 from sync_service.fields import Field
@@ -29,6 +33,19 @@ LATER = 1_900_000_000_000 << 16
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        set_up(one)
+        set_up(other)
+        yield one, other
+
+
+@pytest.fixture(scope="module")
+def shared_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """For what stores a memory of its own and leaves it."""
+    folder = tmp_path_factory.mktemp("shared")
+    with (
+        opened(folder / "one", ready=False) as one,
+        opened(folder / "other", ready=False) as other,
+    ):
         set_up(one)
         set_up(other)
         yield one, other
@@ -346,3 +363,55 @@ def test_what_is_agreed_on_outlives_a_new_key(tmp_path: Path) -> None:
         assert dict(states.newest(db, None, 10)) == before
         assert log.digest(db) == digest
         assert log.outbox_count(db) == 2
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2150, 9999])
+def test_a_memory_of_any_date_goes_along(tmp_path: Path, year: int) -> None:
+    with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        dated = datetime(year, 6, 1, tzinfo=UTC)
+        take_in(
+            one, [memory("Of another time.", created_at=dated, updated_at=dated)], client="test"
+        )
+        set_up(one)
+        set_up(other)
+        replica = Replica(one)
+        with replica.transaction() as db:
+            replica.load(db, [as_bytes(each) for each in memories_of(one)])
+        exchange(one, other)
+        _agree(one, other)
+        assert _texts(other) == {"Of another time."}
+
+
+def test_a_full_disk_takes_in_nothing_and_everything_once_there_is_room(pair: Pair) -> None:
+    one, other = pair
+    tell(one, *[draft(f"Number {number}. " + "word " * 200) for number in range(200)])
+    said = told(one)
+    with other.vault.writing() as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 5}")
+    with pytest.raises(UnavailableError, match="disk is full"):
+        hear(other, said)
+    assert memories_of(other) == {}
+    with other.vault.writing() as db:
+        db.execute("PRAGMA max_page_count = 1000000")
+    hear(other, said)
+    _agree(one, other)
+
+
+@pytest.mark.parametrize("field", [each for each in Field if each != Field.TEXT])
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xc1", b"", encode("a text"), encode(2**64 - 1), encode(-0.0), encode([]), encode(b"x"), encode({"a": 1})],
+    ids=["nothing", "empty", "text", "huge", "nought", "list", "bytes", "map"],
+)  # fmt: skip
+def test_a_value_of_another_type_is_kept_and_the_memory_is_shown(
+    shared_pair: Pair, field: Field, raw: bytes
+) -> None:
+    one, other = shared_pair
+    key = os.urandom(16)
+    said = Set(key, LATER, {Field.TEXT: encode("still there"), field: raw})
+    for device in shared_pair:
+        hear(device, [(STRANGER, said)])
+    _agree(one, other)
+    assert states_of(one)[key] == merge.apply(merge.EMPTY, said, STRANGER)
+    assert memories_of(one)[as_id(key)].text == "still there"

@@ -8,6 +8,7 @@ import unicodedata
 
 from msgspec import Struct
 
+from cloud_api.notifications.domains import ascii_domain
 from shared.errors import InvalidError
 
 # RFC 5321 §4.5.3.1: 64 octets before the @, 254 for what fits between the brackets of a path.
@@ -45,12 +46,20 @@ def parse_mail_address(text: str) -> MailAddress:
     if len(shown) > ADDRESS_CHARS_MAX or shown.count("@") != 1:
         raise InvalidMailAddressError
     local, _, domain = shown.partition("@")
+    # "=?" begins an encoded word (RFC 2047), which who writes or reads a header decodes: another address, or another header.
+    if not shown.isprintable() or "=?" in local:
+        raise InvalidMailAddressError
     dots = local.startswith(".") or local.endswith(".") or ".." in local
     if not _LOCAL.fullmatch(local) or dots or _size(local) > LOCAL_BYTES_MAX:
         raise InvalidMailAddressError
-    ascii_domain = _ascii_domain(domain)
+    key_domain = _ascii_domain(domain)
     # RFC 5321 lets a host tell Ada from ada; no host that people use does, and two accounts for one person cost more.
-    return MailAddress(shown=shown, key=f"{local.casefold()}@{ascii_domain}")
+    return MailAddress(shown=shown, key=f"{_folded(local)}@{key_domain}")
+
+
+def _folded(local: str) -> str:
+    # Not casefold, which makes strauß of one person and strauss of another the same.
+    return unicodedata.normalize("NFKC", local.lower())
 
 
 def _size(local: str) -> int:
@@ -62,10 +71,10 @@ def _size(local: str) -> int:
 
 def _ascii_domain(domain: str) -> str:
     try:
-        ascii_domain = domain.encode("idna").decode("ascii").lower()
+        found = ascii_domain(domain)
     except UnicodeError:
         raise InvalidMailAddressError from None
-    labels = ascii_domain.split(".")
+    labels = found.split(".")
     if len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
         raise InvalidMailAddressError
-    return ascii_domain
+    return found

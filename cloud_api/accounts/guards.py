@@ -2,8 +2,8 @@
 
     @get("/ledger", guards=[requires("ledger.read")])
 
-`logged_in` reads the token alone, so that a session that was ended goes on for up to a quarter of an hour; the others ask the
-database whether it still lives. What a route has to read anyway may go `along` with that, in the same message:
+All ask the database whether the session still lives: what is personal is neither shown nor changed by one that was ended, though its
+token is good for up to a quarter of an hour. What a route has to read anyway may go `along` with that, in the same message:
 
     @get("/", guards=[requires("account.own")], opt={"along": store.own_things})
 
@@ -22,6 +22,7 @@ from cloud_api.accounts.authentication import bearer_of, means_of
 from cloud_api.accounts.roles import store
 from cloud_api.accounts.roles.rules import Lack, Standing, lack_of_permission, lack_of_proof
 from cloud_api.accounts.sessions.actions import SessionOverError
+from cloud_api.accounts.sessions.store import is_live
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.http.caller import identify
 from cloud_api.questions import Asked
@@ -61,10 +62,6 @@ class StepUpError(ForbiddenError):
         )
 
 
-def logged_in(connection: Connected, _: BaseRouteHandler) -> None:
-    bearer_of(connection.scope)
-
-
 def requires(permission: str) -> Guard:
     async def guard(connection: Connected, _: BaseRouteHandler) -> None:
         standing = await _standing(connection)
@@ -87,6 +84,18 @@ async def step_up_with_factor(connection: Connected, _: BaseRouteHandler) -> Non
     standing = await _standing(connection)
     now = means_of(connection.scope).clock()
     _refuse(lack_of_proof(standing, now, factor_needed=True))
+
+
+async def check_session(scope: Any) -> None:
+    """For who answers before any guard is asked.
+
+    Raises:
+        NotLoggedInError, SessionOverError
+    """
+    bearer, means = bearer_of(scope), means_of(scope)
+    async with means.db.transaction(bearer.account) as connection:
+        if not await is_live(connection, bearer.account, bearer.session, now=means.clock()):
+            raise SessionOverError
 
 
 def found_along(scope: Any) -> list[Any]:

@@ -20,5 +20,11 @@ async def addressee(connection: Connection, account: AccountId) -> Addressee | N
     return None if person is None else Addressee(person.mail, person.language)
 
 
+async def signed_in_since(connection: Connection, account: AccountId, moment: datetime) -> bool:
+    """Whether somebody has. Nobody does until the transaction has ended, so that what is decided by it stays true."""
+    await store.lock_person(connection, account)
+    return await sessions.opened_since(connection, account, moment)
+
+
 async def end_all_sessions(connection: Connection, account: AccountId, *, now: datetime) -> None:
     await sessions.end_all(connection, account, but=None, why="revoked", now=now)

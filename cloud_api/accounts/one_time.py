@@ -11,7 +11,7 @@ from cloud_api.accounts.tokens import Opaque
 from cloud_api.db import AccountId, Connection
 from shared.errors import ForbiddenError
 
-Purpose = Literal["reset", "mail_change", "second_factor", "passkey"]
+Purpose = Literal["reset", "mail_change", "second_factor", "passkey", "factors_lost"]
 
 
 class LinkOverError(ForbiddenError):
@@ -70,6 +70,18 @@ async def take(
     )
     row = await cursor.fetchone()
     return None if row is None else bytes(row[0])
+
+
+async def given_at(
+    connection: Connection, account: AccountId, purpose: Purpose, *, now: datetime
+) -> datetime | None:
+    """When the one that is good now was given; None where there is none."""
+    cursor = await connection.execute(
+        "SELECT max(created_at) FROM account_tokens WHERE account_id = %s AND purpose = %s AND expires_at > %s",
+        [account, purpose, now],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
 
 
 async def take_all(connection: Connection, account: AccountId, *purposes: Purpose) -> None:

@@ -24,7 +24,16 @@ PERSONAL = (
     ),
     PersonalTable(
         name="passkeys",
-        shown=("id", "name", "credential_id", "public_key", "sign_count", "created_at", "used_at"),
+        shown=(
+            "id",
+            "name",
+            "credential_id",
+            "public_key",
+            "sign_count",
+            "needs_password",
+            "created_at",
+            "used_at",
+        ),
         withheld={"account_id": INTERNAL},
         deletion="with_account",
     ),
@@ -63,7 +72,7 @@ PERSONAL = (
         },
         deletion="with_account",
     ),
-    # Seen by who holds its digest only, so that an export could not read it either.
+    # Seen by who holds its digest, and by who approved it for a quarter of an hour.
     PersonalTable(
         name="device_grants",
         withheld=dict.fromkeys(

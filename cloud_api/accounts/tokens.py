@@ -34,7 +34,16 @@ TOKEN_CHARS_MAX = 100
 ACCESS_TOKEN_CHARS_MAX = 2048
 
 # The beginning says what a token is for, so that one kind never passes as another and a leaked one is recognised.
-Kind = Literal["refresh", "sign_up", "mail_change", "reset", "second_factor", "passkey", "device"]
+Kind = Literal[
+    "refresh",
+    "sign_up",
+    "mail_change",
+    "reset",
+    "second_factor",
+    "passkey",
+    "device",
+    "factors_lost",
+]
 
 RandomBytes = Callable[[int], bytes]
 

@@ -9,13 +9,16 @@ from cloud_api.accounts.authentication import bearer_of
 from cloud_api.accounts.lifetimes import ACCESS_TOKEN_LIFE
 from cloud_api.accounts.passwords.rules import PASSWORD_CHARS_MAX
 from cloud_api.accounts.sessions.actions import Place, Tokens
-from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import TOKEN_CHARS_MAX, Bearer
 from cloud_api.http.caller import caller
+from cloud_api.http.networks import shown_network
 from cloud_api.http.rate_limits import RateLimit
 
-# No control characters: PostgreSQL takes no NUL, and a terminal that shows a device's name obeys the others.
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+# The end of a text for both who read these patterns: to Python, `$` also stands before a last line feed; to JSON Schema, `\Z` is a Z.
+_END = r"(?![\s\S])"
+# No control characters: PostgreSQL takes no NUL, and a terminal that shows a device's name obeys the others. Nor those that end
+# lines or turn the direction of what follows, by which a name shows as another.
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*" + _END
 
 MailText = Annotated[str, Meta(min_length=3, max_length=254, description="A mail address")]
 PasswordText = Annotated[str, Meta(min_length=1, max_length=PASSWORD_CHARS_MAX)]
@@ -24,13 +27,16 @@ CodeText = Annotated[
     str,
     Meta(min_length=1, max_length=40, description="Of an authenticator app, or a recovery code"),
 ]
-NameText = Annotated[str, Meta(min_length=1, max_length=120, pattern=_PLAIN)]
+NameText = Annotated[str, Meta(min_length=1, max_length=120, pattern=PLAIN)]
 DeviceText = Annotated[
     str,
-    Meta(min_length=1, max_length=200, pattern=_PLAIN, description="What the person knows it by"),
+    Meta(min_length=1, max_length=200, pattern=PLAIN, description="What the person knows it by"),
 ]
 LanguageText = Annotated[
-    str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", description="Such as de or pt-BR")
+    str,
+    Meta(
+        pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}" + _END, description="Such as de or pt-BR"
+    ),
 ]
 
 # By address, beside the counts of failures: hashing a password costs us more than asking costs anybody.

@@ -13,6 +13,7 @@ from cloud_api.audit import store
 from cloud_api.audit.rules import FIRST, Disagreement, Entry, Head, Value, follow, network_of
 from cloud_api.audit.store import OwnEntry
 from cloud_api.db import AccountId, Connection, Database
+from cloud_api.http.caller import present_address
 from shared.errors import CorruptError, InvalidError
 
 PAGE_ENTRIES = 2_000  # some milliseconds of hashing, while the next page is not asked for yet
@@ -55,7 +56,8 @@ async def note(connection: Connection, entry: Entry) -> None:
         actor=entry.actor,
         staff=entry.staff,
         action=entry.action,
-        network=network_of(entry.address),
+        # What the system does by itself comes from nowhere, whoever was served last.
+        network=None if entry.actor == "system" else network_of(entry.address or present_address()),
         detail=detail,
     )
 

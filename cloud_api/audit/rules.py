@@ -41,7 +41,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     staff: AccountId | None = None
     """Who did it, where that was staff."""
     address: str | None = None
-    """Where it came from; only its block of addresses is kept."""
+    """Where it came from, if not from where the present request did; only its block of addresses is kept."""
     detail: Mapping[str, Value] = {}
 
 

@@ -8,6 +8,7 @@ bound tells a repetition that nobody knows: a second payment is worse than a que
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
@@ -101,8 +102,12 @@ class Idempotency(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, db: Database, key: bytes) -> None:
+    def __init__(
+        self, db: Database, key: bytes, check_session: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        """`check_session` raises for a scope whose session is over: a kept answer is given before any guard is asked."""
         self._db = db
+        self._check_session = check_session
         self._key = crypto.derive(key, "cloud/idempotency")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
@@ -130,6 +135,8 @@ class Idempotency(ASGIMiddleware):
             claim = structs.replace(claim, taken_at=taken)
             await self._answer(claim, scope, receive, send, next_app)
         else:
+            if claim.account is not None:
+                await self._check_session(scope)
             status, headers, answer = _again(taken, claim)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": answer, "more_body": False})

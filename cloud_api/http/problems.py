@@ -48,11 +48,15 @@ TYPE = "urn:sunaiva:problem:"
 # A pool or a database recovers within seconds, and everybody who was refused comes back at that time.
 UNAVAILABLE_RETRY_SECONDS = 3
 FIELDS_MAX = 50
+# Names and sentences may quote what somebody sent; whoever sent it knows it, and gets it back shortened.
+QUOTED_CHARS_MAX = 200
+DETAIL_CHARS_MAX = 1_500
 
 _NOT_JSON = "The body is not valid JSON in UTF-8."
 # msgspec names the object these happen in, and the field in the sentence only.
 _FIELD_IN_SENTENCE = re.compile(r"Object (?:missing required|contains unknown) field `([^`]*)`")
 _WHOLE_BODY = "data"  # what Litestar calls it
+_NO_BODY = repr(_WHOLE_BODY)  # what it says when there is none
 
 logger = structlog.get_logger(__name__)
 
@@ -147,6 +151,7 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
 
     def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
         status, code, detail, fields = _read(error)
+        detail = _shortened(detail, DETAIL_CHARS_MAX)
         if status >= 500 and not isinstance(error, (UnavailableError, StorageFullError)):
             logger.error("unexpected_error", exc_info=error)
         language = preferred(request.headers.get("accept-language", ""))
@@ -160,7 +165,7 @@ def problem_handlers(messages: Messages) -> ExceptionHandlersMap:
             else messages.get(code, {}).get(language, detail),
             code=code,
             request_id=request_id(request.scope),
-            errors=fields[:FIELDS_MAX],
+            errors=[_bounded(each) for each in fields[:FIELDS_MAX]],
             about=dict(error.about) if isinstance(error, ExplainedError) else {},
         )
         headers = {"content-language": language, **_headers(error, status)}
@@ -219,8 +224,22 @@ def _read(error: Exception) -> tuple[int, str, str, list[FieldProblem]]:
             )
 
 
+def _bounded(problem: FieldProblem) -> FieldProblem:
+    return FieldProblem(
+        _shortened(problem.field, QUOTED_CHARS_MAX),
+        _shortened(problem.message, QUOTED_CHARS_MAX),
+        problem.source,
+    )
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _field(found: Mapping[str, Any]) -> FieldProblem:
     source, message = found.get("source"), str(found.get("message", ""))
+    if message == _NO_BODY:
+        message = "The body is missing."
     inside = _FIELD_IN_SENTENCE.match(message)
     path = [str(found.get("key", "")), inside[1] if inside else ""]
     return FieldProblem(
@@ -233,7 +252,10 @@ def _field(found: Mapping[str, Any]) -> FieldProblem:
 def _sentence(fields: list[FieldProblem]) -> str:
     if not fields:
         return "The request cannot be read. The reference says what it has to look like."
-    return "; ".join(f"{each.field}: {each.message}" for each in fields[:3])
+    return "; ".join(
+        f"{short.field}: {short.message}" if short.field else short.message
+        for short in map(_bounded, fields[:3])
+    )
 
 
 def _plain(error: HTTPException, status: int) -> str:

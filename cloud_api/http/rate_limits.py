@@ -14,6 +14,7 @@ from msgspec import Struct
 from cloud_api.http.caller import Caller, Tier, caller
 from cloud_api.http.counters import Counters
 from cloud_api.http.edge import add_header
+from cloud_api.http.networks import counted_network
 from cloud_api.http.refusals import RateLimitedError
 from shared.clock import Clock, to_ms
 
@@ -113,4 +114,4 @@ def _name(who: Caller, limit: RateLimit) -> str:
     if who.account is not None and not limit.by_address:
         return str(who.account)
     # Redis is no place for people's addresses.
-    return hashlib.sha256(who.address.encode()).hexdigest()[:32]
+    return hashlib.sha256(counted_network(who.address).encode()).hexdigest()[:32]

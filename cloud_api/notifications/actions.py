@@ -7,16 +7,19 @@ the wrong moment, and then has the same Message-ID both times.
 
 import base64
 import binascii
+from contextlib import suppress
 from email.message import EmailMessage
 from typing import NewType
 from uuid import UUID
 
 import msgspec
+import psycopg
 from msgspec import Struct
 
 from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
 from cloud_api.db import AccountId, Connection, Database
+from cloud_api.http.caller import AccountGoneError
 from cloud_api.http.languages import preferred
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications import store
@@ -132,12 +135,17 @@ async def prefer(connection: Connection, account: AccountId, preference: Prefere
     """
     Raises:
         KindNotOptionalError: nobody can do without mails of this kind, or there is no such kind.
+        AccountGoneError: it was deleted meanwhile.
     """
     if not is_optional(preference.kind):
         raise KindNotOptionalError(
             f"Mails of this kind are always sent. Those that one can do without: {', '.join(sorted(OPTIONAL_KINDS))}."
         )
-    if await store.prefer(connection, account, preference):
+    try:
+        is_new = await store.prefer(connection, account, preference)
+    except psycopg.errors.ForeignKeyViolation:
+        raise AccountGoneError from None
+    if is_new:
         wanted = "mail.wanted" if preference.is_wanted else "mail.unwanted"
         detail = {"kind": preference.kind}
         await note(connection, Entry(action=wanted, account=account, actor="person", detail=detail))
@@ -172,8 +180,10 @@ def parse_unsubscribe_token(key: MailKey, token: str) -> Unsubscribing:
 
 async def unsubscribe(db: Database, asked: Unsubscribing) -> None:
     account = AccountId(asked.account)
-    async with db.transaction(account) as connection:
-        await prefer(connection, account, Preference(asked.kind, is_wanted=False))
+    # Nobody writes to an account that is gone.
+    with suppress(AccountGoneError):
+        async with db.transaction(account) as connection:
+            await prefer(connection, account, Preference(asked.kind, is_wanted=False))
 
 
 async def _is_wanted(connection: Connection, account: AccountId | None, kind: str) -> bool:

@@ -55,6 +55,25 @@ class AddressChanging(Struct, frozen=True, tag="address_changing", tag_field="ki
     """Where one stops the change."""
 
 
+class FactorAdded(Struct, frozen=True, tag="factor_added", tag_field="kind"):
+    at: datetime
+    link: str
+    """Where one resets the password, if it was somebody else."""
+
+
+class FactorRemoved(Struct, frozen=True, tag="factor_removed", tag_field="kind"):
+    at: datetime
+    link: str
+
+
+class FactorsLost(Struct, frozen=True, tag="factors_lost", tag_field="kind"):
+    """Who reset the password says so; whether that is the owner, only the owner can tell."""
+
+    due_at: datetime
+    link: str
+    """Where one keeps them."""
+
+
 class NewSignIn(Struct, frozen=True, tag="new_sign_in", tag_field="kind"):
     at: datetime
     device: str
@@ -62,6 +81,16 @@ class NewSignIn(Struct, frozen=True, tag="new_sign_in", tag_field="kind"):
     """Shortened, as the audit log keeps it."""
     link: str
     """Where one ends the session."""
+
+
+class DeviceApproved(Struct, frozen=True, tag="device_approved", tag_field="kind"):
+    """A terminal was connected: a session that lasts."""
+
+    at: datetime
+    device: str
+    network: str
+    link: str
+    """Where one resets the password, if it was somebody else."""
 
 
 class DeletionRequested(Struct, frozen=True, tag="deletion_requested", tag_field="kind"):
@@ -94,7 +123,11 @@ Letter = (
     | PasswordChanged
     | ConfirmNewAddress
     | AddressChanging
+    | FactorAdded
+    | FactorRemoved
+    | FactorsLost
     | NewSignIn
+    | DeviceApproved
     | DeletionRequested
     | DeletionCancelled
     | DeletionDone

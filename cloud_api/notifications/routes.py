@@ -48,12 +48,7 @@ class MailPreferenceChange(Struct, frozen=True, forbid_unknown_fields=True):
 
 def mail_routes(letters: Post, *, to_others: bool = False) -> list[ControllerRouterHandler]:
     """In development with the mails themselves, which hold links to reset passwords: `to_others` than this machine only on demand."""
-    routes: list[ControllerRouterHandler] = [
-        ask_to_unsubscribe,
-        unsubscribe,
-        mail_preferences,
-        change_mail_preference,
-    ]
+    routes: list[ControllerRouterHandler] = [ask_to_unsubscribe, unsubscribe]
     if isinstance(letters.mailer, FolderMailer):
         routes += _development_pages(letters.mailer, [] if to_others else [_from_this_machine])
     return routes
@@ -127,6 +122,10 @@ async def change_mail_preference(
     async with db.transaction(account) as connection:
         await actions.prefer(connection, account, Preference(kind, data.is_wanted))
     return MailPreference(kind, data.is_wanted)
+
+
+# These are of one's own account; accounts stand above, and put their guard before them.
+OWN = (mail_preferences, change_mail_preference)
 
 
 def _unsubscribe_page(

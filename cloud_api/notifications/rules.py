@@ -15,6 +15,7 @@ import msgspec
 from jinja2 import Template
 from msgspec import Struct
 
+from cloud_api.notifications.domains import ascii_domain
 from cloud_api.notifications.letters import (
     LETTERS,
     ConfirmNewAddress,
@@ -194,8 +195,11 @@ def parse_address(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not (local and at and domain) or any(mark in text for mark in ' ,;:<>()[]"\\'):
         raise _unusable()
+    # Else the email package, folding a header, decodes it (RFC 2047) and writes what comes out: an address, or a line of its own.
+    if "=?" in text:
+        raise _unusable()
     try:
-        return Address(username=local, domain=domain.encode("idna").decode("ascii"))
+        return Address(username=local, domain=ascii_domain(domain))
     except (UnicodeError, ValueError, IndexError):
         raise _unusable() from None
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+import psycopg
+
 from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
 from cloud_api.db import AccountId
+from cloud_api.http.caller import AccountGoneError
 from cloud_api.rights import rules, store
 from cloud_api.rights.exports import Rights
 from cloud_api.rights.store import ConsentRow
@@ -27,12 +30,17 @@ async def give(rights: Rights, account: AccountId, kind: str, version: str) -> l
 
     Raises:
         ConsentUnknownError, ConsentVersionError
+        AccountGoneError: it was deleted meanwhile.
     """
     rules.check_consent(kind, version)
     now = rights.clock()
     async with rights.db.transaction(account) as connection:
         await store.withdraw(connection, account, kind, now, but=version)
-        if await store.give(connection, account, kind, version, now):
+        try:
+            is_new = await store.give(connection, account, kind, version, now)
+        except psycopg.errors.ForeignKeyViolation:
+            raise AccountGoneError from None
+        if is_new:
             detail = {"kind": kind, "version": version}
             entry = Entry(action="consent.given", account=account, actor="person", detail=detail)
             await note(connection, entry)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cloud_api.accounts.leaving import addressee, end_all_sessions
+from cloud_api.accounts.leaving import addressee, end_all_sessions, signed_in_since
 from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
 from cloud_api.db import AccountId, Connection
@@ -94,9 +94,7 @@ async def keep(rights: Rights, account: AccountId, *, asked_before: datetime | N
         found = await store.lock_deletion(connection, account)
         if found is None or (asked_before is not None and found.asked_at >= asked_before):
             return False
-        await store.drop_deletion(connection, account)
-        await _write(connection, rights, account, DeletionCancelled(at=rights.clock()))
-        await note(connection, Entry(action="deletion.cancelled", account=account, actor="person"))
+        await _call_off(connection, rights, account)
         return True
 
 
@@ -127,12 +125,16 @@ async def enqueue_due(rights: Rights, most: int) -> int:
 
 
 async def carry_out(rights: Rights, asked: Due) -> None:
-    """Deletes everything, or nothing. Done already, or called off at the last moment: nothing."""
+    """Deletes everything, or nothing. Done already, called off, or somebody has signed in until this very moment: nothing."""
     account, now, number = AccountId(asked.account), rights.clock(), new_token()
     async with rights.db.transaction(account) as connection:
         found = await store.lock_deletion(connection, account)
         person = await addressee(connection, account)
         if found is None or person is None or found.due_at > now:
+            return
+        if await signed_in_since(connection, account, found.asked_at):
+            # The job that hears of it stands in line behind this one.
+            await _call_off(connection, rights, account)
             return
         await note(connection, Entry(action="account.deleted", account=account, actor="system"))
         receipt = await _delete_rows(connection, rights, account, now)
@@ -163,6 +165,12 @@ async def read_receipt(rights: Rights, link: str) -> Receipt:
             "There is no such receipt. Copy all of its address from the mail."
         )
     return found
+
+
+async def _call_off(connection: Connection, rights: Rights, account: AccountId) -> None:
+    await store.drop_deletion(connection, account)
+    await _write(connection, rights, account, DeletionCancelled(at=rights.clock()))
+    await note(connection, Entry(action="deletion.cancelled", account=account, actor="person"))
 
 
 async def _delete_rows(

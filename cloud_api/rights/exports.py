@@ -1,7 +1,8 @@
 """Everything that the cloud holds on a person, as a zip file: asked for, made by a job, mailed as a link, gone after a week.
 
 The file is sealed under a key that is in the link alone, before it leaves this process: neither who runs the store for files nor who
-has the database can read it. All tables are read in one transaction, so that they fit each other.
+has the database can read it. In the clear it only ever lies in a file without a name, which is gone with the process, however that
+ends. All tables are read in one transaction, so that they fit each other.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import tempfile
 import zipfile
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
@@ -100,21 +102,22 @@ async def make(rights: Rights, wish: Wish) -> None:
     """
     account, token = AccountId(wish.account), new_token()
     with tempfile.TemporaryDirectory(prefix="sunaiva-export-") as folder:
-        plain, sealed = Path(folder) / "plain.zip", Path(folder) / "sealed"
-        async with rights.db.transaction(account) as connection:
-            # Before the first query: every table is then read as it was at one moment.
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            if not await store.is_asked(connection, account, wish.export_id):
-                return
-            await _write(connection, rights, account, plain)
-        await asyncio.to_thread(_seal, token, plain, sealed)
+        sealed = Path(folder) / "sealed"
+        with tempfile.TemporaryFile() as plain:
+            async with rights.db.transaction(account) as connection:
+                # Before the first query: every table is then read as it was at one moment.
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                if not await store.is_asked(connection, account, wish.export_id):
+                    return
+                await _write(connection, rights, account, plain)
+            size = plain.tell()
+            await asyncio.to_thread(_seal, token, plain, sealed)
         await rights.blobs.put(blob_name(wish.export_id), sealed)
-        size = plain.stat().st_size
     await _hand_over(rights, account, wish.export_id, token, size)
 
 
-async def fetch(rights: Rights, link: str, folder: Path) -> Path:
-    """The zip file in the clear, in a folder of the caller's.
+async def fetch(rights: Rights, link: str) -> BinaryIO:
+    """The zip file in the clear, at its end, for the caller to close.
 
     Raises:
         ExportLinkError: run out, or none of ours.
@@ -128,13 +131,13 @@ async def fetch(rights: Rights, link: str, folder: Path) -> Path:
         found = await store.export_of(connection, token.digest, rights.clock())
     if found is None:
         raise over
-    sealed, plain = folder / "sealed", folder / "plain.zip"
-    try:
-        await rights.blobs.fetch(blob_name(found.id), sealed)
-    except BlobNotFoundError:
-        raise over from None
-    await asyncio.to_thread(_open, token, sealed, plain)
-    return plain
+    with tempfile.TemporaryDirectory(prefix="sunaiva-download-") as folder:
+        sealed = Path(folder) / "sealed"
+        try:
+            await rights.blobs.fetch(blob_name(found.id), sealed)
+        except BlobNotFoundError:
+            raise over from None
+        return await asyncio.to_thread(_open, token, sealed)
 
 
 async def listed(db: Database, account: AccountId) -> list[ExportRow]:
@@ -163,7 +166,9 @@ def blob_name(export_id: UUID) -> str:
     return f"exports/{export_id}"
 
 
-async def _write(connection: Connection, rights: Rights, account: AccountId, target: Path) -> None:
+async def _write(
+    connection: Connection, rights: Rights, account: AccountId, target: BinaryIO
+) -> None:
     encoder = msgspec.json.Encoder()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", rules.readme(rights.tables, now=rights.clock()))
@@ -211,11 +216,18 @@ async def _hand_over(
         await note(connection, Entry(action="export.ready", account=account, actor="system"))
 
 
-def _seal(token: Token, plain: Path, sealed: Path) -> None:
-    with plain.open("rb") as source, sealed.open("wb") as target:
-        seal_stream(derive(token.secret, "cloud/export"), source, target)
+def _seal(token: Token, plain: BinaryIO, sealed: Path) -> None:
+    plain.seek(0)
+    with sealed.open("wb") as target:
+        seal_stream(derive(token.secret, "cloud/export"), plain, target)
 
 
-def _open(token: Token, sealed: Path, plain: Path) -> None:
-    with sealed.open("rb") as source, plain.open("wb") as target:
-        open_stream(derive(token.secret, "cloud/export"), source, target)
+def _open(token: Token, sealed: Path) -> BinaryIO:
+    plain: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    try:
+        with sealed.open("rb") as source:
+            open_stream(derive(token.secret, "cloud/export"), source, plain)
+    except BaseException:
+        plain.close()
+        raise
+    return plain

@@ -1,22 +1,19 @@
 """A person's rights over HTTP. What cannot be undone, or gives everything away, needs proof from just now that it is them."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 from uuid import UUID
 
-from litestar import Request, Response, delete, get, post, put
+from litestar import Request, Response, Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
-from cloud_api.accounts.guards import step_up
+from cloud_api.accounts.guards import requires, step_up
 from cloud_api.blobs import CHUNK_BYTES
 from cloud_api.http.caller import known_account
 from cloud_api.http.idempotency import CREATES
@@ -114,17 +111,12 @@ async def own_exports(
 )
 async def download_export(token: FromPath[str], rights: NamedDependency[Rights]) -> Stream:
     """The zip file, by the link that was mailed. It works for seven days."""
-    folder = Path(tempfile.mkdtemp(prefix="sunaiva-download-"))
-    try:
-        plain = await exports.fetch(rights, token, folder)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
+    plain = await exports.fetch(rights, token)
     headers = {
         "content-disposition": 'attachment; filename="sunaiva-export.zip"',
-        "content-length": str(plain.stat().st_size),
+        "content-length": str(plain.tell()),
     }
-    return Stream(_sent(plain, folder), media_type="application/zip", headers=headers)
+    return Stream(_sent(plain), media_type="application/zip", headers=headers)
 
 
 @post(
@@ -292,31 +284,38 @@ async def withdraw_consent(
     return _consents(await consents.withdraw(rights, known_account(request.scope), kind))
 
 
+# The whole path stands at each, because some are not of one's own account.
+_OWN = Router(
+    "/",
+    route_handlers=[
+        ask_for_export,
+        own_exports,
+        ask_for_deletion,
+        own_deletion,
+        cancel_deletion,
+        own_consents,
+        give_consent,
+        withdraw_consent,
+    ],
+    guards=[requires("account.own")],
+)
 RIGHTS_ROUTES = (
-    ask_for_export,
-    own_exports,
+    _OWN,
     download_export,
-    ask_for_deletion,
-    own_deletion,
-    cancel_deletion,
     ask_to_keep,
     keep_account,
     deletion_receipt,
     consent_texts,
     consent_text,
-    own_consents,
-    give_consent,
-    withdraw_consent,
 )
 
 
-async def _sent(file: Path, folder: Path) -> AsyncIterator[bytes]:
-    try:
-        with file.open("rb") as opened:
-            while chunk := await asyncio.to_thread(opened.read, CHUNK_BYTES):
-                yield chunk
-    finally:
-        shutil.rmtree(folder)
+async def _sent(file: BinaryIO) -> AsyncIterator[bytes]:
+    # However the caller ends, also one that never reads: what nobody holds any more is closed, and gone with it.
+    with file:
+        file.seek(0)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
 
 
 def _export(row: ExportRow) -> ExportAnswer:

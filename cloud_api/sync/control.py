@@ -19,8 +19,9 @@ from cloud_api.sync.refusals import (
 )
 from cloud_api.sync.relay import Relay, seen
 from shared.errors import SunaivaError
-from sync_service.control import Members, OutOfOrderError, extend
+from sync_service.control import Members, OutOfOrderError, extend, lasts_named
 from sync_service.entries import entry_hash
+from sync_service.relay import StreamHead, is_stranding
 
 
 class Changes(Struct, frozen=True):
@@ -80,6 +81,7 @@ async def append(
                 "This vault's device list has no more room. Export your memories and set up a new vault."
             )
         extended = _extended(members, entry)
+        await _demand_nothing_stranded(connection, vault, members, extended)
         last = EntryRow(extended.seq, extended.hash, entry)
         await control_store.add_entries(connection, account, vault, [last], now=now)
         await control_store.reach(connection, vault, last, more=len(entry))
@@ -149,6 +151,25 @@ async def _is_there(connection: Connection, vault: VaultId, entry: bytes, last: 
         connection, vault, after=max(0, last - 8), most=8
     )
     return any(each.hash == entry_hash(entry) for each in found)
+
+
+async def _demand_nothing_stranded(
+    connection: Connection, vault: VaultId, before: Members, after: Members
+) -> None:
+    named = lasts_named(before, after)
+    if not named:
+        return
+    found = await store.heads(connection, vault, list(named))
+    heads = {
+        stream: StreamHead(head.seq, head.hash)
+        for stream, head in found.items()
+        if head.hash is not None
+    }
+    if is_stranding(before, after, heads):
+        raise ControlConflictError(
+            "The device that is to be removed has sent more than this entry counts. Read it, then decide again.",
+            control_seq=before.seq,
+        )
 
 
 def _extended(members: Members, entry: bytes) -> Members:

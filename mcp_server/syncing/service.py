@@ -286,11 +286,7 @@ class Syncing:
         with self._device.vault.reading() as db:
             device = roster.to_remove(db, given)
         yield from self.now()
-        self._change(
-            lambda transport: membership.revoke(
-                transport, self._replica, device, secrets.token_bytes, self._now_ms()
-            )
-        )
+        self._change(lambda transport: self._remove(transport, device))
 
     def set_words(self, words: str) -> bool:
         """Let these recovery words of this vault be those of what is synced, too; whether anything changed."""
@@ -452,6 +448,10 @@ class Syncing:
             self._loop.hurry()
             return
         raise ConflictError(_BUSY)
+
+    def _remove(self, transport: Transport, device: bytes) -> None:
+        sync_once(self._engine(transport))  # it may send something until the moment it is removed
+        membership.revoke(transport, self._replica, device, secrets.token_bytes, self._now_ms())
 
     def _now_ms(self) -> int:
         return to_ms(self._device.clock())

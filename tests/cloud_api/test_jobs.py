@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import procrastinate
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
 from cloud_api import jobs
-from cloud_api.db import Connection, Database
+from cloud_api.db import Connection, Database, DatabaseUnavailableError
 from cloud_api.jobs import (
     FORGOTTEN_PER_PIECE_MAX,
     PIECES_PER_RUN_MAX,
@@ -52,6 +53,29 @@ async def _waiting(db: Database, status: str | None = None) -> list[str]:
             for row in await jobs.jobs_of(connection, status=status)
             if row.task == GREET.name
         ]
+
+
+_FULL = """
+SET ROLE sunaiva_owner;
+CREATE FUNCTION is_full() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END$$;
+CREATE TRIGGER full_disk BEFORE INSERT ON procrastinate_jobs EXECUTE FUNCTION is_full();
+"""
+
+
+@pytest.mark.parametrize("once", [None, "greeting"])
+async def test_a_full_disk_is_said_to_be_one_and_not_a_mistake(
+    db: Database, database_url: str, once: str | None
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+        await owner.execute(_FULL.encode())
+
+    async def ask() -> None:
+        async with db.transaction() as connection:
+            await enqueue(connection, GREET, Greeting("Ada"), once=once)
+
+    with pytest.raises(DatabaseUnavailableError):
+        await ask()
 
 
 async def test_a_job_is_there_when_its_transaction_was_committed_and_not_before(

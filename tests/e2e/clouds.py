@@ -115,7 +115,8 @@ class Browser(Struct):
 
 def signed_up(cloud: Cloud, mail: str = MAIL) -> Browser:
     cloud.post("/auth/sign-up", {"mail": mail, "password": PASSWORD, **AGREED})
-    cloud.post("/auth/verify", {"token": until(lambda: _token(cloud, mail))})
+    token = until(lambda: _token(cloud, mail))
+    cloud.post("/auth/verify", {"token": token, "password": PASSWORD})
     answer = cloud.post("/auth/login", {"mail": mail, "password": PASSWORD})
     return Browser(cloud, answer["tokens"]["access_token"])
 

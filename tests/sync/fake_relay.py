@@ -181,13 +181,14 @@ class Line:
             return
         try:
             members = self.relay.members
-            self.relay.members = (
-                control.begin(entry) if members is None else control.extend(members, entry)
-            )
+            after = control.begin(entry) if members is None else control.extend(members, entry)
         except control.OutOfOrderError as error:
             raise ControlConflictError(str(error)) from None
         except ConflictError as error:
             raise RefusedError(str(error)) from None
+        if members is not None and relay.is_stranding(members, after, self.relay.heads):
+            raise ControlConflictError("It has sent more than that.")
+        self.relay.members = after
         self.relay.entries.append(entry)
         self.after("append_control")
 

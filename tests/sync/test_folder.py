@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,35 @@ def test_an_unwritable_folder_is_said_in_plain_words(tmp_path: Path) -> None:
     device = FolderDevice(blocked, Time(), 1)
     with pytest.raises(BusyError, match="cannot be read or written"):
         device.enter(first=True)
+
+
+def test_what_stands_in_a_device_s_place_without_its_signature_stops_nobody(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    first.write(1)
+    _settle([first, second])
+    me = log.read(first.replica.db)
+    streams = tmp_path / "sunaiva" / me.vault.hex() / "streams" / me.stream.hex()
+    genuine = next(streams.glob("*.batches")).read_bytes()
+    place = (me.seq + 1).to_bytes(8, "big")
+    (streams / "next.batches").write_bytes(
+        genuine[:28] + place + genuine[36:44] + b"x" * 32 + genuine[76:]
+    )
+    first.write(2)
+    _settle([first, second])
+    assert second.text(2) == "tea"
+    assert first.alarms() <= {"forged"}
+    assert "forged" in second.alarms()
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    _settle([first, second])
+    for stream in tmp_path.glob("sunaiva/*/streams/*"):
+        (stream / "folder.batches").mkdir()
+        os.mkfifo(stream / "pipe.batches")
+    for devices in tmp_path.glob("sunaiva/*/devices"):
+        (devices / "0.entry").mkdir()
+    first.write(1)
+    _settle([first, second])
+    assert second.text(1) == "tea"
+    assert first.alarms() == second.alarms() == set()

@@ -266,4 +266,4 @@ def test_a_lost_network_in_the_middle_leaves_no_half_snapshot() -> None:
     newcomer = Device(first.relay, first.time, 3).join()
     settle([newcomer, second])
     assert newcomer.digest() == second.digest()
-    assert not inbox.is_anything_held(newcomer.replica.db)
+    assert not inbox.is_half_applied(newcomer.replica.db)

@@ -16,11 +16,13 @@ from cloud_api.accounts.factors.rules import (
 from cloud_api.accounts.factors.store import Factors, Method
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people.actions import own
+from cloud_api.accounts.telling import tell
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.db import AccountId, Connection
 from cloud_api.http.idempotency import done_here
+from cloud_api.notifications.letters import FactorAdded, FactorRemoved
 from shared import crypto
 from shared.errors import ConflictError, NotFoundError
 
@@ -75,7 +77,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
     Raises:
         NoTotpError, TotpThereError, WrongCodeError, TooManyAttemptsError
     """
-    key = await _counted(means, bearer.account)
+    key = await counted(means, bearer.account)
     async with means.db.transaction(bearer.account) as connection:
         row = await store.lock_totp(connection, bearer.account)
         if row is None:
@@ -87,6 +89,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
         await throttles.succeeded(connection, key, "code")
         await done_here(connection)
         await trail.note(connection, bearer.account, "totp.added")
+        await tell_added(connection, means, bearer.account)
         return await first_recovery_codes(connection, means, bearer.account, before)
 
 
@@ -99,6 +102,7 @@ async def remove_totp(means: Means, bearer: Bearer) -> None:
         if not await store.remove_totp(connection, bearer.account):
             raise NoTotpError
         await trail.note(connection, bearer.account, "totp.removed")
+        await tell_removed(connection, means, bearer.account)
         await drop_idle_codes(connection, means, bearer.account)
 
 
@@ -134,20 +138,46 @@ async def drop_idle_codes(connection: Connection, means: Means, account: Account
         await store.replace_recovery_codes(connection, account, [], now=means.clock())
 
 
+async def tell_added(connection: Connection, means: Means, account: AccountId) -> None:
+    link = f"{means.site.public_url}/account/forgotten"
+    await tell(connection, means, account, FactorAdded(at=means.clock(), link=link))
+
+
+async def tell_removed(connection: Connection, means: Means, account: AccountId) -> None:
+    link = f"{means.site.public_url}/account/forgotten"
+    await tell(connection, means, account, FactorRemoved(at=means.clock(), link=link))
+
+
 async def prove_code(means: Means, account: AccountId, code: str) -> Method:
     """Takes a code of the app or a recovery code, whichever it looks like; it is used up.
 
     Raises:
         WrongCodeError, TooManyAttemptsError
     """
-    key = await _counted(means, account)
+    key = await counted(means, account)
     async with means.db.transaction(account) as connection:
-        method = await _take_code(connection, means, account, code)
-        await throttles.succeeded(connection, key, "code")
-        return method
+        return await take_code(connection, means, account, code, key)
 
 
-async def _counted(means: Means, account: AccountId) -> bytes:
+async def take_code(
+    connection: Connection, means: Means, account: AccountId, code: str, key: bytes
+) -> Method:
+    """In a transaction of the account; `key` is what `counted` gave.
+
+    Raises:
+        WrongCodeError
+    """
+    method = await _take_code(connection, means, account, code)
+    await throttles.succeeded(connection, key, "code")
+    return method
+
+
+async def counted(means: Means, account: AccountId) -> bytes:
+    """One more try.
+
+    Raises:
+        TooManyAttemptsError
+    """
     # In a transaction of its own: what follows may fail, and must be counted all the same.
     key = throttle_key(means.key, "code", str(account))
     async with means.db.transaction(account) as connection:

@@ -85,6 +85,19 @@ async def remove_totp(connection: Connection, account: AccountId) -> bool:
     return cursor.rowcount == 1
 
 
+async def remove_all(connection: Connection, account: AccountId) -> None:
+    await connection.execute("DELETE FROM totp_secrets WHERE account_id = %s", [account])
+    await connection.execute("DELETE FROM passkeys WHERE account_id = %s", [account])
+    await connection.execute("DELETE FROM recovery_codes WHERE account_id = %s", [account])
+
+
+async def ask_passwords_of_passkeys(connection: Connection, account: AccountId) -> None:
+    """From now on none opens anything alone, until it was shown with the password."""
+    await connection.execute(
+        "UPDATE passkeys SET needs_password = true WHERE account_id = %s", [account]
+    )
+
+
 async def replace_recovery_codes(
     connection: Connection, account: AccountId, digests: list[bytes], *, now: datetime
 ) -> None:

@@ -25,13 +25,17 @@ from cloud_api.accounts.grants.rules import (
 )
 from cloud_api.accounts.grants.store import GrantRow, NewGrant
 from cloud_api.accounts.means import Means
+from cloud_api.accounts.people import store as people_store
 from cloud_api.accounts.possession import act_as
 from cloud_api.accounts.sessions import actions as sessions
-from cloud_api.accounts.sessions.actions import Opening, Place, Tokens
+from cloud_api.accounts.sessions import store as sessions_store
+from cloud_api.accounts.sessions.actions import Opening, Place, SessionOverError, Tokens
+from cloud_api.accounts.telling import tell
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
 from cloud_api.accounts.tokens import Bearer, SigningKey, digest_of, new_token
 from cloud_api.db import Connection
+from cloud_api.notifications.letters import DeviceApproved
 from shared import crypto
 from shared.errors import UnavailableError
 
@@ -114,15 +118,31 @@ async def decide(means: Means, bearer: Bearer, user_code: str, *, approved: bool
     """
     Raises:
         UserCodeUnknownError, TooManyAttemptsError
+        SessionOverError: all sessions were ended at this moment.
     """
     kept = await _counted(means, bearer, _typed(user_code))
     async with means.db.transaction(bearer.account) as connection:
         now = means.clock()
-        if not await store.decide(connection, kept, bearer.account, approved=approved, now=now):
+        # Whoever ends all sessions takes the same lock, and finds what was approved before.
+        await people_store.lock_person(connection, bearer.account)
+        if not await sessions_store.is_live(connection, bearer.account, bearer.session, now=now):
+            raise SessionOverError
+        grant = await store.by_user_code(connection, kept, now=now)
+        if grant is None or not await store.decide(
+            connection, kept, bearer.account, approved=approved, now=now
+        ):
             raise UserCodeUnknownError
         await throttles.succeeded(connection, _guesses(means, bearer), "code")
         what = "device.approved" if approved else "device.denied"
         await trail.note(connection, bearer.account, what)
+        if approved:
+            letter = DeviceApproved(
+                at=now,
+                device=grant.device,
+                network=grant.network,
+                link=f"{means.site.public_url}/account/forgotten",
+            )
+            await tell(connection, means, bearer.account, letter)
 
 
 async def _answered(

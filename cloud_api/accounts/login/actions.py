@@ -1,6 +1,6 @@
 """Logging in with a password, the second step where there is one, and proving again that the person is there."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -9,6 +9,7 @@ from msgspec import Struct
 from cloud_api.accounts import one_time
 from cloud_api.accounts.addresses import parse_mail_address
 from cloud_api.accounts.factors import actions as factors
+from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.factors import store as factors_store
 from cloud_api.accounts.factors.store import Method
 from cloud_api.accounts.means import Means
@@ -20,10 +21,10 @@ from cloud_api.accounts.sessions import actions as sessions
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.sessions.actions import Opening, Place, SessionOverError, Tokens
 from cloud_api.accounts.throttles import actions as throttles
-from cloud_api.accounts.throttles.actions import throttle_key
+from cloud_api.accounts.throttles.actions import TooManyAttemptsError, throttle_key
 from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SigningKey, digest_of, new_token
-from cloud_api.db import AccountId
+from cloud_api.db import AccountId, Connection
 from cloud_api.http.refusals import NotAuthenticatedError
 from cloud_api.notifications import actions as notifications
 from cloud_api.notifications.letters import Mail, NewSignIn
@@ -79,7 +80,11 @@ class _Step(Struct, frozen=True):
 
 class _Counted(Struct, frozen=True):
     person: Person | None
+    """Who may be tried now."""
     keys: list[tuple[Scope, bytes]]
+    """What a success clears."""
+    refusal: TooManyAttemptsError | None
+    """What is said unless the password is right: the address is locked for strangers."""
 
 
 async def log_in(means: Means, attempt: Attempt) -> LoggedIn | SecondFactorWanted:
@@ -92,7 +97,7 @@ async def log_in(means: Means, attempt: Attempt) -> LoggedIn | SecondFactorWante
     person = counted.person
     fits = await means.hasher.fits(attempt.password, person.password_hash if person else None)
     if person is None or not fits:
-        raise WrongCredentialsError
+        raise counted.refusal or WrongCredentialsError
     again = None
     if not means.hasher.is_current(person.password_hash):
         again = await means.hasher.hash(attempt.password)
@@ -106,7 +111,9 @@ async def log_in(means: Means, attempt: Attempt) -> LoggedIn | SecondFactorWante
         for scope, key in counted.keys:
             await throttles.succeeded(connection, key, scope)
         present = await factors_store.factors(connection, person.id)
-        if present.any:
+        if present.any and not await recovery.remove_when_due(
+            connection, means, person.id, now=means.clock()
+        ):
             token = new_token("second_factor")
             step = msgspec.msgpack.encode(_Step(attempt.place.device, attempt.place.network))
             await one_time.give(
@@ -138,26 +145,59 @@ async def second_factor(means: Means, challenge: str, code: str) -> Tokens:
         person = await people_store.person(connection, account)
     if account is None or detail is None or person is None:
         raise SessionOverError
-    await factors.prove_code(means, account, code)
+    key = await factors.counted(means, account)
     signer = await means.keys.signing()
-    async with means.db.transaction(account) as connection:
-        if await one_time.take(connection, digest, "second_factor", now=means.clock()) is None:
-            raise SessionOverError
+    async with means.db.transaction() as connection:
+        # Together: of codes that come with one challenge at once, one is used up and the others stay.
+        first = await password_proved(connection, means, challenge)
+        await factors.take_code(connection, means, account, code, key)
+    return await open_for(means, person, first.place, signer, with_factor=True)
+
+
+class FirstStep(Struct, frozen=True):
+    account: AccountId
+    place: Place
+
+
+async def password_proved(connection: Connection, means: Means, challenge: str) -> FirstStep:
+    """Takes the challenge that the password was answered with; from then on the transaction sees that account. Who raises after
+    this leaves the challenge good.
+
+    Raises:
+        SessionOverError: it has run out, or was used.
+    """
+    digest = digest_of("second_factor", challenge)
+    if digest is None:
+        raise SessionOverError
+    account = await one_time.owner(connection, digest, "second_factor")
+    detail = await one_time.take(connection, digest, "second_factor", now=means.clock())
+    if account is None or detail is None:
+        raise SessionOverError
     step = msgspec.msgpack.decode(detail, type=_Step)
-    return await open_for(means, person, Place(step.device, step.network), signer, with_factor=True)
+    return FirstStep(account, Place(step.device, step.network))
 
 
 async def open_for(
     means: Means, person: Person, place: Place, signer: SigningKey, *, with_factor: bool
 ) -> Tokens:
-    """A session for somebody who has just proved who they are, and a mail when it is from somewhere new."""
+    """A session for somebody who has just proved who they are, and a mail when it is from somewhere new.
+
+    Raises:
+        SessionOverError: the account was deleted, or its password changed, meanwhile.
+    """
     now = means.clock()
     async with means.db.transaction(person.id) as connection:
+        # A reset or a deletion may have come between what was proved and this.
+        locked = await people_store.lock_person(connection, person.id)
+        if locked is None or locked.password_changed_at != person.password_changed_at:
+            raise SessionOverError
         since = now - USUAL_NETWORK
         is_first = not await sessions_store.had_any(connection, person.id)
         is_usual = await sessions_store.was_at(
             connection, person.id, network=place.network, since=since
         )
+        if with_factor:
+            await recovery.proved(connection, person.id)
         opening = Opening(account=person.id, place=place, proved_at=now, with_factor=with_factor)
         tokens = await sessions.start(connection, means, opening, signer)
         if not (is_first or is_usual):
@@ -200,6 +240,7 @@ async def confirm_code(means: Means, bearer: Bearer, code: str) -> None:
     """
     await factors.prove_code(means, bearer.account, code)
     async with means.db.transaction(bearer.account) as connection:
+        await recovery.proved(connection, bearer.account)
         await sessions_store.proved(
             connection, bearer.account, bearer.session, with_factor=True, now=means.clock()
         )
@@ -214,12 +255,33 @@ async def _count(means: Means, attempt: Attempt) -> _Counted:
         is_usual = await sessions_store.was_at(
             connection, account, network=attempt.place.network, since=now - USUAL_NETWORK
         )
-        scope: Literal["account", "account_here"] = "account_here" if is_usual else "account"
-        keys: list[tuple[Scope, bytes]] = [
-            ("network", throttle_key(means.key, "network", attempt.network)),
-            (scope, throttle_key(means.key, scope, address.key)),
-        ]
         # Always in this order, so that two attempts never wait for each other.
-        for each, key in keys:
-            await throttles.count(connection, key, each, now=now)
-        return _Counted(await people_store.person(connection, account), keys)
+        network = throttle_key(means.key, "network", attempt.network)
+        await throttles.count(connection, network, "network", now=now)
+        scope: Literal["account", "account_here"] = "account"
+        refusal, is_tried = None, True
+        try:
+            await throttles.count(
+                connection, throttle_key(means.key, scope, address.key), scope, now=now
+            )
+        except TooManyAttemptsError as locked:
+            # What is answered from here on goes by this count alone, which an address without an account has as well: else a
+            # neighbour of the owner could tell. Only the right password tells that the network is the owner's.
+            refusal, scope = locked, "account_here"
+            is_tried = is_usual and await _may_try(
+                connection, throttle_key(means.key, scope, address.key), scope, now=now
+            )
+        person = await people_store.person(connection, account) if is_tried else None
+    keys: list[tuple[Scope, bytes]] = [
+        ("network", network),
+        (scope, throttle_key(means.key, scope, address.key)),
+    ]
+    return _Counted(person, keys, refusal)
+
+
+async def _may_try(connection: Connection, key: bytes, scope: Scope, *, now: datetime) -> bool:
+    try:
+        await throttles.count(connection, key, scope, now=now)
+    except TooManyAttemptsError:
+        return False
+    return True

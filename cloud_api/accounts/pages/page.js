@@ -22,6 +22,7 @@ class Refused extends Error {
   constructor(problem) {
     super(problem.localized_detail);
     this.status = problem.status;
+    this.code = problem.code;
   }
 }
 
@@ -72,9 +73,10 @@ async function leave() {
 }
 
 const does = {
-  verify: async () => { await call("/auth/verify", { token }); show("done"); },
+  verify: async () => { await call("/auth/verify", { token, password: value("password") }); show("done"); },
   mail: async () => { await call("/auth/mail/confirm", { token }); show("done"); },
-  reset: async () => { await call("/auth/password/reset", { token, password: value("password") }); show("done"); },
+  reset: async () => { await call("/auth/password/reset", { token, password: value("password"), factors_lost: document.getElementById("factors_lost").checked }); show("done"); },
+  factors: async () => { await call("/auth/factors/keep", { token }); show("done"); },
   forgotten: async () => { await call("/auth/password/forgotten", { mail: value("mail") }); show("done"); },
   sign_in: async () => {
     const answer = await call("/auth/login", { mail: value("mail"), password: value("password"), device: "Browser" });
@@ -91,7 +93,7 @@ const does = {
     const { handle, options } = await call("/auth/login/passkey/options", {});
     const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
     const credential = (await navigator.credentials.get({ publicKey })).toJSON();
-    await signedIn(await call("/auth/login/passkey", { handle, credential, device: "Browser" }));
+    await signedIn(await call("/auth/login/passkey", { handle, credential, device: "Browser", challenge }));
   },
   look: async () => { userCode = value("user_code").trim(); await look(); },
   decide: async (choice) => {
@@ -115,7 +117,7 @@ document.addEventListener("submit", async (event) => {
     await does[event.target.dataset.does](choice);
   } catch (problem) {
     // Signed in too long ago: begin again, the code is still here.
-    if (problem.status === 401 && access) { access = null; show("sign_in"); }
+    if ((problem.status === 401 || problem.code === "step_up_needed") && access) { access = null; challenge = null; show("sign_in"); }
     // A passkey that was not given is said by the browser itself; everything else that is no refusal is the network.
     if (!(problem instanceof DOMException)) {
       error.textContent = problem instanceof Refused ? problem.message : error.dataset.unreachable;
@@ -135,7 +137,7 @@ if (!globalThis.PublicKeyCredential?.parseRequestOptionsFromJSON) {
   for (const each of document.querySelectorAll('[data-does="passkey"]')) each.remove();
 }
 
-if (["verify", "mail", "reset"].includes(page) && !token) {
+if (["verify", "mail", "reset", "factors"].includes(page) && !token) {
   error.textContent = error.dataset.noLink;
   show("none");
 }

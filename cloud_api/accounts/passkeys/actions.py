@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from cloud_api.accounts import one_time, trail
 from cloud_api.accounts.factors import actions as factors
+from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.factors import store as factors_store
-from cloud_api.accounts.login.actions import open_for
+from cloud_api.accounts.login.actions import open_for, password_proved
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.passkeys import ceremonies, store
 from cloud_api.accounts.passkeys.ceremonies import (
@@ -25,8 +26,9 @@ from cloud_api.accounts.people.store import Person
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.sessions.actions import Place, Tokens
 from cloud_api.accounts.tokens import Bearer, digest_of, new_token
+from cloud_api.db import AccountId
 from cloud_api.http.idempotency import done_here
-from shared.errors import ConflictError, NotFoundError, QuotaExceededError
+from shared.errors import ConflictError, ForbiddenError, NotFoundError, QuotaExceededError
 
 CEREMONY_LIFE = timedelta(minutes=5)
 
@@ -44,6 +46,16 @@ class TooManyPasskeysError(QuotaExceededError):
     def __init__(self) -> None:
         super().__init__(
             f"There are {PASSKEYS_MAX} passkeys already. Remove one that is not used any more."
+        )
+
+
+class PasskeyNeedsPasswordError(ForbiddenError):
+    code = "passkey_needs_password"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The password was reset by mail since this passkey was last used. Log in with the new password first, and show the "
+            "passkey as your second factor."
         )
 
 
@@ -96,7 +108,7 @@ async def add(
 ) -> Added:
     """
     Raises:
-        PasskeyRefusedError, PasskeyKnownError
+        PasskeyRefusedError, PasskeyKnownError, TooManyPasskeysError
     """
     digest = digest_of("passkey", handle)
     if digest is None:
@@ -107,7 +119,11 @@ async def add(
         raise PasskeyRefusedError
     new = ceremonies.registered(means.site, credential, challenge)
     async with means.db.transaction(bearer.account) as connection:
+        # Others are added at the same moment, each of which has seen as few as this one.
+        await people_store.lock_person(connection, bearer.account)
         before = await factors_store.factors(connection, bearer.account)
+        if before.passkeys >= PASSKEYS_MAX:
+            raise TooManyPasskeysError
         row = await store.add(
             connection,
             bearer.account,
@@ -121,6 +137,7 @@ async def add(
             raise PasskeyKnownError
         await done_here(connection)
         await trail.note(connection, bearer.account, "passkey.added")
+        await factors.tell_added(connection, means, bearer.account)
         codes = await factors.first_recovery_codes(connection, means, bearer.account, before)
         return Added(row, codes)
 
@@ -139,6 +156,7 @@ async def remove(means: Means, bearer: Bearer, passkey: UUID) -> None:
         if not await store.remove(connection, bearer.account, passkey):
             raise PasskeyUnknownError
         await trail.note(connection, bearer.account, "passkey.removed")
+        await factors.tell_removed(connection, means, bearer.account)
         await factors.drop_idle_codes(connection, means, bearer.account)
 
 
@@ -151,13 +169,17 @@ async def begin_login(means: Means) -> Ceremony:
     return Ceremony(token.text, ceremonies.login_options(means.site, challenge=challenge))
 
 
-async def log_in(means: Means, *, handle: str, credential: Credential, place: Place) -> Tokens:
-    """Both factors at once. No count of failures stands in its way: a signature is not guessed.
+async def log_in(
+    means: Means, *, handle: str, credential: Credential, place: Place, challenge: str | None = None
+) -> Tokens:
+    """Both factors at once; with the challenge that a password was answered with, the second one. No count of failures stands in
+    its way: a signature is not guessed.
 
     Raises:
-        PasskeyRefusedError
+        PasskeyRefusedError, PasskeyNeedsPasswordError
+        SessionOverError: the challenge has run out, or was used.
     """
-    person = await _prove(means, handle, credential)
+    person = await _prove(means, handle, credential, challenge=challenge)
     signer = await means.keys.signing()
     return await open_for(means, person, place, signer, with_factor=True)
 
@@ -168,38 +190,45 @@ async def confirm(means: Means, bearer: Bearer, *, handle: str, credential: Cred
     Raises:
         PasskeyRefusedError: also when it is somebody else's.
     """
-    person = await _prove(means, handle, credential)
-    if person.id != bearer.account:
-        raise PasskeyRefusedError
-    async with means.db.transaction(bearer.account) as connection:
+    person = await _prove(means, handle, credential, known=bearer.account)
+    async with means.db.transaction(person.id) as connection:
+        await recovery.proved(connection, person.id)
         await sessions_store.proved(
-            connection, bearer.account, bearer.session, with_factor=True, now=means.clock()
+            connection, person.id, bearer.session, with_factor=True, now=means.clock()
         )
 
 
-async def _prove(means: Means, handle: str, credential: Credential) -> Person:
+async def _prove(
+    means: Means,
+    handle: str,
+    credential: Credential,
+    *,
+    challenge: str | None = None,
+    known: AccountId | None = None,
+) -> Person:
+    """`challenge` and `known` say that the person has shown more than this passkey: the password, or a session."""
     digest = digest_of("passkey", handle)
     if digest is None:
         raise PasskeyRefusedError
     named = ceremonies.credential_id(credential)
     async with means.db.transaction() as connection:
         # Committed before it is looked at: a challenge is good for one attempt.
-        challenge = await store.take_challenge(connection, digest, now=means.clock())
-    if challenge is None:
+        asked = await store.take_challenge(connection, digest, now=means.clock())
+    if asked is None:
         raise PasskeyRefusedError
     async with means.db.transaction() as connection:
+        if challenge is not None:
+            known = (await password_proved(connection, means, challenge)).account
         account = await store.owner(connection, named)
-        known = account and await store.lock_credential(connection, account, named)
-        if account is None or not known:
+        row = account and await store.lock_credential(connection, account, named)
+        if account is None or not row or known not in (None, account):
             raise PasskeyRefusedError
         count = ceremonies.proved(
-            means.site,
-            credential,
-            challenge,
-            public_key=known.public_key,
-            sign_count=known.sign_count,
+            means.site, credential, asked, public_key=row.public_key, sign_count=row.sign_count
         )
-        await store.used(connection, account, known.id, sign_count=count, now=means.clock())
+        if row.needs_password and known is None:
+            raise PasskeyNeedsPasswordError
+        await store.used(connection, account, row.id, sign_count=count, now=means.clock())
         person = await people_store.person(connection, account)
     if person is None:
         raise PasskeyRefusedError

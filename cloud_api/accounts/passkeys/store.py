@@ -25,6 +25,7 @@ class CredentialRow(Struct, frozen=True):
     credential_id: bytes
     public_key: bytes
     sign_count: int
+    needs_password: bool
 
 
 async def of(connection: Connection, account: AccountId) -> list[PasskeyRow]:
@@ -79,7 +80,7 @@ async def lock_credential(
 ) -> CredentialRow | None:
     async with connection.cursor(row_factory=class_row(CredentialRow)) as cursor:
         await cursor.execute(
-            "SELECT id, credential_id, public_key, sign_count FROM passkeys "
+            "SELECT id, credential_id, public_key, sign_count, needs_password FROM passkeys "
             "WHERE account_id = %s AND credential_id = %s FOR UPDATE",
             [account, credential_id],
         )
@@ -89,8 +90,9 @@ async def lock_credential(
 async def used(
     connection: Connection, account: AccountId, passkey: UUID, *, sign_count: int, now: datetime
 ) -> None:
+    """Also: the password was shown with it, where it was needed."""
     await connection.execute(
-        "UPDATE passkeys SET sign_count = %s, used_at = %s WHERE account_id = %s AND id = %s",
+        "UPDATE passkeys SET sign_count = %s, used_at = %s, needs_password = false WHERE account_id = %s AND id = %s",
         [sign_count, now, account, passkey],
     )
 

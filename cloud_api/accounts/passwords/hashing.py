@@ -4,11 +4,11 @@ It must never run more hashes at once than it has threads (each takes 19 MiB), n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from cloud_api.accounts.passwords.rules import normal
+from cloud_api.accounts.passwords.rules import Weakness, normal, weakness
 from shared import crypto
 from shared.errors import UnavailableError
 
@@ -40,6 +40,10 @@ class PasswordHasher:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+
+    async def weakness(self, password: str, own_words: Sequence[str]) -> Weakness | None:
+        """In the same line: judging takes as long as hashing."""
+        return await self._beside(lambda: weakness(password, own_words))
 
     async def hash(self, password: str) -> str:
         return await self._beside(lambda: crypto.login_hash(normal(password)))

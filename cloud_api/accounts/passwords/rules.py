@@ -17,9 +17,11 @@ PASSWORD_CHARS_MIN = 12
 # Argon2 takes any length; a body of megabytes for one guess does not have to be taken.
 PASSWORD_CHARS_MAX = 1024
 
-# zxcvbn: 3 is "safely unguessable" for an online service, more than 10⁸ guesses. It reads the first 100 characters, so
-# that a long password is judged by its beginning: never better than it is.
+# zxcvbn: 3 is "safely unguessable" for an online service, more than 10⁸ guesses.
 SCORE_MIN = 3
+# A long password is judged by its beginning: never better than it is. 100 characters chosen for it take zxcvbn seconds, in
+# which it lets no other thread of the process run; these take some 50 ms at the worst, and four words fit.
+JUDGED_CHARS = 32
 
 # A shorter word of the person's own ("Li", "ann") lies in too many good passwords by chance.
 OWN_WORD_CHARS_MIN = 4
@@ -68,7 +70,7 @@ def weakness(password: str, own_words: Sequence[str]) -> Weakness | None:
     if len(typed) > PASSWORD_CHARS_MAX:
         return "too_long"
     words = _own_words(own_words)
-    entropy = zxcvbn(typed, [*words, "sunaiva"])
+    entropy = zxcvbn(typed[:JUDGED_CHARS], [*words, "sunaiva"])
     if entropy.feedback is not None and entropy.feedback.warning in _KNOWN:
         return "known"
     if any(word in typed.casefold() for word in words):

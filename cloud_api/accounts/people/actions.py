@@ -17,17 +17,17 @@ from cloud_api.accounts.agreements import Agreements, check_agreements
 from cloud_api.accounts.events import AccountOpened
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.one_time import LinkOverError
-from cloud_api.accounts.passwords.rules import WeakPasswordError, weakness
+from cloud_api.accounts.passwords.rules import WeakPasswordError
 from cloud_api.accounts.people import store
 from cloud_api.accounts.people.store import Person, SignUp
 from cloud_api.accounts.possession import act_as, hold
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import TooManyAttemptsError, throttle_key
-from cloud_api.accounts.throttles.rules import Scope
 from cloud_api.accounts.tokens import Bearer, SessionId, digest_of, new_token
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import record
+from cloud_api.http.caller import AccountGoneError
 from cloud_api.http.idempotency import done_here
 from cloud_api.jobs import Task, enqueue
 from cloud_api.notifications import actions as notifications
@@ -42,7 +42,7 @@ from cloud_api.notifications.letters import (
     VerifyAddress,
 )
 from shared import crypto
-from shared.errors import ForbiddenError, NotFoundError
+from shared.errors import ForbiddenError
 
 SIGN_UP_LIFE = timedelta(hours=24)
 MAIL_CHANGE_LIFE = timedelta(hours=24)
@@ -57,11 +57,14 @@ class WrongPasswordError(ForbiddenError):
         super().__init__("This is not your present password. Type it again, or reset it by mail.")
 
 
-class AccountGoneError(NotFoundError):
-    code = "account_gone"
+class OtherSignUpError(ForbiddenError):
+    code = "other_sign_up"
 
     def __init__(self) -> None:
-        super().__init__("This account is no longer there.")
+        super().__init__(
+            "This is not the password of this sign-up. If you signed up more than once, open the mail that belongs to your "
+            "password; if it was somebody else, sign up yourself."
+        )
 
 
 class Wish(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +101,7 @@ async def sign_up(means: Means, asked: Asked) -> None:
     check_agreements(asked.agreed, means.agreements)
     address = parse_mail_address(asked.mail)
     own_words = [address.shown, asked.name] if asked.name else [address.shown]
-    password_hash = await _hashed(means, asked.password, own_words)
+    password_hash = await hashed(means, asked.password, own_words)
     now, token = means.clock(), new_token("sign_up")
     waiting = SignUp(
         mail=address.shown,
@@ -126,15 +129,24 @@ async def sign_up(means: Means, asked: Asked) -> None:
         await _write(connection, means, address.shown, asked.language, letter)
 
 
-async def verify(means: Means, token: str) -> AccountId:
-    """Makes the account of this sign-up.
+async def verify(means: Means, token: str, password: str) -> AccountId:
+    """Makes the account of this sign-up, for who has both its mail and its password: of a mailbox's owner and a stranger who signed
+    up with that address, neither has both unless they are one.
 
     Raises:
         LinkOverError: run out, used, or the address has an account by now.
+        OtherSignUpError: the link is still good.
     """
     digest = digest_of("sign_up", token)
     if digest is None:
         raise LinkOverError
+    async with means.db.transaction() as connection:
+        await hold(connection, digest)
+        chosen = await store.sign_up_hash(connection, digest, now=means.clock())
+    if chosen is None:
+        raise LinkOverError
+    if not await means.hasher.fits(password, chosen):
+        raise OtherSignUpError
     async with means.db.transaction() as connection:
         await hold(connection, digest)
         now = means.clock()
@@ -185,38 +197,6 @@ async def answer_reset(means: Means, wish: Wish) -> None:
         await _write(connection, means, person.mail, person.language, letter, account)
 
 
-async def reset_password(means: Means, token: str, password: str) -> None:
-    """A new password by the link of a mail. Every session ends, every lock on the account is lifted.
-
-    Raises:
-        LinkOverError
-        WeakPasswordError: the link is still good.
-    """
-    digest = digest_of("reset", token)
-    if digest is None:
-        raise LinkOverError
-    async with means.db.transaction() as connection:
-        account = await one_time.owner(connection, digest, "reset")
-        detail = await one_time.detail_of(connection, digest, "reset", now=means.clock())
-        person = await store.person(connection, account)
-    if account is None or person is None or detail is None:
-        raise LinkOverError
-    password_hash = await _hashed(means, password, person.own_words)
-    async with means.db.transaction(account) as connection:
-        now = means.clock()
-        if await one_time.take(connection, digest, "reset", now=now) is None:
-            raise LinkOverError
-        await _change(connection, means, person, password_hash, but=None, now=now)
-        address = parse_mail_address(person.mail)
-        locks: list[tuple[Scope, str]] = [
-            ("account", address.key),
-            ("account_here", address.key),
-            ("code", str(account)),
-        ]
-        for scope, subject in locks:
-            await throttles.succeeded(connection, throttle_key(means.key, scope, subject), scope)
-
-
 async def change_password(means: Means, bearer: Bearer, *, present: str, password: str) -> None:
     """
     Raises:
@@ -228,14 +208,14 @@ async def change_password(means: Means, bearer: Bearer, *, present: str, passwor
         person = await own(connection, bearer)
     if not await means.hasher.fits(present, person.password_hash):
         raise WrongPasswordError
-    password_hash = await _hashed(means, password, person.own_words)
+    password_hash = await hashed(means, password, person.own_words)
     async with means.db.transaction(bearer.account) as connection:
         # Whoever changed it meanwhile did not know what is typed here.
         locked = await store.lock_person(connection, bearer.account)
         if locked is None or locked.password_hash != person.password_hash:
             raise WrongPasswordError
         await throttles.succeeded(connection, key, "code")
-        await _change(
+        await change_to(
             connection, means, person, password_hash, but=bearer.session, now=means.clock()
         )
 
@@ -313,14 +293,18 @@ async def own(connection: Connection, bearer: Bearer) -> Person:
     return person
 
 
-async def _hashed(means: Means, password: str, own_words: list[str]) -> str:
-    found = weakness(password, own_words)
+async def hashed(means: Means, password: str, own_words: list[str]) -> str:
+    """
+    Raises:
+        WeakPasswordError, TooManyLoginsError
+    """
+    found = await means.hasher.weakness(password, own_words)
     if found is not None:
         raise WeakPasswordError(found)
     return await means.hasher.hash(password)
 
 
-async def _change(
+async def change_to(
     connection: Connection,
     means: Means,
     person: Person,
@@ -329,11 +313,12 @@ async def _change(
     but: SessionId | None,
     now: datetime,
 ) -> None:
+    """What every new password brings with it: other sessions end, and so does what was under way, and the owner is told."""
     await store.set_password(connection, person.id, password_hash, now=now)
     await sessions_store.end_all(connection, person.id, but=but, why="password", now=now)
     # Whoever had the old password may have asked for these.
     await one_time.take_all(
-        connection, person.id, "reset", "mail_change", "second_factor", "passkey"
+        connection, person.id, "reset", "mail_change", "second_factor", "passkey", "factors_lost"
     )
     letter = PasswordChanged(at=now, link=_page(means, "forgotten"))
     await _write(connection, means, person.mail, person.language, letter, person.id)

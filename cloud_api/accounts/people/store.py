@@ -97,6 +97,14 @@ async def add_sign_up(
     )
 
 
+async def sign_up_hash(connection: Connection, digest: bytes, *, now: datetime) -> str | None:
+    cursor = await connection.execute(
+        "SELECT password_hash FROM sign_ups WHERE digest = %s AND expires_at > %s", [digest, now]
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
 async def take_sign_up(connection: Connection, digest: bytes, *, now: datetime) -> SignUp | None:
     async with connection.cursor(row_factory=class_row(SignUp)) as cursor:
         await cursor.execute(

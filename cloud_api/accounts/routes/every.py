@@ -2,6 +2,7 @@
 
 from litestar import Router
 from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
 
 from cloud_api.accounts.guards import requires
 from cloud_api.accounts.routes import factors, grants, login, passkeys, people, sessions
@@ -32,3 +33,8 @@ account = Router(
     request_max_body_size=BODY_BYTES_MAX,
 )
 ROUTES = (auth, account, jwks)
+
+
+def of_own_account(*handlers: ControllerRouterHandler) -> Router:
+    """Routes about one's own account that stand in parts below, which know no sessions."""
+    return Router("/", route_handlers=handlers, guards=[requires("account.own")])

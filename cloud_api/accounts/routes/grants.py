@@ -22,8 +22,8 @@ from cloud_api.accounts.grants.rules import (
     check_client,
     check_grant_type,
 )
+from cloud_api.accounts.guards import step_up
 from cloud_api.accounts.means import Means
-from cloud_api.accounts.throttles.rules import shown_network
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import (
     GUESSES,
@@ -35,6 +35,7 @@ from cloud_api.accounts.wire import (
 )
 from cloud_api.http.bodies import FORM
 from cloud_api.http.caller import caller
+from cloud_api.http.networks import shown_network
 from cloud_api.http.refusing import refusals
 
 UserCode = Annotated[str, Meta(min_length=8, max_length=20, description="As the terminal shows it")]
@@ -148,12 +149,18 @@ async def look(
     "/device/decide",
     status_code=204,
     summary="Approve or refuse the device that shows this code",
+    description="To approve needs proof from just now, because a session comes out of it that lasts; to refuse does not.",
     opt={"rate": GUESSES},
-    responses=refusals(401, 404),
+    responses=refusals(401, 403, 404),
 )
 async def decide(
-    data: JSONBody[Decision], bearer: NamedDependency[Bearer], accounts: NamedDependency[Means]
+    data: JSONBody[Decision],
+    request: Request[Any, Any, Any],
+    bearer: NamedDependency[Bearer],
+    accounts: NamedDependency[Means],
 ) -> None:
+    if data.approve:
+        await step_up(request, request.route_handler)
     await actions.decide(accounts, bearer, data.user_code, approved=data.approve)
 
 

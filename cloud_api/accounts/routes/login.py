@@ -15,7 +15,6 @@ from cloud_api.accounts.login.actions import Attempt, LoggedIn, SecondFactorWant
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.passkeys import actions as passkeys
 from cloud_api.accounts.sessions import actions as sessions
-from cloud_api.accounts.throttles.rules import counted_network, shown_network
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import (
     GUESSES,
@@ -30,6 +29,7 @@ from cloud_api.accounts.wire import (
 )
 from cloud_api.http.caller import caller
 from cloud_api.http.described import LOGGED_IN_OR_NOT
+from cloud_api.http.networks import counted_network, shown_network
 from cloud_api.http.refusing import refusals
 
 
@@ -62,6 +62,8 @@ class PasskeyLogIn(Struct, frozen=True, forbid_unknown_fields=True):
     handle: TokenText
     credential: dict[str, Any]
     device: DeviceText | None = None
+    challenge: TokenText | None = None
+    """That the password was answered with, where the passkey is the second step."""
 
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,7 +140,7 @@ async def passkey_options(accounts: NamedDependency[Means]) -> CeremonyAnswer:
     status_code=200,
     summary="Log in with a passkey",
     opt={"rate": GUESSES},
-    responses=refusals(403),
+    responses=refusals(401, 403),
 )
 async def passkey_log_in(
     data: JSONBody[PasskeyLogIn], request: Request[Any, Any, Any], accounts: NamedDependency[Means]
@@ -148,6 +150,7 @@ async def passkey_log_in(
         handle=data.handle,
         credential=data.credential,
         place=place(request, data.device),
+        challenge=data.challenge,
     )
     return tokens_answer(tokens)
 

@@ -28,6 +28,7 @@ PAGES = {
     "mail": "page.html",
     "reset": "page.html",
     "forgotten": "page.html",
+    "factors": "page.html",
     "device": "device.html",
 }
 """Each page with its template; what it says stands in `pages/words`, a section of the page's name."""

@@ -14,7 +14,7 @@ from cloud_api.accounts.means import Means
 from cloud_api.accounts.passkeys import actions
 from cloud_api.accounts.passkeys.store import PasskeyRow
 from cloud_api.accounts.tokens import Bearer
-from cloud_api.accounts.wire import TokenText
+from cloud_api.accounts.wire import PLAIN, TokenText
 from cloud_api.http.idempotency import CREATES
 from cloud_api.http.refusing import refusals
 
@@ -38,7 +38,7 @@ class CeremonyAnswer(Struct, frozen=True):
 class NewPasskey(Struct, frozen=True, forbid_unknown_fields=True):
     handle: TokenText
     credential: dict[str, Any]
-    name: Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=80, pattern=PLAIN)]
 
 
 class AddedAnswer(Struct, frozen=True):

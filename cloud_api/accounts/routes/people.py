@@ -10,12 +10,13 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cloud_api.accounts.agreements import Agreements
-from cloud_api.accounts.authentication import bearer_of, means_of
+from cloud_api.accounts.factors import recovery
 from cloud_api.accounts.guards import found_along, step_up
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.people import actions, profile
 from cloud_api.accounts.people.actions import Asked
 from cloud_api.accounts.people.profile import Profile
+from cloud_api.accounts.resets import reset_password
 from cloud_api.accounts.tokens import Bearer
 from cloud_api.accounts.wire import (
     GUESSES,
@@ -55,6 +56,12 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True):
     token: TokenText
 
 
+class Verification(Struct, frozen=True, forbid_unknown_fields=True):
+    token: TokenText
+    password: PasswordText
+    """The one that was chosen when signing up."""
+
+
 class Forgotten(Struct, frozen=True, forbid_unknown_fields=True):
     mail: MailText
 
@@ -62,6 +69,8 @@ class Forgotten(Struct, frozen=True, forbid_unknown_fields=True):
 class Reset(Struct, frozen=True, forbid_unknown_fields=True):
     token: TokenText
     password: PasswordText
+    factors_lost: bool = False
+    """No second factor can be shown any more: all are removed after seven days, unless one is shown or the mail's link kept them."""
 
 
 class NewPassword(Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,12 +126,12 @@ async def sign_up(
 @post(
     "/verify",
     status_code=204,
-    summary="Answer the mail of a sign-up: the account is made",
+    summary="Answer the mail of a sign-up, with its password: the account is made",
     opt={"rate": GUESSES},
     responses=refusals(403),
 )
-async def verify(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None:
-    await actions.verify(accounts, data.token)
+async def verify(data: JSONBody[Verification], accounts: NamedDependency[Means]) -> None:
+    await actions.verify(accounts, data.token, data.password)
 
 
 @post(
@@ -146,7 +155,18 @@ async def forgotten(
     responses=refusals(403),
 )
 async def reset(data: JSONBody[Reset], accounts: NamedDependency[Means]) -> None:
-    await actions.reset_password(accounts, data.token, data.password)
+    await reset_password(accounts, data.token, data.password, factors_lost=data.factors_lost)
+
+
+@post(
+    "/factors/keep",
+    status_code=204,
+    summary="Keep the second factors that are to be removed, by the link of a mail",
+    opt={"rate": GUESSES},
+    responses=refusals(403),
+)
+async def keep_factors(data: JSONBody[Link], accounts: NamedDependency[Means]) -> None:
+    await recovery.keep(accounts, data.token)
 
 
 @post(
@@ -165,20 +185,19 @@ async def me(request: Request[Any, Any, Any]) -> Response[AccountAnswer]:
     return tagged(_answer(profile.of(found_along(request.scope))))
 
 
-@patch(
-    "/",
-    summary="Change your name or language",
-    opt={"along": profile.asked},
-    responses=refusals(401, 404, 409, 412, 428),
-)
-async def edit(data: JSONBody[Edit], request: Request[Any, Any, Any]) -> Response[AccountAnswer]:
-    present = profile.of(found_along(request.scope))
-    require_match(request, etag(_answer(present)))
+@patch("/", summary="Change your name or language", responses=refusals(401, 404, 409, 412, 428))
+async def edit(
+    data: JSONBody[Edit],
+    bearer: NamedDependency[Bearer],
+    request: Request[Any, Any, Any],
+    accounts: NamedDependency[Means],
+) -> Response[AccountAnswer]:
     changed = await profile.change(
-        means_of(request.scope),
-        bearer_of(request.scope),
-        name=present.person.name if data.name is UNSET else data.name,
-        language=present.person.language if data.language is UNSET else data.language,
+        accounts,
+        bearer,
+        lambda present: require_match(request, etag(_answer(present))),
+        name=data.name,
+        language=data.language,
     )
     return tagged(_answer(changed))
 
@@ -229,5 +248,5 @@ def _language(request: Request[Any, Any, Any]) -> str:
     return preferred(request.headers.get("accept-language", ""))
 
 
-PUBLIC = [sign_up, verify, forgotten, reset, confirm_mail]
+PUBLIC = [sign_up, verify, forgotten, reset, keep_factors, confirm_mail]
 OWN = [me, edit, change_password, change_mail]

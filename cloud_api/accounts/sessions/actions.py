@@ -151,10 +151,9 @@ async def log_out_by_token(means: Means, token: str) -> None:
         await act_as(connection, account)
         presented = await store.lock_presented(connection, digest)
         if presented is not None:
-            now = means.clock()
-            await store.end(
-                connection, presented.account_id, presented.session_id, why="logout", now=now
-            )
+            now, session = means.clock(), presented.session_id
+            if await store.end(connection, presented.account_id, session, why="logout", now=now):
+                await trail.note(connection, presented.account_id, "session.ended", session=session)
 
 
 def live_sessions(bearer: Bearer, now: datetime) -> Asked[SessionRow]:

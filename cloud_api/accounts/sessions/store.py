@@ -168,12 +168,29 @@ async def end_all(
     why: EndedWhy,
     now: datetime,
 ) -> int:
+    """Also of devices that were approved and have not come for theirs yet."""
+    # Nobody approves another one meanwhile, and who comes for a session now either has it below, or gets none.
+    await connection.execute("SELECT FROM accounts WHERE id = %s FOR NO KEY UPDATE", [account])
+    await connection.execute(
+        "DELETE FROM device_grants WHERE account_id = %s AND approved AND redeemed_at IS NULL",
+        [account],
+    )
     cursor = await connection.execute(
         "UPDATE sessions SET ended_at = %s, ended_why = %s "
         "WHERE account_id = %s AND ended_at IS NULL AND id IS DISTINCT FROM %s",
         [now, why, account, but],
     )
     return cursor.rowcount
+
+
+async def is_live(
+    connection: Connection, account: AccountId, session: SessionId, *, now: datetime
+) -> bool:
+    cursor = await connection.execute(
+        "SELECT FROM sessions WHERE account_id = %s AND id = %s AND ended_at IS NULL AND expires_at > %s",
+        [account, session, now],
+    )
+    return cursor.rowcount == 1
 
 
 async def was_at(
@@ -183,6 +200,16 @@ async def was_at(
     cursor = await connection.execute(
         "SELECT EXISTS (SELECT FROM sessions WHERE account_id = %s AND network = %s AND used_at >= %s)",
         [account, network, since],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def opened_since(connection: Connection, account: AccountId, moment: datetime) -> bool:
+    """A session that still lives counts however old it is."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM sessions WHERE account_id = %s AND (started_at > %s OR ended_at IS NULL))",
+        [account, moment],
     )
     row = await cursor.fetchone()
     return bool(row and row[0])

@@ -4,7 +4,6 @@ It must never answer differently for an address that has an account and one that
 typed, not from what was found.
 """
 
-import ipaddress
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -27,8 +26,8 @@ class Policy(Struct, frozen=True):
 # that zxcvbn scores 3 stands 10⁸.
 POLICIES: dict[Scope, Policy] = {
     "account": Policy(5, timedelta(seconds=2), timedelta(minutes=15), timedelta(hours=12)),
-    # The owner's usual network has a count of its own, so that a stranger who keeps an account locked does not keep
-    # the owner out; the wait is as long, its beginning is not used up by others.
+    # Of the owner's usual network while the account is locked, so that a stranger who keeps it locked does not keep the
+    # owner out; the wait is as long, its beginning is not used up by others.
     "account_here": Policy(5, timedelta(seconds=2), timedelta(minutes=15), timedelta(hours=12)),
     # An office or a mobile network is many people behind one address.
     "network": Policy(50, timedelta(seconds=2), timedelta(hours=1), timedelta(hours=6)),
@@ -71,24 +70,3 @@ def wait_after(policy: Policy, failures: int) -> timedelta:
         beyond - 1, 20
     )  # 2²⁰ seconds are past every longest wait, and no timedelta overflows
     return min(policy.first * (1 << doublings), policy.longest)
-
-
-def counted_network(address: str) -> str:
-    """What one customer has: an IPv4 address, or the /64 that IPv6 gives to each household."""
-    return _shortened(address, v4=32, v6=64)
-
-
-def shown_network(address: str) -> str:
-    """Where a session was, as far as it is kept: enough to recognise one's own, too little to be found by it."""
-    return _shortened(address, v4=24, v6=48)
-
-
-def _shortened(address: str, *, v4: int, v6: int) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"  # a unix socket, or a proxy that says what is no address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    bits = v4 if parsed.version == 4 else v6
-    return str(ipaddress.ip_network((parsed, bits), strict=False))

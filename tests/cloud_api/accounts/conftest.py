@@ -35,8 +35,8 @@ def signed_up(client: AsyncTestClient[ASGIApp], mailbox: Mailbox) -> SignedUp:
         person = Person(client, mail)
         asked = {"mail": mail, "password": PASSWORD, **AGREED}
         assert (await person.post("/auth/sign-up", asked)).status_code == 202
-        token = {"token": await mailbox.token(mail)}
-        assert (await person.post("/auth/verify", token)).status_code == 204
+        verifying = {"token": await mailbox.token(mail), "password": PASSWORD}
+        assert (await person.post("/auth/verify", verifying)).status_code == 204
         assert (await person.log_in()).status_code == 200
         return person
 

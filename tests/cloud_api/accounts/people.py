@@ -70,6 +70,8 @@ class Person(Struct):
     mail: str
     access_token: str = ""
     refresh_token: str = ""
+    headers: dict[str, str] = {}
+    """Sent with everything."""
 
     async def post(self, path: str, body: Any = None, **headers: str) -> Response:
         return await self.client.post(
@@ -102,7 +104,7 @@ class Person(Struct):
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         own = {"authorization": f"Bearer {self.access_token}"} if self.access_token else {}
-        return own | {name.replace("_", "-"): value for name, value in more.items()}
+        return self.headers | own | {name.replace("_", "-"): value for name, value in more.items()}
 
 
 def code_of(response: Response) -> str:

@@ -14,6 +14,8 @@ from cloud_api.accounts.addresses import InvalidMailAddressError, MailAddress, p
         ("  Ada.L@Example.ORG ", "Ada.L@Example.ORG", "ada.l@example.org"),
         ("änne@exämple.org", "änne@exämple.org", "änne@xn--exmple-cua.org"),
         ("a+b@mail.example.org", "a+b@mail.example.org", "a+b@mail.example.org"),
+        ("a@straße.de", "a@straße.de", "a@xn--strae-oqa.de"),
+        ("strauß@example.org", "strauß@example.org", "strauß@example.org"),
         ("ＡＤＡ@example.org", "ADA@example.org", "ada@example.org"),
     ],
 )
@@ -46,6 +48,10 @@ def test_an_address_is_kept_as_typed_and_compared_by_its_key(
         "x" * 65 + "@example.org",
         "ada@" + "x" * 250 + ".org",
         "\ud800@example.org",
+        "=?utf-8?q?a=0d=0aBcc=3avictim=40x.com=0d=0aX=3a?=@example.org",
+        "=?utf-8?q?victim?=@example.org",
+        "=？utf-8?q?victim?=@example.org",
+        "ada\u202egro@example.org",
     ],
     ids=repr,
 )

@@ -36,7 +36,7 @@ SHAPES: dict[str, dict[str, object]] = {
         "language": "en",
         **AGREED,
     },
-    "/auth/verify": {"token": "x"},
+    "/auth/verify": {"token": "x", "password": "y"},
     "/auth/login": {"mail": "eve@example.org", "password": PASSWORD, "device": "x"},
     "/auth/login/second-factor": {"challenge": "sunaiva_second_factor_x", "code": "123456"},
     "/auth/login/passkey": {"handle": "sunaiva_passkey_x", "credential": {}},

@@ -72,7 +72,8 @@ def test_a_newcomer_signs_up_answers_the_mail_logs_in_refreshes_and_logs_out(
     asked = server.post("/api/v1/auth/sign-up", json=signing_up)
     assert asked.status_code == 202, asked.text
     token = written_token(server)
-    assert server.post("/api/v1/auth/verify", json={"token": token}).status_code == 204
+    verifying = {"token": token, "password": PASSWORD}
+    assert server.post("/api/v1/auth/verify", json=verifying).status_code == 204
     answer = server.post("/api/v1/auth/login", json={"mail": mail, "password": PASSWORD})
     tokens = answer.json()["tokens"]
     answer = server.post("/api/v1/auth/refresh", json={"refresh_token": tokens["refresh_token"]})

@@ -1,12 +1,20 @@
 """Device authorisation over HTTP."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from httpx import Response
 
-from tests.cloud_api.accounts.people import Hands, Person, code_of
+from tests.cloud_api.accounts.people import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    Hands,
+    Mailbox,
+    Person,
+    code_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +81,47 @@ async def test_a_code_runs_out(ada: Person, shown: dict[str, Any], clock: Hands)
     await ada.log_in()
     clock.forward(minutes=1)
     assert code_of(await decide(ada, shown)) == "no_such_user_code"
+    assert code_of(await poll(ada, shown)) == "expired_token"
+
+
+async def test_approving_needs_proof_from_just_now_and_is_told_to_the_owner(
+    ada: Person, shown: dict[str, Any], mailbox: Mailbox, clock: Hands
+) -> None:
+    clock.forward(minutes=11)
+    stale = await decide(ada, shown)
+    assert (stale.status_code, code_of(stale)) == (403, "step_up_needed")
+    await ada.post("/account/step-up/password", {"password": PASSWORD})
+    assert (await decide(ada, shown)).status_code == 204
+    mail = (await mailbox.to(ada.mail))[-1]
+    assert mail.subject == "A terminal was connected to your account"
+    assert "sunaiva on a server" in mail.text
+
+
+async def test_refusing_needs_no_proof(ada: Person, shown: dict[str, Any], clock: Hands) -> None:
+    clock.forward(minutes=11)
+    assert (await decide(ada, shown, approve=False)).status_code == 204
+
+
+async def reset(ada: Person, mailbox: Mailbox) -> None:
+    await ada.post("/auth/password/forgotten", {"mail": ada.mail})
+    body = {"token": await mailbox.token(ada.mail), "password": OTHER_PASSWORD}
+    assert (await ada.post("/auth/password/reset", body)).status_code == 204
+
+
+async def end_others(ada: Person, _: Mailbox) -> None:
+    assert (await ada.delete("/account/sessions")).status_code == 200
+
+
+async def ask_for_deletion(ada: Person, _: Mailbox) -> None:
+    assert (await ada.post("/account/deletion")).status_code == 202
+
+
+@pytest.mark.parametrize("end", [reset, end_others, ask_for_deletion])
+async def test_an_approval_ends_with_the_sessions(
+    ada: Person, shown: dict[str, Any], mailbox: Mailbox, end: Callable[..., Awaitable[None]]
+) -> None:
+    assert (await decide(ada, shown)).status_code == 204
+    await end(ada, mailbox)
     assert code_of(await poll(ada, shown)) == "expired_token"
 
 

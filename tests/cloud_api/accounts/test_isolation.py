@@ -13,7 +13,7 @@ from cloud_api.accounts.routes.every import account
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.jobs import Tick
-from tests.cloud_api.accounts.people import AGREED, Hands, Mailbox, Person
+from tests.cloud_api.accounts.people import AGREED, PASSWORD, Hands, Mailbox, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -106,8 +106,8 @@ async def test_every_endpoint_of_an_account_asks_who_is_there(
 async def test_tokens_of_one_kind_are_none_of_another(ada: Person, mailbox: Mailbox) -> None:
     await ada.post("/auth/password/forgotten", {"mail": ada.mail})
     reset = await mailbox.token(ada.mail)
-    for path in ("/auth/verify", "/auth/mail/confirm"):
-        assert (await ada.post(path, {"token": reset})).status_code == 403
+    for path, more in (("/auth/verify", {"password": PASSWORD}), ("/auth/mail/confirm", {})):
+        assert (await ada.post(path, {"token": reset, **more})).status_code == 403
     assert (await ada.post("/auth/refresh", {"refresh_token": reset})).status_code == 401
     bearer = {"authorization": f"Bearer {ada.refresh_token}"}
     assert (await ada.client.get("/api/v1/account", headers=bearer)).status_code == 401

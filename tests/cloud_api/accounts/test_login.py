@@ -98,6 +98,24 @@ async def test_a_lock_that_strangers_keep_does_not_keep_the_owner_out_at_home(
     assert (await ada.log_in()).status_code == 200
 
 
+async def test_a_neighbour_of_the_owner_cannot_tell_by_a_lock_whether_there_is_an_account(
+    ada: Person, deps: Deps
+) -> None:
+    await forget_where(ada, deps)
+    addresses = [ada.mail, "nobody@example.org"]
+    for mail in addresses:
+        assert (await guess(ada, mail, 8)).status_code == 429
+    me = (await ada.get("/account")).json()["id"]
+    async with deps.db.transaction(me) as connection:
+        await connection.execute("UPDATE sessions SET network = 'unknown'")
+    known, unknown = [
+        [(each.status_code, each.headers["retry-after"]) for each in answers]
+        for answers in [[await guess(ada, mail, 1) for _ in range(3)] for mail in addresses]
+    ]
+    assert known == unknown == [(429, "2")] * 3
+    assert (await ada.log_in()).status_code == 200
+
+
 async def test_a_reset_by_mail_lifts_the_lock(ada: Person, deps: Deps, mailbox: Mailbox) -> None:
     await forget_where(ada, deps)
     await guess(ada, ada.mail, 7)

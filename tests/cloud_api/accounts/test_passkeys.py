@@ -1,10 +1,18 @@
 """Passkeys, with an authenticator in software."""
 
+import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 from httpx import Response
 
+from cloud_api.accounts.passkeys import actions
+from cloud_api.accounts.passkeys.actions import TooManyPasskeysError
+from cloud_api.accounts.passkeys.store import PASSKEYS_MAX
+from cloud_api.accounts.tokens import Bearer, SessionId
+from cloud_api.db import AccountId
+from cloud_api.deps import Deps
 from tests.cloud_api.accounts.authenticator import PRESENT, Authenticator
 from tests.cloud_api.accounts.people import Hands, Person, code_of
 
@@ -40,6 +48,12 @@ async def test_a_passkey_logs_in_without_mail_address_or_password(ada: Person) -
     assert answer.status_code == 200, answer.text
     stranger.take(answer.json())
     assert (await stranger.get("/account")).json()["mail"] == ada.mail
+
+
+@pytest.mark.parametrize("name", ["one\n", "a\u202eb", ""])
+async def test_a_name_that_shows_as_another_is_refused(ada: Person, name: str) -> None:
+    answer = await register(ada, Authenticator(), name)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "name")
 
 
 async def test_with_a_passkey_a_password_is_only_the_first_step(ada: Person) -> None:
@@ -148,3 +162,25 @@ async def test_what_is_no_credential_is_refused(ada: Person, credential: dict[st
     ceremony = (await ada.post("/account/passkeys/options")).json()
     body = {"handle": ceremony["handle"], "credential": credential, "name": "x"}
     assert code_of(await ada.post("/account/passkeys", body)) == "passkey_refused"
+
+
+async def test_nobody_gets_more_passkeys_than_there_may_be_by_beginning_them_at_once(
+    ada: Person, deps: Deps
+) -> None:
+    means = deps.accounts
+    (session,) = (await ada.get("/account/sessions")).json()["items"]
+    me = (await ada.get("/account")).json()["id"]
+    bearer = Bearer(AccountId(UUID(me)), SessionId(UUID(session["id"])))
+    begun = [await actions.begin_adding(means, bearer) for _ in range(PASSKEYS_MAX + 2)]
+    keys = [Authenticator(f"credential-{number}".encode()) for number in range(len(begun))]
+    credentials = [key.register(each.options) for key, each in zip(keys, begun, strict=True)]
+    outcomes = await asyncio.gather(
+        *(
+            actions.add(means, bearer, handle=each.handle, credential=credential, name="Laptop")
+            for each, credential in zip(begun, credentials, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    refused = [each for each in outcomes if isinstance(each, BaseException)]
+    assert [type(each) for each in refused] == [TooManyPasskeysError] * 2
+    assert (await ada.get("/account/factors")).json()["passkeys"] == PASSKEYS_MAX

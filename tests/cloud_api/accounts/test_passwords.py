@@ -1,6 +1,8 @@
 """Which passwords are refused, and what is kept of those that are not."""
 
 import asyncio
+import time
+from random import Random
 
 import pytest
 
@@ -103,3 +105,11 @@ def test_a_storm_of_logins_is_told_to_come_back(hasher: PasswordHasher) -> None:
     assert sum(isinstance(outcome, TooManyLoginsError) for outcome in outcomes) == 5
     assert outcomes.count(False) == WAITING_MAX
     hasher.close()
+
+
+def test_no_password_takes_long_to_judge() -> None:
+    made_for_it = Random(1).choices("4@8({[</369&#!1/|0$5+7%2xz", k=1024)
+    begun = time.perf_counter()
+    weakness("".join(made_for_it), ["ada@example.org"])
+    # A tenth of what its first hundred characters take.
+    assert time.perf_counter() - begun < 0.5

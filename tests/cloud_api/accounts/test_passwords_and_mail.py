@@ -41,6 +41,15 @@ async def test_a_reset_ends_every_session_and_is_told_to_the_owner(
     assert (await mailbox.subjects(ada.mail))[-1] == "Your password was changed"
 
 
+async def test_a_link_is_not_for_trying_passwords_without_end(
+    ada: Person, mailbox: Mailbox
+) -> None:
+    await ada.post("/auth/password/forgotten", {"mail": ada.mail})
+    body = {"token": await mailbox.token(ada.mail), "password": "password1234"}
+    answers = [await ada.post("/auth/password/reset", body) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [400] * 6 + [429]
+
+
 async def test_a_reset_link_runs_out_and_a_newer_one_takes_its_place(
     ada: Person, mailbox: Mailbox, clock: Hands
 ) -> None:

@@ -1,5 +1,7 @@
 """An authenticator app and recovery codes, from setting up to losing the telephone."""
 
+import asyncio
+
 import pyotp
 import pytest
 from httpx import Response
@@ -73,6 +75,15 @@ async def test_a_recovery_code_opens_once(ada: Person, secured: tuple[App, list[
     assert (await second_step(ada, await first_step(ada), code.lower())).status_code == 200
     assert (await ada.get("/account/factors")).json()["recovery_codes_left"] == 9
     assert code_of(await second_step(ada, await first_step(ada), code)) == "wrong_code"
+
+
+async def test_of_recovery_codes_sent_at_once_with_one_challenge_one_is_used_up(
+    ada: Person, secured: tuple[App, list[str]]
+) -> None:
+    challenge = await first_step(ada)
+    answers = await asyncio.gather(*(second_step(ada, challenge, code) for code in secured[1][:4]))
+    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
+    assert (await ada.get("/account/factors")).json()["recovery_codes_left"] == 9
 
 
 async def test_codes_are_not_guessed(ada: Person, secured: tuple[App, list[str]]) -> None:

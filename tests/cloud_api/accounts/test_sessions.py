@@ -1,15 +1,68 @@
 """Sessions over HTTP and the real database."""
 
 import asyncio
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
+from cloud_api.app import document
+from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from tests.cloud_api.accounts.conftest import SignedUp
 from tests.cloud_api.accounts.people import Hands, Person, code_of
 
 pytestmark = pytest.mark.anyio
+
+_PATH_VALUES = {
+    "kind": "new_sign_in",
+    "session_id": str(UUID(int=1)),
+    "passkey_id": str(UUID(int=1)),
+}
+
+
+def own_operations() -> list[tuple[str, str]]:
+    """Every operation about one's own account, as the API's document has them."""
+    paths = msgspec.json.decode(document())["paths"]
+    return [
+        (method, path.format_map(_PATH_VALUES))
+        for path, item in paths.items()
+        if path.startswith("/api/v1/account")
+        for method in item
+    ]
+
+
+@pytest.mark.parametrize("end", ["log out", "delete"])
+async def test_nothing_personal_is_shown_or_changed_by_a_session_that_was_ended(
+    ada: Person, deps: Deps, end: str
+) -> None:
+    account = AccountId(UUID((await ada.get("/account")).json()["id"]))
+    if end == "log out":
+        assert (await ada.post("/auth/logout")).status_code == 204
+    else:
+        async with deps.db.transaction(account) as connection:
+            await connection.execute("DELETE FROM audit_subjects")
+            await connection.execute("DELETE FROM accounts")
+    bearer = {"authorization": f"Bearer {ada.access_token}"}
+    operations = own_operations()
+    assert len(operations) > 30
+    for method, path in operations:
+        body: dict[str, Any] = {} if method in ("get", "delete") else {"json": {}}
+        answer = await ada.client.request(method, path, headers=bearer, **body)
+        assert (answer.status_code, code_of(answer)) == (401, "session_over"), (method, path)
+    if end == "delete":
+        async with deps.db.transaction(account) as connection:
+            cursor = await connection.execute("SELECT FROM audit_subjects")
+            assert cursor.rowcount == 0
+
+
+async def test_a_kept_answer_is_not_given_to_a_session_that_was_ended(ada: Person) -> None:
+    headers = {"idempotency_key": "0123456789abcdef"}
+    assert (await ada.post("/account/exports", **headers)).status_code == 202
+    assert (await ada.post("/account/exports", **headers)).status_code == 202
+    await ada.post("/auth/logout")
+    assert code_of(await ada.post("/account/exports", **headers)) == "session_over"
 
 
 async def refreshed(person: Person, token: str) -> int:

@@ -34,8 +34,8 @@ async def sign_up(person: Person, mail: str, password: str = PASSWORD, **headers
     return await person.post("/auth/sign-up", body, **headers)
 
 
-async def verify(person: Person, token: str) -> Response:
-    return await person.post("/auth/verify", {"token": token})
+async def verify(person: Person, token: str, password: str = PASSWORD) -> Response:
+    return await person.post("/auth/verify", {"token": token, "password": password})
 
 
 async def test_a_stranger_cannot_tell_whether_an_address_has_an_account(
@@ -77,6 +77,24 @@ async def test_nobody_waits_with_their_password_on_the_address_of_somebody_else(
     assert (await victim.log_in(PASSWORD)).status_code == 200
 
 
+async def test_who_opens_the_mail_of_a_strangers_sign_up_does_not_make_an_account_with_their_password(
+    eve: Person, mailbox: Mailbox
+) -> None:
+    victim = Person(eve.client, "victim@example.org")
+    await sign_up(victim, victim.mail, PASSWORD)
+    own = await mailbox.token(victim.mail)
+    await sign_up(eve, victim.mail, OTHER_PASSWORD)
+    strangers = await mailbox.token(victim.mail)
+    refused = await verify(victim, strangers)
+    assert (refused.status_code, code_of(refused)) == (403, "other_sign_up")
+    assert (await verify(victim, own)).status_code == 204
+    # The stranger's is of an address that has an account by now, also for who has both mail and password.
+    assert code_of(await verify(eve, strangers, OTHER_PASSWORD)) == "link_over"
+    assert (
+        await eve.post("/auth/login", {"mail": victim.mail, "password": OTHER_PASSWORD})
+    ).status_code == 401
+
+
 async def test_a_link_is_good_once_and_for_a_day(
     eve: Person, mailbox: Mailbox, clock: Hands
 ) -> None:
@@ -100,7 +118,10 @@ async def test_a_link_is_good_once_and_for_a_day(
         ({"mail": "eve@example.org"}, "invalid"),
         ({"mail": "eve@example.org", "password": PASSWORD, "role": "admin"}, "invalid"),
         ({"mail": "eve@example.org", "password": PASSWORD, "name": "a\x00b"}, "invalid"),
+        ({"mail": "eve@example.org", "password": PASSWORD, "name": "a\n"}, "invalid"),
+        ({"mail": "eve@example.org", "password": PASSWORD, "name": "a\u202eb"}, "invalid"),
         ({"mail": "eve@example.org", "password": PASSWORD, "language": "../de"}, "invalid"),
+        ({"mail": "eve@example.org", "password": PASSWORD, "language": "de\n"}, "invalid"),
         ({"mail": ["eve@example.org"], "password": PASSWORD}, "invalid"),
     ],
     ids=str,
@@ -159,6 +180,15 @@ async def test_a_person_changes_their_name_and_nobody_overwrites_unseen(
     assert (await ada.patch("/account", {"name": "Eve"})).status_code in (409, 428)
     fresh = changed.headers["etag"]
     assert (await ada.patch("/account", {"name": None}, if_match=fresh)).json()["name"] is None
+
+
+async def test_of_edits_at_the_same_moment_one_is_made(ada: Person) -> None:
+    tag = (await ada.get("/account")).headers["etag"]
+    names = ["Ada", "Eve", "Kim", "Lee", "Mo", "Zoe"]
+    answers = await asyncio.gather(
+        *(ada.patch("/account", {"name": name}, if_match=tag) for name in names)
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412, 412]
 
 
 async def test_what_somebody_agreed_to_is_kept_from_the_moment_they_signed_up(

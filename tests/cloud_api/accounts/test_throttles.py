@@ -12,8 +12,6 @@ from cloud_api.accounts.throttles.rules import (
     Count,
     Policy,
     attempt,
-    counted_network,
-    shown_network,
     wait_after,
 )
 from tests.cloud_api.accounts.people import NOON
@@ -54,18 +52,3 @@ def test_nobody_ever_waits_longer_than_the_longest_wait(scope: str, pauses: list
             assert now < outcome.until <= now + policy.longest
         else:
             count = outcome
-
-
-@pytest.mark.parametrize(
-    ("address", "counted", "shown"),
-    [
-        ("192.0.2.7", "192.0.2.7/32", "192.0.2.0/24"),
-        ("::ffff:192.0.2.7", "192.0.2.7/32", "192.0.2.0/24"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:1::/48"),
-        ("unknown", "unknown", "unknown"),
-    ],
-)
-def test_a_network_is_counted_by_customer_and_shown_by_neighbourhood(
-    address: str, counted: str, shown: str
-) -> None:
-    assert (counted_network(address), shown_network(address)) == (counted, shown)

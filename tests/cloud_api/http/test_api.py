@@ -1,6 +1,7 @@
 """What every endpoint shares, tried on routes that are here for it."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import uuid4
@@ -385,6 +386,19 @@ async def test_an_answer_is_kept_so_that_only_its_key_opens_it(client: Client, d
         cursor = await connection.execute("SELECT answer, key, request FROM idempotency_keys")
         kept = b"".join((await cursor.fetchall())[0])
     assert made.json()["id"].encode() not in kept
+
+
+async def test_what_is_kept_of_a_request_does_not_let_a_password_in_it_be_guessed(
+    client: Client, deps: Deps
+) -> None:
+    body = b'{"pieces":3}'
+    headers = {"idempotency-key": str(uuid4()), "content-type": "application/json"}
+    assert (await client.post("/bound", content=body, headers=headers)).status_code == 201
+    async with deps.db.transaction() as connection:
+        cursor = await connection.execute("SELECT request FROM idempotency_keys")
+        ((kept,),) = await cursor.fetchall()
+    plain = (body, b"\n" + body, b"request\n\n" + body)
+    assert bytes(kept) not in [hashlib.sha256(each).digest() for each in plain]
 
 
 async def _later(deps: Deps, *, seconds: int) -> None:

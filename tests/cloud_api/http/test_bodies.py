@@ -108,6 +108,33 @@ async def test_a_name_that_is_there_twice_is_refused(client: Client, body: str, 
     assert answer.json()["errors"][0]["field"] == field
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"%s":1}',
+        '{"pieces":5,"marks":{"%s":"\\u0000"}}',
+        '{"pieces":5,"marks":{"%s":1,"%s":2}}',
+    ],
+    ids=["unknown", "no text", "twice"],
+)
+async def test_a_refusal_does_not_give_back_all_that_was_sent(client: Client, body: str) -> None:
+    answer = await _sent(client, "/parcels", body.replace("%s", "x" * 100_000))
+    assert answer.status_code == 400
+    assert "xxx" in answer.json()["errors"][0]["field"]
+    assert len(answer.content) < 6_000
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [("", "The body is missing."), ("[]", "Expected `object`, got `array`")],
+)
+async def test_a_body_that_is_missing_or_another_thing_is_said_to_be(
+    client: Client, body: str, detail: str
+) -> None:
+    answer = await _sent(client, "/parcels", body)
+    assert (answer.status_code, answer.json()["detail"]) == (400, detail)
+
+
 async def test_a_text_that_the_database_cannot_keep_is_refused(client: Client) -> None:
     refused = await _sent(client, "/parcels", '{"pieces":1,"marks":{"a":"\\u0000"}}')
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_field")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from uuid import UUID
 
+from cloud_api.db import AccountId, Database
 from cloud_api.notifications.letters import MailId, VerifyAddress
 from cloud_api.notifications.rules import Envelope, compose
 from cloud_api.notifications.wording import read_wording
@@ -21,3 +22,12 @@ def a_message(*, to: str = "ann@example.org", number: int = 7) -> EmailMessage:
         unsubscribe_link="https://cloud.example.org/api/v1/mail/unsubscribe/" + "a" * 100,
     )
     return compose(VerifyAddress(LINK, 24), wording.in_language("en"), wording.layout, envelope)
+
+
+async def open_account(db: Database, account: AccountId) -> None:
+    async with db.transaction(account) as connection:
+        await connection.execute(
+            "INSERT INTO accounts (id, mail, mail_key, language, password_hash, password_changed_at, created_at) "
+            "VALUES (%s, 'ann@example.org', 'ann@example.org', 'en', '$argon2id$made-up', now(), now())",
+            [account],
+        )

@@ -30,6 +30,7 @@ from cloud_api.notifications.rules import AddressUnusableError
 from cloud_api.notifications.store import Preference
 from cloud_api.notifications.wording import read_wording
 from shared.errors import CorruptError
+from tests.cloud_api.notifications.builders import open_account
 
 pytestmark = pytest.mark.anyio
 
@@ -209,6 +210,7 @@ async def test_who_unsubscribed_gets_no_more_of_that_kind_but_all_about_safety(
     db: Database,
 ) -> None:
     outbox = Outbox()
+    await open_account(db, ANN)
     await unsubscribe(db, Unsubscribing(ANN, "new_sign_in"))
     changed = PasswordChanged(datetime(2026, 11, 21, tzinfo=UTC), LINK)
     for letter in (SIGN_IN, changed):
@@ -223,12 +225,14 @@ async def test_the_link_in_a_mail_unsubscribes_from_its_kind(db: Database) -> No
     link = outbox.sent[0]["List-Unsubscribe"].strip("<>")
     asked = parse_unsubscribe_token(KEY, link.rpartition("/")[2])
     assert asked == Unsubscribing(ANN, "new_sign_in")
+    await open_account(db, ANN)
     await unsubscribe(db, asked)
     async with db.transaction(ANN) as connection:
         assert await preferences(connection, ANN) == [Preference("new_sign_in", is_wanted=False)]
 
 
 async def test_one_may_change_one_s_mind(db: Database) -> None:
+    await open_account(db, ANN)
     async with db.transaction(ANN) as connection:
         for is_wanted in (False, True, True):
             await prefer(connection, ANN, Preference("new_sign_in", is_wanted))

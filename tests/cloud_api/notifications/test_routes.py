@@ -26,6 +26,7 @@ from cloud_api.notifications.actions import (
 from cloud_api.notifications.folder import FolderInProductionError
 from cloud_api.notifications.letters import Mail, NewSignIn
 from cloud_api.settings import load
+from tests.cloud_api.notifications.builders import open_account
 
 pytestmark = pytest.mark.anyio
 
@@ -59,9 +60,19 @@ async def test_opening_the_link_asks_and_changes_nothing(
     assert await unwanted(db) == []
 
 
+async def test_a_link_of_an_account_that_is_gone_leaves_nothing(
+    client: Client, letters: Post, db: Database
+) -> None:
+    assert (await client.post(path(letters))).status_code == 200
+    assert await unwanted(db) == []
+    async with db.transaction(ANN) as connection:
+        assert (await connection.execute("SELECT FROM audit_subjects")).rowcount == 0
+
+
 async def test_a_mail_program_unsubscribes_with_one_click(
     client: Client, letters: Post, db: Database
 ) -> None:
+    await open_account(db, ANN)
     for _ in range(2):
         answer = await client.post(path(letters), data={"List-Unsubscribe": "One-Click"})
         assert answer.status_code == 200

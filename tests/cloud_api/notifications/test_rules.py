@@ -20,7 +20,11 @@ from cloud_api.notifications.letters import (
     DeletionCancelled,
     DeletionDone,
     DeletionRequested,
+    DeviceApproved,
     ExportReady,
+    FactorAdded,
+    FactorRemoved,
+    FactorsLost,
     Letter,
     MailId,
     NewSignIn,
@@ -59,7 +63,11 @@ EXAMPLES: dict[str, Letter] = {
         PasswordChanged(NOON, LINK),
         ConfirmNewAddress(LINK, 24),
         AddressChanging(NOON, LINK),
+        FactorAdded(NOON, LINK),
+        FactorRemoved(NOON, LINK),
+        FactorsLost(NOON, LINK),
         NewSignIn(NOON, "Firefox on Linux", "192.0.2.0/24", LINK),
+        DeviceApproved(NOON, "sunaiva on a server", "192.0.2.0/24", LINK),
         DeletionRequested(NOON, LINK),
         DeletionCancelled(NOON),
         DeletionDone(NOON, ("audit", "receipt"), LINK),
@@ -200,6 +208,8 @@ def test_the_same_mail_has_the_same_message_id_whenever_it_is_sent() -> None:
         '"a\\"b"@example.org',
         "ann@exa..mple.org",
         "a" * 250 + "@example.org",
+        "=?utf-8?q?a=0d=0aBcc=3avictim=40x.com=0d=0aX=3a?=@example.org",
+        "=?utf-8?q?victim?=@example.org",
     ],
 )
 def test_what_is_not_one_address_is_refused(address: str) -> None:
@@ -208,7 +218,14 @@ def test_what_is_not_one_address_is_refused(address: str) -> None:
     assert not address or address not in str(refused.value)
 
 
-@given(st.text(max_size=40).map(lambda typed: f"ann{typed}@example.org") | st.text(max_size=60))
+_ENCODED_WORDS = st.text("=?_utf-8qbQB0ad3A:", max_size=30).map("=?utf-8?q?{}?=@example.org".format)
+
+
+@given(
+    st.text(max_size=40).map(lambda typed: f"ann{typed}@example.org")
+    | st.text(max_size=60)
+    | _ENCODED_WORDS
+)
 def test_nothing_typed_as_an_address_becomes_a_second_header(typed: str) -> None:
     try:
         message = compose(
@@ -228,6 +245,7 @@ def test_nothing_typed_as_an_address_becomes_a_second_header(typed: str) -> None
 
 def test_a_domain_in_another_script_is_written_in_ascii() -> None:
     assert parse_address("ann@bücher.example").addr_spec == "ann@xn--bcher-kva.example"
+    assert parse_address("ann@straße.de").addr_spec == "ann@xn--strae-oqa.de"
 
 
 @pytest.mark.parametrize(

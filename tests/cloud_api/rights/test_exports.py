@@ -2,8 +2,13 @@
 
 import io
 import json
+import os
 import re
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -67,6 +72,31 @@ async def test_who_runs_the_store_for_files_reads_nothing(
     (blob,) = [path for path in (deps.settings.home / "blobs").rglob("*") if path.is_file()]
     assert b"ada@example.org" not in blob.read_bytes()
     assert not blob.read_bytes().startswith(b"PK")
+
+
+async def test_in_the_clear_an_export_lies_in_no_file_that_has_a_name(
+    ada: Person, mailbox: Mailbox, deps: Deps, tmp_path: Path
+) -> None:
+    await ada.post("/account/exports")
+    path = await link(mailbox)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with placed(folder):
+        plain = await exports.fetch(deps.injected["rights"], path.rpartition("/")[2])
+        with plain:
+            assert zipfile.ZipFile(plain).testzip() is None
+            # Whoever kills the process now leaves nothing.
+            assert os.listdir(folder) == []  # noqa: PTH208 (beside an event loop)
+
+
+@contextmanager
+def placed(folder: Path) -> Iterator[None]:
+    """Temporary files lie there meanwhile."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 async def test_a_link_works_for_a_week_and_its_file_is_then_gone(

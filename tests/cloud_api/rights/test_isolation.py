@@ -7,6 +7,7 @@ import pytest
 
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
+from cloud_api.rights import deletions
 from cloud_api.rights.registry import PERSONAL
 from tests.cloud_api.accounts.people import Mailbox, Person
 
@@ -50,10 +51,11 @@ async def test_nothing_can_be_written_for_another_account(
             await connection.execute(f"INSERT INTO {table} {values[table]}", [her])
 
 
-async def test_bob_sees_nothing_of_ada(ada: Person, bob: Person) -> None:
+async def test_bob_sees_nothing_of_ada(ada: Person, bob: Person, deps: Deps) -> None:
+    her = AccountId(UUID((await ada.get("/account")).json()["id"]))
     await ada.post("/account/exports")
     await ada.post("/account/deletion")
     assert (await bob.get("/account/exports")).json() == []
     assert (await bob.get("/account/deletion")).status_code == 404
     assert (await bob.delete("/account/deletion")).status_code == 204
-    assert (await ada.get("/account/deletion")).status_code == 200
+    await deletions.standing(deps.injected["rights"], her)

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from cloud_api.sync.rules import No, Yes
 from sync_service import amend
-from sync_service.frames import Frame, parse
+from sync_service.frames import NO_HASH, Frame, parse
 from tests.cloud_api.accounts.people import Hands, Person, code_of
 from tests.cloud_api.sync.vaults import Device, Subscription, create, founded, new_vault, text
 from tests.sync.circle import adding, by, seeds_of
@@ -128,6 +128,18 @@ async def test_what_a_removed_device_wrote_is_taken_from_others_up_to_its_last_b
     assert await phone.read() == []
     assert (await phone.push(first)).status_code == 200
     assert code_of(await phone.push(second)) == "batch_revoked"
+
+
+async def test_a_device_is_removed_only_with_all_that_is_stored_of_it(
+    phone: Device, laptop: Device
+) -> None:
+    await laptop.wrote(b"one", b"two")
+    first, second = laptop.sealed
+    for last in ((0, NO_HASH), (1, first.hash), (2, first.hash)):
+        answer = await phone.revoke(laptop, {laptop.stream: last})
+        assert (answer.status_code, code_of(answer)) == (409, "control_conflict")
+    assert len(await laptop.read()) == 2, "it is still in"
+    assert (await phone.revoke(laptop, {laptop.stream: (2, second.hash)})).status_code == 200
 
 
 async def test_a_removed_device_cannot_come_back_by_the_device_list(

@@ -1,0 +1,294 @@
+"""A device that is a member, has all the keys, and lies: it stops at most itself, and can be removed whatever it has sent."""
+
+import msgspec
+import pytest
+
+from sync_service import (
+    amend,
+    engine,
+    frames,
+    listing,
+    log,
+    manifests,
+    membership,
+    merge,
+    ops,
+    snapshots,
+)
+from sync_service.clock import LATEST
+from sync_service.fields import Field
+from sync_service.ops import LENGTH_MAX, SEQ_MAX, Head
+from sync_service.transport import POSITION_MAX, ControlConflictError
+from tests.sync.devices import Device, memory, pair, said, settle
+from tests.sync.fake_relay import Shown
+from tests.sync.sealing import send
+
+
+def three() -> tuple[Device, Device, Device]:
+    """The liar, and two others."""
+    first, second = pair()
+    third = Device(first.relay, first.time, 3).join()
+    settle([first, second, third])
+    return first, second, third
+
+
+def stream_of(device: Device) -> bytes:
+    return log.read(device.replica.db).stream
+
+
+@pytest.mark.parametrize(
+    ("seq", "alarm"), [(SEQ_MAX, "gap"), (SEQ_MAX + 1, "malformed"), ((1 << 64) - 1, "malformed")]
+)
+def test_a_head_beyond_all_counting_stops_nobody(seq: int, alarm: str) -> None:
+    liar, one, other = three()
+    send(liar, ops.encode_content([], heads=[Head(stream_of(other), seq, bytes(32))]))
+    other.write(1)
+    other.sync()
+    one.sync()
+    assert one.text(1) == "tea"
+    assert one.alarms() == {alarm}
+
+
+def test_a_batch_beyond_all_counting_is_malformed_and_the_others_flow() -> None:
+    liar, one, other = three()
+    other.write(1)
+    other.sync()
+    with liar.replica.transaction() as db:
+        me, key = log.read(db), log.epoch_keys(db)[1]
+    far = frames.seal(
+        b"",
+        vault=me.vault,
+        stream=me.stream,
+        seq=SEQ_MAX + 1,
+        epoch=1,
+        control_seq=1,
+        prev_hash=bytes([1] * 32),
+        epoch_key=key,
+        sign_seed=me.sign_seed,
+        salt=bytes(24),
+    )
+
+    def with_it(shown: Shown) -> Shown:
+        return tuple((pos, far.raw if raw in liar.line.pushes else raw) for pos, raw in shown)
+
+    send(liar, ops.encode_content([]))
+    one.line.tamper = with_it
+    one.sync()
+    assert one.text(1) == "tea"
+    assert one.alarms() == {"malformed"}
+
+
+@pytest.mark.parametrize("pos", [POSITION_MAX, POSITION_MAX + 1, (1 << 64) - 1])
+def test_places_that_a_log_does_not_have_are_named_and_sending_goes_on(pos: int) -> None:
+    first, second = pair()
+    first.write(1)
+    first.sync()
+    second.line.tamper = lambda shown: tuple((pos, raw) for _, raw in shown)
+    second.write(2)
+    second.sync()
+    assert second.alarms() == {"malformed"}
+    second.line.tamper = lambda shown: shown
+    settle([first, second])
+    assert (first.text(2), second.text(1)) == ("tea", "tea")
+    assert second.alarms() == set()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ops.Set(memory(1), LATEST, {Field.TEXT: said("the last word")}),
+        ops.Tag(memory(1), 5, {"mine": LENGTH_MAX}),
+    ],
+    ids=["date", "tag"],
+)
+def test_what_nothing_can_follow_is_said_and_spoils_nothing(last: ops.Op) -> None:
+    liar, one, other = three()
+    send(liar, ops.encode_content([last]))
+    one.sync()
+    before = one.replica.states()
+    with pytest.raises(merge.UnbeatableError):
+        one.write(1, "mine", tags=[])
+    assert one.replica.states() == before
+    one.write(2)
+    one.forget(1)
+    settle([one, other])
+    assert one.replica.states() == other.replica.states()
+    assert (other.text(1), other.text(2)) == (None, "tea")
+
+
+def test_an_edit_beats_what_lies_decades_ahead() -> None:
+    liar, one, other = three()
+    ahead = 7_226_582_400_000 << 16  # 2199
+    send(liar, ops.encode_content([ops.Set(memory(1), ahead, {Field.TEXT: said("lie")})]))
+    one.sync()
+    one.write(1, "mine")
+    one.write(2, "today")
+    now_ms = one.now_ms
+    settle([one, other])
+    assert (other.text(1), other.text(2)) == ("mine", "today")
+    hlc, _, _ = other.replica.states()[memory(2)].fields[Field.TEXT]
+    assert hlc >> 16 == now_ms, "nobody's clock follows"
+
+
+NOISE = {
+    "an operation that nobody writes": msgspec.msgpack.encode((1, 0, [], None, [7])),
+    "no content": b"\xc1 is never used",
+}
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=list(NOISE))
+def test_noise_of_one_device_keeps_nobody_from_vouching_for_snapshots(noise: bytes) -> None:
+    liar, one, other = three()
+    one.write(1)
+    settle([one, other])
+    send(liar, noise)
+    settle([one, other])
+    members = log.members(one.replica.db)
+    assert snapshots.write(one.line, one.replica, members, one.random, one.now_ms)
+    other.write(2)
+    settle([one, other])
+    (manifest,) = one.relay.manifests
+    assert snapshots.check(other.line, other.replica, members, manifest, other.now_ms)
+
+
+def test_noise_of_one_device_hides_no_divergence_of_others() -> None:
+    liar, one, other = three()
+    send(liar, NOISE["no content"])
+    settle([one, other])
+    with other.replica.transaction() as db:
+        db.execute("UPDATE sync_self SET digest = randomblob(32)")
+    other.write(2)
+    settle([one, other])
+    one.write(1)
+    settle([one, other])
+    assert "diverged" in other.alarms() | one.alarms()
+
+
+def test_the_word_of_a_removed_device_about_others_counts_no_more() -> None:
+    liar, one, other = three()
+    send(liar, ops.encode_content([], heads=[Head(stream_of(other), 1_000, bytes(32))]))
+    one.sync()
+    assert one.alarms() == {"gap"}
+    removed(liar, by=other)
+    settle([one, other])
+    assert one.alarms() == set()
+
+
+def removed(device: Device, *, by: Device) -> None:
+    by.sync()
+    membership.revoke(by.line, by.replica, log.read(device.replica.db).device, by.random, by.now_ms)
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=list(NOISE))
+def test_a_device_is_removed_whatever_it_has_sent(noise: bytes) -> None:
+    liar, one, other = three()
+    send(liar, noise)
+    send(liar, ops.encode_content([]), key=bytes(32))
+    liar.write(1, "after it")
+    liar.sync()
+    removed(liar, by=other)
+    other.write(2, "not for it")
+    settle([one, other])
+    assert one.text(2) == other.text(2) == "not for it"
+    assert one.replica.states() == other.replica.states()
+    members = log.members(one.replica.db)
+    assert (members.epoch, members.rotation_due) == (2, False)
+    sent = [frames.parse(raw).header.epoch for raw in other.line.pushes[-1:]]
+    assert sent == [2]
+
+
+def test_what_it_sends_while_it_is_removed_counts_or_it_is_read_first() -> None:
+    leaving, one, other = three()
+    other.sync()
+    leaving.write(1, "the last word")
+    leaving.sync()
+    device = log.read(leaving.replica.db).device
+    with pytest.raises(ControlConflictError):
+        membership.revoke(other.line, other.replica, device, other.random, other.now_ms)
+    removed(leaving, by=other)
+    settle([one, other])
+    assert one.text(1) == other.text(1) == "the last word"
+
+
+def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:
+    leaving, one, other = three()
+    leaving.write(1)
+    leaving.sync()
+    removed(leaving, by=other)
+    settle([one, other])
+    one.relay.wipe()
+    one.write(2)
+    settle([one, other])
+    assert other.text(2) == "tea"
+    assert "reset" not in one.alarms() | other.alarms()
+    assert len(one.relay.entries) == log.control_seq(one.replica.db)
+
+
+def test_who_claims_what_nobody_has_does_not_make_the_others_fetch_snapshots_for_ever() -> None:
+    liar, one, other = three()
+    other.write(1)
+    settle([one, other])
+    members = log.members(other.replica.db)
+    assert snapshots.write(other.line, other.replica, members, other.random, other.now_ms)
+    send(liar, ops.encode_content([], heads=[Head(stream_of(other), 1_000, bytes(32))]))
+    fetched: list[str] = []
+    one.line.before = fetched.append
+    settle([one, other])
+    assert one.alarms() == {"gap"}
+    assert fetched.count("segment") == 1
+
+
+def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
+    liar, one, _ = three()
+    one.write(1)
+    one.sync()
+    members = log.members(liar.replica.db)
+    liar.sync()
+    assert snapshots.write(liar.line, liar.replica, members, liar.random, liar.now_ms)
+    for name in one.relay.segments:
+        one.relay.segments[name] = b"\0\0\0\x01 nothing"
+    one.sync()
+    with one.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    engine.keep_house(one.engine)
+    assert [manifests.read(raw).device for raw in one.relay.manifests] == [
+        log.read(each.replica.db).device for each in (liar, one)
+    ]
+    assert one.alarms() == {"malformed"}
+
+
+@pytest.mark.parametrize(
+    ("demanded", "is_read"),
+    [({"suite_floor": 2, "min_reader": 1}, True), ({"suite_floor": 1, "min_reader": 2}, False)],
+    ids=["suite", "reader"],
+)
+def test_a_device_that_is_too_old_for_the_vault_says_so_and_sends_nothing(
+    demanded: dict[str, int], is_read: bool
+) -> None:
+    first, second = pair()
+    with first.replica.transaction() as db:
+        members, signer = log.members(db), listing.signer_of(log.read(db))
+    first.line.append_control(amend.policy(members, signer, **demanded))
+    second.write(2)
+    asked: list[str] = []
+    second.line.before = asked.append
+    for _ in range(2):
+        report = second.sync()
+        assert [(one.kind, one.subject) for one in report.alarms] == [("newer", "device list")]
+    assert "push" not in asked
+    assert ("pull" in asked) == is_read
+    assert second.text(2) == "tea"
+
+
+def test_what_a_removed_device_does_to_the_list_has_its_own_name() -> None:
+    gone, one, other = three()
+    with gone.replica.transaction() as db:
+        signer = listing.signer_of(log.read(db))
+    removed(gone, by=other)
+    members = log.members(other.replica.db)
+    entry = amend.policy(members, signer, suite_floor=1, min_reader=1)
+    one.sync()
+    one.line.tamper_control = lambda said: [*said, entry]
+    one.sync()
+    assert one.alarms() == {"revoked_device"}
+    assert log.members(one.replica.db) == members
