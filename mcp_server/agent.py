@@ -6,7 +6,6 @@ names places in the code, never what a memory says.
 """
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -53,7 +52,6 @@ _REFUSING_SECONDS = 0.5
 _HOUSEKEEPING_SECONDS = 30.0
 _ASYNCIO_LINES_A_MINUTE = 10
 _FILES_WANTED = 65_536
-_OBJECTS_UNTIL_COLLECTION = 10_000
 
 
 class AgentApp(Protocol):
@@ -97,7 +95,6 @@ def serve(
         logger.info("an agent already has this vault")
         return 0
     _allow_many_connections()
-    collect_less_often()
     os.chdir("/")  # not the project folder of the window that happened to start us
 
     async def main() -> int:
@@ -126,7 +123,6 @@ def serve_stdio(app: AgentApp, settings: Settings) -> int:
             "The memory agent of this vault is running. Connect the assistant with `sunaiva mcp`, without "
             "`--in-process`, or end the agent first."
         )
-    collect_less_often()
     try:
         app.start()
         try:
@@ -135,12 +131,6 @@ def serve_stdio(app: AgentApp, settings: Settings) -> int:
             app.close()
     finally:
         os.close(lock)
-
-
-def collect_less_often() -> None:
-    """Look for garbage in cycles a tenth as often as Python does by itself. Memories by the thousand are hundreds of thousands of
-    small objects in no cycle: looking through them again and again is a third of the time that it takes to take them in."""
-    gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
 
 
 class _Hello(Struct):

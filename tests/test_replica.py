@@ -1,5 +1,6 @@
 """Two vaults that tell each other what they did hold the same memories, and look the same to search."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from mcp_server.model import Link, Source
 from mcp_server.replica import Replica
 from mcp_server.vault import pages, states, store
 from mcp_server.vault.db import DATABASE_NAME
-from mcp_server.vault.store import as_bytes
+from mcp_server.vault.store import as_bytes, as_id
+from shared.errors import UnavailableError
 from shared.ids import MemoryId
 from sync_service import log, merge
 from sync_service.fields import Field
@@ -31,6 +33,19 @@ LATER = 1_900_000_000_000 << 16
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        set_up(one)
+        set_up(other)
+        yield one, other
+
+
+@pytest.fixture(scope="module")
+def shared_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """For what stores a memory of its own and leaves it."""
+    folder = tmp_path_factory.mktemp("shared")
+    with (
+        opened(folder / "one", ready=False) as one,
+        opened(folder / "other", ready=False) as other,
+    ):
         set_up(one)
         set_up(other)
         yield one, other
@@ -73,6 +88,17 @@ def test_what_is_stored_here_is_found_there(pair: Pair) -> None:
     embedded(other)
     assert stored.id in _found(other, "harbour")
     assert _texts(other) == {"The boat lies at the harbour."}
+
+
+def test_some_of_very_many_memories_are_found_at_once_by_a_new_device(pair: Pair) -> None:
+    one, other = pair
+    tell(one, *(f"Boat number {number} lies at the harbour." for number in range(100)))
+    with other.index.changing():  # so that nothing is read in the background
+        exchange(one, other)
+        assert _found(other, "harbour")
+    _agree(one, other)
+    embedded(other)
+    assert _texts(one) == _texts(other)
 
 
 def test_what_was_there_before_sync_was_set_up_goes_along(tmp_path: Path) -> None:
@@ -354,3 +380,38 @@ def test_a_memory_of_any_date_goes_along(tmp_path: Path, year: int) -> None:
         exchange(one, other)
         _agree(one, other)
         assert _texts(other) == {"Of another time."}
+
+
+def test_a_full_disk_takes_in_nothing_and_everything_once_there_is_room(pair: Pair) -> None:
+    one, other = pair
+    tell(one, *[draft(f"Number {number}. " + "word " * 200) for number in range(200)])
+    said = told(one)
+    with other.vault.writing() as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 5}")
+    with pytest.raises(UnavailableError, match="disk is full"):
+        hear(other, said)
+    assert memories_of(other) == {}
+    with other.vault.writing() as db:
+        db.execute("PRAGMA max_page_count = 1000000")
+    hear(other, said)
+    _agree(one, other)
+
+
+@pytest.mark.parametrize("field", [each for each in Field if each != Field.TEXT])
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xc1", b"", encode("a text"), encode(2**64 - 1), encode(-0.0), encode([]), encode(b"x"), encode({"a": 1})],
+    ids=["nothing", "empty", "text", "huge", "nought", "list", "bytes", "map"],
+)  # fmt: skip
+def test_a_value_of_another_type_is_kept_and_the_memory_is_shown(
+    shared_pair: Pair, field: Field, raw: bytes
+) -> None:
+    one, other = shared_pair
+    key = os.urandom(16)
+    said = Set(key, LATER, {Field.TEXT: encode("still there"), field: raw})
+    for device in shared_pair:
+        hear(device, [(STRANGER, said)])
+    _agree(one, other)
+    assert states_of(one)[key] == merge.apply(merge.EMPTY, said, STRANGER)
+    assert memories_of(one)[as_id(key)].text == "still there"

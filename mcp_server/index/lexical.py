@@ -120,6 +120,10 @@ class LexicalIndex:
             self._newest = row
             self._keep(row, terms)
 
+    def lacks(self, row: int) -> bool:
+        """Whether `put` would take this memory in."""
+        return row > self._newest
+
     def leave_until(self, row: int) -> None:
         """Memories up to this row were committed. Those that were not `put`, because they are too many to be read at once, `tidy`
         reads piece by piece."""

@@ -178,7 +178,8 @@ class LiveIndex:
 
         def follow() -> None:
             for each in stored:
-                self.lexical.put(each.row, terms_of(each.memory))
+                if self.lexical.lacks(each.row):
+                    self.lexical.put(each.row, terms_of(each.memory))
             self._touch(rows)
             for entry in entries:
                 self.catalogue.put(entry)
@@ -190,16 +191,21 @@ class LiveIndex:
     def put_many(self, db: "Database", rows: range) -> Callable[[], None]:
         """`put`, of many new memories whose cues nobody has read and that have no vectors."""
         lines = listing.between(db, rows[0], rows[-1]) if self._listed else []
-        few = store.in_span(db, rows[0], rows[-1]) if len(rows) <= _READ_AT_ONCE_MAX else ()
+        few: Sequence[store.Row] = ()
+        # Of very many the newest are read at once, too, if nothing can be found yet: a new device is asked long before it has all.
+        if len(rows) <= _READ_AT_ONCE_MAX or not len(self.lexical):
+            few = store.in_span(db, rows[-_READ_AT_ONCE_MAX:][0], rows[-1])
 
         def follow() -> None:
+            if few:
+                self.lexical.leave_until(few[0].row - 1)
             for each in few:
                 self.lexical.put(each.row, terms_of(each.memory))
             self.lexical.leave_until(rows[-1])
             self._touch(rows)
             self.catalogue.add(lines)
             self._cues_unread = True
-            self._many_came = self._many_came or not few
+            self._many_came = self._many_came or len(rows) > _READ_AT_ONCE_MAX
             self.has_more_to_embed(len(rows))
 
         return follow

@@ -95,6 +95,10 @@ def insert(db: "Database", memory: Memory, digest: bytes) -> int:
 def update(db: "Database", row: int, memory: Memory) -> None:
     """Write everything about a memory that may change; text, source and place in a conversation never do."""
     named = names.of(db, [row])
+    # Reading the cues takes longer than all else here, and of what they are made only the kind may change.
+    kind, flags = db.execute("SELECT kind, cues FROM records WHERE row = ?", [row]).fetchone()
+    if kind != memory.kind:
+        flags = cues.flags(memory.text, memory.speaker, memory.source.trust, memory.kind)
     db.execute(
         """UPDATE records SET kind = ?, space = ?, valid_from_ms = ?, valid_to_ms = ?, importance = ?, pinned = ?,
                archived = ?, superseded_by = ?, version = ?, updated_ms = ?, cues = ? WHERE row = ?""",
@@ -102,7 +106,7 @@ def update(db: "Database", row: int, memory: Memory) -> None:
             *_changeable(db, memory),
             memory.version,
             to_ms(memory.updated_at),
-            cues.flags(memory.text, memory.speaker, memory.source.trust, memory.kind),
+            flags,
             row,
         ],
     )

@@ -325,8 +325,7 @@ def test_what_changes_while_the_indexes_load_is_in_them(tmp_path: Path, attempt:
 
 
 def test_work_that_nobody_waits_for_does_not_hold_up_the_words(tmp_path: Path) -> None:
-    with opened(tmp_path) as device:
-        with device.changing(is_waited_for=False):
-            began = time.monotonic()
-            list(device.index.precedence.in_between(range(100)))
-            assert time.monotonic() - began < 1
+    with opened(tmp_path) as device, device.changing(is_waited_for=False):
+        began = time.monotonic()
+        list(device.index.precedence.in_between(range(100)))
+        assert time.monotonic() - began < 1

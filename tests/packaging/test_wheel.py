@@ -27,10 +27,11 @@ def test_the_wheel_holds_our_packages_whole_and_nothing_else(wheel: zipfile.Path
     names = {
         name for name in wheel.root.namelist() if not name.split("/")[0].endswith(".dist-info")
     }
-    assert {name.split("/")[0] for name in names} == {"cloud_api", "mcp_server", "shared"}
-    assert {name for name in names if name.endswith(".py")} == (
-        _sources(ROOT / "mcp_server") | _sources(ROOT / "cloud_api") | _sources(ROOT / "shared")
-    )
+    ours = {"cloud_api", "mcp_server", "shared", "sync_service"}
+    assert {name.split("/")[0] for name in names} == ours
+    assert {name for name in names if name.endswith(".py")} == {
+        source for package in ours for source in _sources(ROOT / package)
+    }
 
 
 def test_the_wheel_carries_its_licence_and_the_console_script(wheel: zipfile.Path) -> None:
