@@ -63,7 +63,7 @@ ROUNDS_MAX = 256
 UNSENT_MAX = 64
 SEEDED_AT_ONCE = 2_048
 HOUSE_MS = 3_600_000
-_AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "rolled_back"})
+_AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "reordered", "rolled_back"})
 
 
 class Engine(Struct, frozen=True, kw_only=True):
@@ -189,7 +189,11 @@ def keep_house(engine: Engine) -> None:
 def _keep_house_at_times(run: _Run) -> None:
     """Once an hour, when there is nothing else to do."""
     me = _self(run)
-    if not run.report.reached_head or 0 <= run.now_ms - me.house_ms < HOUSE_MS:
+    if (
+        not run.report.reached_head
+        or run.report.is_behind
+        or 0 <= run.now_ms - me.house_ms < HOUSE_MS
+    ):
         return
     with run.replica.transaction() as db:
         log.write(db, house_ms=run.now_ms)
@@ -545,6 +549,11 @@ def _contested(run: _Run) -> None:
     if _self(run).adopting:
         run.report.is_behind = True
         return
+    with run.replica.transaction() as db:
+        if log.give_up_again(db):
+            log.write(db, snapshot_owed=1)
+            run.report.is_behind = True
+            return
     _alarm(
         run,
         "fork",

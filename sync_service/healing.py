@@ -79,22 +79,7 @@ def compare(
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
-    short = inbox.withheld_streams(db)
-    for stream in short:
-        sentence = (
-            "The server no longer shows everything that another device sent and this one has. That device gives it back as soon "
-            "as it is there again; here nothing is missing."
-        )
-        log.raise_alarm(db, "rolled_back", stream.hex(), sentence, now_ms)
-    if short:
-        log.write(db, snapshot_owed=1)
-    still = {stream.hex() for stream in short} | {"device list"}
-    all_sent = not log.unsent_count(db)
-    for alarm in log.alarms(db):
-        if alarm.kind == "rolled_back" and all_sent and alarm.subject not in still:
-            log.settle(db, "rolled_back", alarm.subject)
-    if all_sent:
-        log.settle(db, "reset")
+    _compare_shown(db, now_ms)
     waiting = {held.stream.hex() for held in inbox.held(db) if held.reason == "waiting"}
     for alarm in log.alarms(db):
         if alarm.kind == "reordered" and alarm.subject not in waiting:
@@ -123,7 +108,7 @@ def send_again(
     log.write(db, snapshot_owed=1)
     # It was given up here because a snapshot holds it. So does this device: a snapshot gives it back, and the stream ends.
     db.execute(
-        "UPDATE sync_frames SET pos = 0 WHERE stream = ? AND pos IS NULL AND stream <> ?",
+        "UPDATE sync_frames SET pos = 0, shown = 1 WHERE stream = ? AND pos IS NULL AND stream <> ?",
         [gap.stream, me.stream],
     )
     if gap.stream == me.stream and not me.adopting:
@@ -144,6 +129,29 @@ def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms
     log.write(db, cursor=0)
     log.resend(db)
     inbox.serve_anew(db)
+
+
+def _compare_shown(db: "Database", now_ms: int) -> None:
+    """Whether the relay shows what it has shown before, and what it said it had taken."""
+    short = inbox.withheld_streams(db)
+    for stream in short:
+        sentence = (
+            "The server no longer shows everything that another device sent and this one has. That device gives it back as soon "
+            "as it is there again; here nothing is missing."
+        )
+        log.raise_alarm(db, "rolled_back", stream.hex(), sentence, now_ms)
+    lost, is_refused = log.resend_lost(db)
+    for stream in lost:
+        log.raise_alarm(db, "rolled_back", stream.hex(), _LOST, now_ms)
+    if short or is_refused:
+        log.write(db, snapshot_owed=1)
+    still = {stream.hex() for stream in (*short, *lost)} | {"device list"}
+    all_sent = not log.unsent_count(db)
+    for alarm in log.alarms(db):
+        if alarm.kind == "rolled_back" and all_sent and alarm.subject not in still:
+            log.settle(db, "rolled_back", alarm.subject)
+    if all_sent:
+        log.settle(db, "reset")
 
 
 def _compare_claims(
@@ -198,6 +206,10 @@ def _settle_older(db: "Database", kind: Kind, now_ms: int) -> None:
 
 _RESET = "The server began anew and has lost what was there. Nothing is missing here: everything from this device is being sent again."
 _ROLLED_BACK = "The server holds less than it did before, as after an old backup. What is missing there is being sent again."
+_LOST = (
+    "The server said that it has something from this device, and does not show it. Nothing is missing here: it is sent again, and if that "
+    "does not help, a snapshot brings it to the other devices."
+)
 _GAP = (
     "Another device has seen something in this vault that the server does not show to this one. It is asked for again; compare "
     "both devices if this stays."

@@ -20,7 +20,7 @@ from sync_service.alarms import Alarm, Kind
 from sync_service.clock import Hlc
 from sync_service.control import Members
 from sync_service.merge import State
-from sync_service.ops import Op
+from sync_service.ops import Head, Op
 from sync_service.replica import Change, is_new
 
 if TYPE_CHECKING:
@@ -283,21 +283,53 @@ def acknowledge(db: "Database", stream: bytes, placed: Iterable[tuple[int, int]]
     )
 
 
+def shown(db: "Database", stream: bytes, seq: int, pos: int) -> None:
+    """The relay shows an own batch: that it has it is no mere word any more."""
+    db.execute(
+        "UPDATE sync_frames SET pos = ?, shown = 1, again = 0 WHERE stream = ? AND seq = ?",
+        [pos, stream, seq],
+    )
+
+
+def covered(db: "Database", covers: Iterable[Head], *, only_again: bool = False) -> None:
+    """A snapshot holds own batches up to here, so the relay need not show them. `only_again`: those that it fails to show."""
+    db.conn.executemany(
+        "UPDATE sync_frames SET shown = 1 WHERE shown = 0 AND stream = ? AND seq <= ? AND again >= ?",
+        [(head.stream, head.seq, int(only_again)) for head in covers],
+    )
+
+
 def resend(db: "Database", stream: bytes | None = None, *, from_seq: int = 0) -> int:
     """Take the relay's word back that it has own batches (of all streams, or of one from some place on); how many."""
+    taken_back = "UPDATE sync_frames SET pos = NULL, shown = 0 WHERE pos IS NOT NULL"
     if stream is None:
-        return int(db.execute("UPDATE sync_frames SET pos = NULL WHERE pos IS NOT NULL").rowcount)
-    return int(
-        db.execute(
-            "UPDATE sync_frames SET pos = NULL WHERE pos IS NOT NULL AND stream = ? AND seq >= ?",
-            [stream, from_seq],
-        ).rowcount
+        return int(db.execute(taken_back).rowcount)
+    return int(db.execute(f"{taken_back} AND stream = ? AND seq >= ?", [stream, from_seq]).rowcount)
+
+
+def resend_lost(db: "Database") -> tuple[list[bytes], bool]:
+    """The relay was read to its end: the own streams of which it acknowledged what it does not show, and whether sending that again
+    has not helped. Each batch is sent again once."""
+    found = db.execute(
+        "SELECT stream, max(again) FROM sync_frames WHERE shown = 0 AND pos IS NOT NULL GROUP BY stream"
+    ).fetchall()
+    db.execute(
+        "UPDATE sync_frames SET pos = NULL, again = 1 WHERE shown = 0 AND again = 0 AND pos IS NOT NULL"
     )
+    return [bytes(stream) for stream, _ in found], any(again for _, again in found)
+
+
+def give_up_again(db: "Database") -> bool:
+    """What the relay says it has, does not show, and does not take again, is left to a snapshot; whether there is any such."""
+    given_up = db.execute(
+        "UPDATE sync_frames SET pos = 0 WHERE shown = 0 AND again = 1 AND pos IS NULL"
+    ).rowcount
+    return bool(given_up)
 
 
 def let_go(db: "Database", before_pos: int) -> None:
     """Own batches that the relay deleted because a snapshot holds them, which enough devices vouch for."""
-    db.execute("DELETE FROM sync_frames WHERE pos > 0 AND pos < ?", [before_pos])
+    db.execute("DELETE FROM sync_frames WHERE pos > 0 AND pos < ? AND shown = 1", [before_pos])
 
 
 def own_frame_hash(db: "Database", stream: bytes, seq: int) -> bytes | None:

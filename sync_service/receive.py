@@ -209,7 +209,7 @@ def _judge(work: _Work, pos: int, raw: bytes) -> None:
         _open(work, frame, pos)
     elif isinstance(verdict, Seen):
         inbox.served(work.db, stream, seq, pos)
-        log.acknowledge(work.db, stream, [(seq, pos)])
+        log.shown(work.db, stream, seq, pos)
         inbox.release(work.db, stream, seq, frame.hash)
     elif isinstance(verdict, Waits):
         _wait(work, frame, pos)

@@ -76,8 +76,13 @@ SCHEMA = """
         frame BLOB NOT NULL,
         -- where the relay put it; NULL while that is not known
         pos INTEGER,
+        -- the relay has shown it since, or a snapshot holds it: until then its word is not proven
+        shown INTEGER NOT NULL DEFAULT 0 CHECK (shown IN (0, 1)),
+        -- it was acknowledged and then not shown, and was sent once more
+        again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
         UNIQUE (stream, seq)
     ) STRICT;
+    CREATE INDEX sync_frames_not_shown ON sync_frames (stream, seq) WHERE shown = 0;
     CREATE INDEX sync_frames_unsent ON sync_frames (stream, seq) WHERE pos IS NULL;
 
     -- The last applied batch of every other stream: never goes back. `served` is the last that the relay has shown in this generation.

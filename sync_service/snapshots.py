@@ -134,6 +134,7 @@ def write(
     transport.put_manifest(raw)
     with replica.transaction() as db:
         log.write(db, snapshot_owed=0)
+        log.covered(db, heads, only_again=True)
         _remember(db, manifests.id_of(raw), "written", now_ms)
     return manifests.id_of(raw)
 
@@ -289,6 +290,7 @@ def _cover(
 ) -> None:
     others = [head for head in manifest.covers if head.stream != me.stream]
     inbox.cover(db, others, now_ms)
+    log.covered(db, manifest.covers)
     for head in others:
         inbox.served(db, head.stream, head.seq, 0)
     own = next((head for head in manifest.covers if head.stream == me.stream), None)

@@ -4,7 +4,6 @@ Nothing is sent anywhere before the vault has a meeting place and the person has
 What the person does and what the loop does never happen at the same time: both take their turn.
 """
 
-import logging
 import secrets
 import threading
 from collections.abc import Callable, Generator
@@ -32,19 +31,16 @@ from shared.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
-    SunaivaError,
 )
 from sync_service import deciding, inbox, listing, log, membership, merge
 from sync_service.alarms import Alarm
-from sync_service.engine import Engine, Report, keep_house, sync_once
+from sync_service.engine import Engine, Report, sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
 from sync_service.pairing import Met, Welcome
 from sync_service.transport import ControlConflictError, NoVaultError, RevokedError, Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]
@@ -54,8 +50,6 @@ _LOOK_SECONDS = 0.2
 # Devices that change the list at the same moment: each reads what the other wrote, and tries again.
 APPEND_TRIES = 5
 FIRST_INCARNATION = 1
-# Snapshots, and what can be let go of: a few requests, of no hurry at all.
-HOUSE_MS = 3_600_000
 _STATES_AT_ONCE = 1_000
 # More than a person decides in one sitting.
 _COUNTED_MAX = 1_000
@@ -108,7 +102,6 @@ class Syncing:
         self._place: Place | None = None
         self._patiently = True
         self._synced_at: datetime | None = None
-        self._kept_house_ms = 0
         self._newcomer: Newcomer | None = None
         self._member: Member | None = None
         self._loop = Loop(self)
@@ -131,8 +124,6 @@ class Syncing:
             counted = Counted(transport)
             report = sync_once(self._engine(counted), patiently=patiently)
             self._count(counted, report)
-            if report.reached_head and not report.is_behind:
-                self._keep_house(counted)
             removed = [alarm.sentence for alarm in report.alarms if _is_own_removal(alarm)]
             if removed:
                 raise RevokedError(removed[0])
@@ -360,17 +351,6 @@ class Syncing:
             clock=self._device.clock,
             random=secrets.token_bytes,
         )
-
-    def _keep_house(self, transport: Transport) -> None:
-        now_ms = self._now_ms()
-        if now_ms - self._kept_house_ms < HOUSE_MS:
-            return
-        self._kept_house_ms = now_ms
-        try:
-            keep_house(self._engine(transport))
-        except SunaivaError as error:
-            # Whatever it was, the next time tells; memories do not wait for it.
-            logger.warning("snapshots wait: %s", error)
 
     def _count(self, counted: Counted, report: Report) -> None:
         if report.unavailable is not None:
