@@ -4,9 +4,6 @@
 """
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,20 +22,14 @@ from cloud_api.deps import Deps
 from cloud_api.embedded import embedded
 from cloud_api.migrating import migrate
 from cloud_api.settings import Settings, load
+from tests.cloud_api.homes import copy_of, made_home
+
+__all__ = ["made_home"]
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="session")
-def made_home() -> Iterator[Path]:
-    """A data folder with a migrated database that does not run: making one takes seconds, copying it none."""
-    with cloud_folder() as made:
-        with embedded(made, durable=False) as server:
-            migrate(server.url())
-        yield made
 
 
 @pytest.fixture
@@ -103,25 +94,6 @@ async def client(deps: Deps) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
     """The whole API, without a socket."""
     async with AsyncTestClient(create_app(deps)) as opened:
         yield opened
-
-
-@contextmanager
-def cloud_folder() -> Iterator[Path]:
-    """A data folder that PostgreSQL may enter also when root runs the tests, which pytest's own folders do not allow."""
-    path = Path(tempfile.mkdtemp(prefix="sunaiva-"))
-    path.chmod(0o755)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def copy_of(home: Path) -> Iterator[Path]:
-    with cloud_folder() as copy:
-        # As an archive: the files belong to whom PostgreSQL runs as.
-        subprocess.run(["cp", "-a", f"{home}/.", copy], check=True)
-        yield copy
 
 
 @contextmanager

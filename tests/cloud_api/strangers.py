@@ -17,7 +17,8 @@ from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.settings import load
 from shared.clock import system_clock
-from tests.cloud_api.conftest import cloud_folder, new_database
+from tests.cloud_api.conftest import new_database
+from tests.cloud_api.homes import cloud_folder
 
 _ACCOUNT = """
 INSERT INTO accounts (id, mail, mail_key, name, language, password_hash, password_changed_at, created_at)

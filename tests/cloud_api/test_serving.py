@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from cloud_api.embedded import embedded
-from tests.cloud_api.conftest import cloud_folder
+from tests.cloud_api.homes import cloud_folder
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

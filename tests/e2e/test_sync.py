@@ -10,12 +10,12 @@ import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tests.cloud_api.conftest import copy_of
+from tests.cloud_api.homes import copy_of, made_home
 from tests.e2e.clouds import Browser, serving, signed_up, until
 from tests.mcp.conftest import done
 from tests.people import SUNAIVA, Person, computer
 
-pytest_plugins = ["tests.cloud_api.conftest"]
+__all__ = ["made_home"]
 
 SECONDS = 2.0
 """Between remembering here and recalling there, with both online. Three times as long before a test on a busy machine minds."""

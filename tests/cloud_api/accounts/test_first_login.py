@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cloud_api.conftest import cloud_folder
+from tests.cloud_api.homes import cloud_folder
 
 START_SECONDS = 60.0
 MAIL_SECONDS = 30.0
