@@ -238,6 +238,48 @@ def test_who_claims_what_nobody_has_does_not_make_the_others_fetch_snapshots_for
     assert fetched.count("segment") == 1
 
 
+@pytest.mark.parametrize("how", ["far ahead", "otherwise", "by a snapshot"])
+def test_who_claims_what_another_never_wrote_does_not_make_it_begin_new_streams(how: str) -> None:
+    liar, one, other = three()
+    other.write(1)
+    settle([one, other])
+    streams = {stream_of(other)}
+    for number in range(5):
+        stream = stream_of(other)
+        seq = log.read(other.replica.db).seq
+        told = [Head(stream, 1_000 + number if how == "far ahead" else max(1, seq), bytes(32))]
+        if how == "by a snapshot":
+            _claims_by_snapshot(liar, Head(stream, 1_000 + number, bytes(32)))
+            other.relay.min_pos = 2
+            with other.replica.transaction() as db:
+                log.write(db, cursor=0)
+        else:
+            send(liar, ops.encode_content([], heads=told))
+        other.sync()
+        other.write(10 + number)
+        other.time.pass_ms(3_000)
+        other.sync()
+        streams.add(stream_of(other))
+    assert len(streams) <= (1 if how == "far ahead" else 2)
+    other.relay.min_pos = 1
+    settle([one, other])
+    assert [one.text(10 + number) for number in range(5)] == ["tea"] * 5
+
+
+def _claims_by_snapshot(liar: Device, head: Head) -> None:
+    with liar.replica.transaction() as db:
+        me, key = log.read(db), log.epoch_keys(db)[1]
+    nothing = snapshots.Summary(bytes(32), me.generation, 0)
+    manifest = manifests.Manifest(
+        vault=me.vault,
+        device=me.device,
+        covers=(head,),
+        segments=(),
+        sealed=snapshots._seal_summary(key, me.vault, 1, nothing),
+    )
+    liar.line.put_manifest(manifests.write(manifest, me.sign_seed))
+
+
 def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
     liar, one, _ = three()
     one.write(1)

@@ -202,6 +202,23 @@ def test_a_pause_holds_everything_back_until_it_is_over(pair: list[Owner]) -> No
     assert b.texts() == {"Written on the train"}
 
 
+def test_what_was_sent_before_a_new_start_is_not_taken_for_lost(
+    owners: list[Owner], folder: Path
+) -> None:
+    a, _ = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    for number in range(3):
+        a.stores(f"The gate code is {number}")
+        a.syncs()
+        a.syncing.close()
+        a.syncing = Syncing(a.device, Ways(a.device))
+        a.syncing.start()
+        a.syncs()
+        assert a.syncing.status().alarms == ()
+    a.syncing.close()
+
+
 def test_a_folder_that_is_away_is_waited_for(pair: list[Owner], folder: Path) -> None:
     a, _ = pair
     away = folder.rename(folder.with_name("unplugged"))
