@@ -29,6 +29,7 @@ class Assistants:
         self.refusals: list[str] = []
         self.done: dict[str, Any] = {}
         self.begun = anyio.Event()
+        self.over = anyio.Event()
 
     async def work(self) -> None:
         async with anyio.create_task_group() as group:
@@ -36,6 +37,7 @@ class Assistants:
                 group.start_soon(self._talk, number)
             await self.begun.wait()
             await anyio.to_thread.run_sync(self._commands)
+            self.over.set()
 
     def _commands(self) -> None:
         """What somebody does in a terminal meanwhile."""
@@ -49,10 +51,11 @@ class Assistants:
         with (self.folder / f"mcp-{number}.log").open("w") as errlog:
             async with Client(stdio_client(server, errlog=errlog)) as client:
                 each = 0
-                while each < NOTES or (not self.done and each < NOTES_MAX):
+                while each < NOTES or (not self.over.is_set() and each < NOTES_MAX):
                     await self._remember(client, f"assistant {number} noted fact {each}")
                     each += 1
-                    await anyio.sleep(PAUSE_SECONDS)
+                    with anyio.move_on_after(PAUSE_SECONDS):
+                        await self.over.wait()
 
     async def _remember(self, client: Client, text: str) -> None:
         """What was refused is tried again, as an assistant would."""

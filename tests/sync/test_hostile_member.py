@@ -5,6 +5,7 @@ import pytest
 
 from sync_service import (
     amend,
+    control,
     engine,
     frames,
     listing,
@@ -334,3 +335,30 @@ def test_what_a_removed_device_does_to_the_list_has_its_own_name() -> None:
     one.sync()
     assert one.alarms() == {"revoked_device"}
     assert log.members(one.replica.db) == members
+
+
+def test_no_new_key_is_made_by_who_has_not_the_list_or_the_keys_of_today() -> None:
+    _, one, other = three()
+    stale = log.members(one.replica.db)
+    rotate(other)
+    entries = list(one.relay.entries)
+    with pytest.raises(ControlConflictError):
+        rotate(one, stale)
+    one.sync()
+    with one.replica.transaction() as db:
+        db.execute("DELETE FROM sync_epochs WHERE epoch = 1")
+    with pytest.raises(listing.NotSyncedError):
+        rotate(one)
+    assert one.relay.entries == entries
+    assert log.members(one.replica.db).epoch == 2
+    with other.replica.transaction() as db:
+        kept = log.epoch_keys(db)
+    with one.replica.transaction() as db:
+        log.add_epoch_keys(db, kept)
+    rotate(one)
+    assert log.members(one.replica.db).epoch == 3
+
+
+def rotate(device: Device, members: control.Members | None = None) -> None:
+    now = members or log.members(device.replica.db)
+    listing.rotate(device.line, device.replica, now, device.random, device.now_ms)
