@@ -5,16 +5,16 @@ its own, as if it had been written there: no place of a stream is ever used for 
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from sync_service import frames, inbox, keys, log, merge, ops
+from sync_service import frames, inbox, keys, log, merge, ops, plan
 from sync_service.control import Members
 from sync_service.keys import Random
 from sync_service.log import Self
 from sync_service.merge import State
-from sync_service.ops import Op, Set
+from sync_service.ops import Head, Op, Set
 from sync_service.replica import Change, Replica, change
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Written = Collection[tuple[int, int]]
 """(field, hlc) of what was written here and nobody has seen."""
+
+Said = Literal["in a batch", "in a snapshot", "by the relay, too"]
 
 _MEMORIES_AT_ONCE = 1_024
 # Two copies that find each other out at the same time must not take the same next number.
@@ -64,6 +66,22 @@ def begin(
         "if it were another device.",
         now_ms,
     )
+
+
+def believes(db: "Database", me: Self, claim: Head, said: Said) -> bool:
+    """Another device says that more, or something else, was written on this device's stream than it knows itself. Whether that is
+    enough to go on elsewhere.
+
+    Proof would be a batch with this device's signature: the relay is asked for it, and until then a claim that reaches further is only
+    an alarm. If the relay says as well that something stands there, that will do. What contradicts this device, or stands in a snapshot
+    in place of batches that are deleted, may be all that is left of it, and is believed once in a while: a member that lies must not
+    bring forth a new stream each time.
+    """
+    known = log.own_frame_hash(db, me.stream, claim.seq)
+    found = plan.compare_claim(claim, reached=me.seq, known=known)
+    if me.adopting or found is None or (said == "in a batch" and found == "gap"):
+        return False
+    return said == "by the relay, too" or all(alarm.kind != "cloned" for alarm in log.alarms(db))
 
 
 def is_admitted(me: Self, members: Members) -> bool:

@@ -550,6 +550,14 @@ def _contested(run: _Run) -> None:
         run.report.is_behind = True
         return
     with run.replica.transaction() as db:
+        me = log.read(db)
+        claim = inbox.claims(db).get(me.stream)
+        if claim is not None and adopting.believes(
+            db, me, ops.Head(claim.stream, claim.seq, claim.hash), "by the relay, too"
+        ):
+            adopting.begin(db, run.replica, me, run.members, run.engine.random, run.now_ms)
+            run.report.is_behind = True
+            return
         if log.give_up_again(db):
             log.write(db, snapshot_owed=1)
             run.report.is_behind = True

@@ -166,13 +166,12 @@ def _compare_claims(
         told = Head(stream, claim.seq, claim.hash)
         if owner is None or not control.counts(owner, stream, claim.seq, claim.hash):
             continue
-        if stream == me.stream:
-            known = log.own_frame_hash(db, stream, claim.seq)
-            if plan.compare_claim(told, reached=me.seq, known=known) and not me.adopting:
-                # Others have seen of this device what it does not know itself: it was put back from a backup.
+        if stream == me.stream and (me.adopting or adopting.believes(db, me, told, "in a batch")):
+            if not me.adopting:
                 adopting.begin(db, replica, me, members, random, now_ms)
             continue
-        reached = max(heads[stream].seq if stream in heads else 0, held.get(stream, 0))
+        here = me.seq if stream == me.stream else heads[stream].seq if stream in heads else 0
+        reached = max(here, held.get(stream, 0))
         known = inbox.hash_at(db, stream, claim.seq) or log.own_frame_hash(db, stream, claim.seq)
         found = plan.compare_claim(told, reached=reached, known=known)
         if found == "gap":

@@ -291,6 +291,12 @@ def shown(db: "Database", stream: bytes, seq: int, pos: int) -> None:
     )
 
 
+def first_not_shown(db: "Database") -> dict[bytes, int]:
+    """From where on the relay has yet to show each own stream, of those of which anything is left to show."""
+    found = db.execute("SELECT stream, min(seq) FROM sync_frames WHERE shown = 0 GROUP BY stream")
+    return {bytes(stream): seq for stream, seq in found}
+
+
 def covered(db: "Database", covers: Iterable[Head], *, only_again: bool = False) -> None:
     """A snapshot holds own batches up to here, so the relay need not show them. `only_again`: those that it fails to show."""
     db.conn.executemany(

@@ -294,7 +294,11 @@ def _cover(
     for head in others:
         inbox.served(db, head.stream, head.seq, 0)
     own = next((head for head in manifest.covers if head.stream == me.stream), None)
-    if own is not None and own.seq > me.seq and not me.adopting:
+    if own is None or own.seq <= me.seq or me.adopting:
+        return
+    # The relay deletes what a snapshot holds: there may be no other trace of what a copy of this device has written.
+    inbox.claim(db, members.members[manifest.device].streams[-1], [own])
+    if adopting.believes(db, me, own, "in a snapshot"):
         adopting.begin(db, replica, me, members, random, now_ms)
         inbox.cover(db, [own], now_ms)
         inbox.served(db, own.stream, own.seq, 0)

@@ -50,7 +50,7 @@ class Seen(Struct, frozen=True):
 
     cursor: int
     heads: Mapping[bytes, int]
-    """The last batch of each stream that is here, own streams too."""
+    """The last batch of each stream that is here; of own streams the last that the folder has shown."""
 
 
 class FolderTransport:

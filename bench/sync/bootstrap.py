@@ -199,7 +199,8 @@ def _by_folder(folder: Path) -> Way:
                     return Seen(0, {})
                 me = log.read(db)
                 heads = {stream: head.seq for stream, head in inbox.heads(db).items()}
-                return Seen(me.cursor, heads | {me.stream: me.seq})
+                owed = {stream: seq - 1 for stream, seq in log.first_not_shown(db).items()}
+                return Seen(me.cursor, heads | {me.stream: me.seq} | owed)
 
         there = vault or next(iter(folder_vaults(folder)), None)
         return FolderTransport(folder, there, seen=seen, sleep=_rest)

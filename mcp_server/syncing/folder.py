@@ -56,7 +56,8 @@ class Folder:
                 return Seen(0, {})
             me = log.read(db)
             heads = {stream: head.seq for stream, head in inbox.heads(db).items()}
-            return Seen(me.cursor, heads | {me.stream: me.seq})
+            owed = {stream: seq - 1 for stream, seq in log.first_not_shown(db).items()}
+            return Seen(me.cursor, heads | {me.stream: me.seq} | owed)
 
     def _sleep(self, seconds: float) -> None:
         if self._closed.wait(seconds):

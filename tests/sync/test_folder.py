@@ -41,7 +41,8 @@ class FolderDevice(Device):
         db = self.replica.db
         me = log.read(db)
         heads = {stream: head.seq for stream, head in inbox.heads(db).items()}
-        return Seen(me.cursor, heads | {me.stream: me.seq})
+        owed = {stream: seq - 1 for stream, seq in log.first_not_shown(db).items()}
+        return Seen(me.cursor, heads | {me.stream: me.seq} | owed)
 
 
 def _pair(folder: Path) -> tuple[FolderDevice, FolderDevice]:

@@ -5,6 +5,7 @@ import pytest
 
 from sync_service import (
     amend,
+    control,
     engine,
     frames,
     listing,
@@ -238,6 +239,48 @@ def test_who_claims_what_nobody_has_does_not_make_the_others_fetch_snapshots_for
     assert fetched.count("segment") == 1
 
 
+@pytest.mark.parametrize("how", ["far ahead", "otherwise", "by a snapshot"])
+def test_who_claims_what_another_never_wrote_does_not_make_it_begin_new_streams(how: str) -> None:
+    liar, one, other = three()
+    other.write(1)
+    settle([one, other])
+    streams = {stream_of(other)}
+    for number in range(5):
+        stream = stream_of(other)
+        seq = log.read(other.replica.db).seq
+        told = [Head(stream, 1_000 + number if how == "far ahead" else max(1, seq), bytes(32))]
+        if how == "by a snapshot":
+            _claims_by_snapshot(liar, Head(stream, 1_000 + number, bytes(32)))
+            other.relay.min_pos = 2
+            with other.replica.transaction() as db:
+                log.write(db, cursor=0)
+        else:
+            send(liar, ops.encode_content([], heads=told))
+        other.sync()
+        other.write(10 + number)
+        other.time.pass_ms(3_000)
+        other.sync()
+        streams.add(stream_of(other))
+    assert len(streams) <= (1 if how == "far ahead" else 2)
+    other.relay.min_pos = 1
+    settle([one, other])
+    assert [one.text(10 + number) for number in range(5)] == ["tea"] * 5
+
+
+def _claims_by_snapshot(liar: Device, head: Head) -> None:
+    with liar.replica.transaction() as db:
+        me, key = log.read(db), log.epoch_keys(db)[1]
+    nothing = snapshots.Summary(bytes(32), me.generation, 0)
+    manifest = manifests.Manifest(
+        vault=me.vault,
+        device=me.device,
+        covers=(head,),
+        segments=(),
+        sealed=snapshots._seal_summary(key, me.vault, 1, nothing),
+    )
+    liar.line.put_manifest(manifests.write(manifest, me.sign_seed))
+
+
 def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
     liar, one, _ = three()
     one.write(1)
@@ -292,3 +335,30 @@ def test_what_a_removed_device_does_to_the_list_has_its_own_name() -> None:
     one.sync()
     assert one.alarms() == {"revoked_device"}
     assert log.members(one.replica.db) == members
+
+
+def test_no_new_key_is_made_by_who_has_not_the_list_or_the_keys_of_today() -> None:
+    _, one, other = three()
+    stale = log.members(one.replica.db)
+    rotate(other)
+    entries = list(one.relay.entries)
+    with pytest.raises(ControlConflictError):
+        rotate(one, stale)
+    one.sync()
+    with one.replica.transaction() as db:
+        db.execute("DELETE FROM sync_epochs WHERE epoch = 1")
+    with pytest.raises(listing.NotSyncedError):
+        rotate(one)
+    assert one.relay.entries == entries
+    assert log.members(one.replica.db).epoch == 2
+    with other.replica.transaction() as db:
+        kept = log.epoch_keys(db)
+    with one.replica.transaction() as db:
+        log.add_epoch_keys(db, kept)
+    rotate(one)
+    assert log.members(one.replica.db).epoch == 3
+
+
+def rotate(device: Device, members: control.Members | None = None) -> None:
+    now = members or log.members(device.replica.db)
+    listing.rotate(device.line, device.replica, now, device.random, device.now_ms)

@@ -78,9 +78,9 @@ def ends(steps: Generator[Any, None, Any]) -> Any:
             return done.value
 
 
-def meets(a: Owner, b: Owner) -> tuple[str, str]:
+def meets(a: Owner, b: Owner, named: str = "phone") -> tuple[str, str]:
     """The numbers that both show; each side goes a step at a time, as two people would."""
-    offered = b.syncing.pair_offer("phone", None)
+    offered = b.syncing.pair_offer(named, None)
     joining = b.syncing.pair_meet(cancelled=lambda: False)
     next(joining)
     a.syncing.pair_admit(offered.qr)
@@ -88,7 +88,7 @@ def meets(a: Owner, b: Owner) -> tuple[str, str]:
     next(admitting)
     number, _ = ends(joining)
     met, name = ends(admitting)
-    assert name == "phone"
+    assert name == named
     return met, number
 
 
@@ -148,6 +148,35 @@ def test_devices_pair_by_a_number_that_both_show(owners: list[Owner], folder: Pa
     assert [one.name for one in b.syncing.devices()] == ["phone", "laptop"]
 
 
+@pytest.mark.parametrize("how", ["pairing", "words"])
+def test_who_joins_reads_all_that_was_ever_written_under_every_key(
+    pair: list[Owner], folder: Path, tmp_path: Path, how: str
+) -> None:
+    a, b = pair
+    for number, each in enumerate((a, b, a)):
+        each.stores(f"Under the first key, number {number}")
+        each.syncs()
+    b.stores("The last word of the phone")
+    b.syncs()
+    ends(a.syncing.revoke("phone"))
+    a.stores("Under the second key")
+    a.syncs()
+    with ExitStack() as stack:
+        c = Owner(stack, tmp_path / "c")
+        c.syncing.use_folder(folder)
+        if how == "words":
+            c.syncing.recover(WORDS, "tablet")
+        else:
+            meets(a, c, "tablet")
+            ends(a.syncing.pair_finish(is_same_number=True, cancelled=lambda: False))
+            ends(c.syncing.pair_finish(is_same_number=True, cancelled=lambda: False))
+        c.syncs()
+        status = c.syncing.status()
+        assert (status.held, status.alarms, status.problem) == (0, (), None)
+        assert c.texts() == a.texts() >= {"The last word of the phone", "Under the second key"}
+        assert ends(c.syncing.verify())
+
+
 def test_a_no_shares_nothing(owners: list[Owner], folder: Path) -> None:
     a, b = owners
     a.syncing.use_folder(folder)
@@ -200,6 +229,23 @@ def test_a_pause_holds_everything_back_until_it_is_over(pair: list[Owner]) -> No
     a.syncs()
     b.syncs()
     assert b.texts() == {"Written on the train"}
+
+
+def test_what_was_sent_before_a_new_start_is_not_taken_for_lost(
+    owners: list[Owner], folder: Path
+) -> None:
+    a, _ = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    for number in range(3):
+        a.stores(f"The gate code is {number}")
+        a.syncs()
+        a.syncing.close()
+        a.syncing = Syncing(a.device, Ways(a.device))
+        a.syncing.start()
+        a.syncs()
+        assert a.syncing.status().alarms == ()
+    a.syncing.close()
 
 
 def test_a_folder_that_is_away_is_waited_for(pair: list[Owner], folder: Path) -> None:
