@@ -161,6 +161,14 @@ class BusyError(UnavailableError):
         self.after_seconds = after_seconds
 
 
+class Reached(Struct, frozen=True):
+    """What a device has seen of a vault."""
+
+    generation: str | None
+    control_seq: int
+    head_pos: int
+
+
 class Transport(Protocol):
     """One vault at one relay. Everything may raise `UnavailableError`, `RevokedError` and `NoVaultError`."""
 
@@ -213,8 +221,8 @@ class Transport(Protocol):
         """Say that this device holds the same as the snapshot whose manifest has this hash."""
         ...
 
-    def wait(self, head_pos: int, *, seconds: float) -> int:
-        """The head of the log, as soon as it is beyond this one, or when the time is over."""
+    def wait(self, reached: Reached, *, seconds: float) -> bool:
+        """Whether there is more than was reached, as soon as there is or when the time is over."""
         ...
 
 

@@ -32,6 +32,7 @@ from sync_service.transport import (
     NoVaultError,
     Page,
     Pushed,
+    Reached,
     SeqGapError,
     Standing,
 )
@@ -190,15 +191,15 @@ class FolderTransport:
                 signature,
             )
 
-    def wait(self, head_pos: int, *, seconds: float) -> int:
+    def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Looks again every other second."""
         left = seconds
         while True:
             with _in_plain_words(self._root):
                 self._look(max(self._base, 0))
-            reached = self._base + len(self._log)
-            if reached > head_pos or left <= 0:
-                return reached
+            is_news = self._base + len(self._log) > reached.head_pos
+            if is_news or left <= 0:
+                return is_news
             self._sleep(min(_LOOK_EVERY_SECONDS, left))
             left -= _LOOK_EVERY_SECONDS
 

@@ -36,6 +36,7 @@ from sync_service.transport import (
     Page,
     Pushed,
     QuotaError,
+    Reached,
     RefusedError,
     RevokedError,
     SeqGapError,
@@ -109,7 +110,9 @@ class _Pass(Struct, frozen=True):
     access_token: str
 
 
-class _Head(Struct, frozen=True):
+class _Mark(Struct, frozen=True):
+    generation: str
+    control_seq: _Place
     head_pos: _Place
 
 
@@ -229,21 +232,30 @@ class HttpTransport:
         path = self._of(f"/manifests/{UUID(bytes=manifest)}/cosign")
         self._ask("POST", path, body=body, kind="application/json")
 
-    def wait(self, head_pos: int, *, seconds: float) -> int:
+    def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Listens on one connection for as long as that lasts; where it cannot be had, asks and is answered late."""
         until = time.monotonic() + seconds
         try:
             for line in self._listen():
-                head = int(line[5:]) if line.startswith("data:") else head_pos
-                if head > head_pos or time.monotonic() >= until:
-                    return head
-        except (httpx.HTTPError, httpx.StreamError, ValueError):
+                is_news = line.startswith("data:") and _is_news(
+                    msgspec.json.decode(line[5:], type=_Mark), reached
+                )
+                if is_news or time.monotonic() >= until:
+                    return is_news
+        except (httpx.HTTPError, httpx.StreamError, msgspec.DecodeError):
             self._stop_listening()
         else:
             self._stop_listening()
         left = max(0, min(_WAIT_SECONDS_MAX, int(until - time.monotonic())))
-        query: dict[str, str | int] = {"after": head_pos, "seconds": left}
-        return _decoded(self._ask("GET", self._of("/wait"), query=query), _Head).head_pos
+        query: dict[str, str | int] = {
+            "after": reached.head_pos,
+            "control_seq": reached.control_seq,
+            "seconds": left,
+        }
+        if reached.generation is not None:
+            query["generation"] = reached.generation
+        mark = _decoded(self._ask("GET", self._of("/wait"), query=query), _Mark)
+        return _is_news(mark, reached)
 
     # --- asking ------------------------------------------------------------------------------------------
 
@@ -399,6 +411,15 @@ class HttpTransport:
             if line is not None:
                 line.shutdown(socket.SHUT_RDWR)
             answer.close()
+
+
+def _is_news(mark: _Mark, reached: Reached) -> bool:
+    """In another generation positions are counted anew: a lower head is news, too."""
+    return (
+        mark.head_pos > reached.head_pos
+        or mark.control_seq > reached.control_seq
+        or mark.generation != reached.generation
+    )
 
 
 def _refuse(answer: httpx.Response) -> NoReturn:

@@ -87,6 +87,7 @@ async def append(
         await control_store.reach(connection, vault, last, more=len(entry))
         await store_changes(connection, account, vault, changes(members, extended), now=now)
     relay.chains.keep(extended)
+    relay.nudges.tell(vault)
     return extended.seq
 
 

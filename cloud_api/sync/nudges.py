@@ -1,7 +1,7 @@
-"""Waking devices that wait for something new. Every process hears of every push, in words that name many vaults.
+"""Waking devices that wait for something new. Every process hears of every push and change of a device list, in words that name many vaults.
 
 Pushes are told some milliseconds later and together, because PostgreSQL lets only one transaction at a time tell anything. A word that
-is lost costs a device a minute at most: it then asks by itself.
+is lost costs a device half a minute: who waits looks by itself then.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Nudges:
         self._pushed = asyncio.Event()
 
     def tell(self, vault: VaultId) -> None:
-        """After the transaction in which its head moved."""
+        """After the transaction in which its head or its device list moved, or it went."""
         self._untold.add(vault)
         self._pushed.set()
 

@@ -29,6 +29,14 @@ class VaultRow(Struct, frozen=True):
     pushed_at: datetime | None
 
 
+class Mark(Struct, frozen=True):
+    """How far a vault has come. A position means something within its generation only."""
+
+    generation: UUID
+    control_seq: int
+    head_pos: int
+
+
 class HeadRow(Struct, frozen=True):
     id: bytes
     seq: int
@@ -256,15 +264,15 @@ async def page(
         return await cursor.fetchall()
 
 
-async def head_pos(connection: Connection, vault: VaultId, device: DeviceId) -> int | None:
+async def mark(connection: Connection, vault: VaultId, device: DeviceId) -> Mark | None:
     """None also for a device that was removed."""
-    cursor = await connection.execute(
-        "SELECT v.head_pos FROM vaults v JOIN devices d ON d.vault_id = v.id "
-        "WHERE v.id = %s AND d.id = %s AND d.revoked_at IS NULL",
-        [vault, device],
-    )
-    row = await cursor.fetchone()
-    return None if row is None else int(row[0])
+    async with connection.cursor(row_factory=class_row(Mark)) as cursor:
+        await cursor.execute(
+            "SELECT v.generation, v.control_seq, v.head_pos FROM vaults v JOIN devices d ON d.vault_id = v.id "
+            "WHERE v.id = %s AND d.id = %s AND d.revoked_at IS NULL",
+            [vault, device],
+        )
+        return await cursor.fetchone()
 
 
 async def listed(connection: Connection, most: int) -> list[ListedVault]:

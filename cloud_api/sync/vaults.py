@@ -75,6 +75,7 @@ async def create(relay: Relay, account: AccountId, entries: Sequence[bytes]) -> 
         created = await store.vault(connection, vault)
     assert created is not None
     relay.chains.keep(members)
+    relay.nudges.tell(vault)  # devices may still listen that knew it before it was deleted
     return created
 
 
@@ -108,6 +109,7 @@ async def delete(relay: Relay, account: AccountId, vault: VaultId) -> None:
             await enqueue(connection, REMOVE, BlobNames(tuple(some)))
         await connection.execute(f"SET LOCAL statement_timeout = '{DELETE_SECONDS}s'".encode())
         await store.delete(connection, vault)
+    relay.nudges.tell(vault)
 
 
 def _founded(entries: Sequence[bytes]) -> tuple[Members, list[EntryRow]]:

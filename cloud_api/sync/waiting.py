@@ -1,29 +1,43 @@
-"""Waiting for a vault's head to move. Whoever is woken looks in the database, and is sent away once it was removed from the vault."""
+"""Waiting for a vault to move: its head, its device list, or its generation, in which positions are counted anew.
+
+Whoever is woken looks in the database, and is sent away once it was removed from the vault. Who hears nothing looks now and then too: of
+a generation that a terminal began nobody is told, and a word may get lost.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from cloud_api.devices.passes import Pass
 from cloud_api.sync import rules, store
 from cloud_api.sync.refusals import DeviceRevokedError
 from cloud_api.sync.relay import Relay
+from cloud_api.sync.store import Mark
 from shared.errors import SunaivaError
 
 
-async def head(relay: Relay, device_pass: Pass) -> int:
+async def mark(relay: Relay, device_pass: Pass) -> Mark:
     """
     Raises:
         DeviceRevokedError: or the vault is gone; for who waits it is the same.
     """
     async with relay.db.transaction(device_pass.account) as connection:
-        found = await store.head_pos(connection, device_pass.vault, device_pass.device)
+        found = await store.mark(connection, device_pass.vault, device_pass.device)
     if found is None:
         raise DeviceRevokedError
     return found
 
 
-async def beyond(relay: Relay, device_pass: Pass, *, after: int, seconds: float) -> int:
-    """The head, once it is beyond `after` or the time is over.
+async def beyond(
+    relay: Relay,
+    device_pass: Pass,
+    *,
+    after: int,
+    generation: UUID | None,
+    control_seq: int | None,
+    seconds: float,
+) -> Mark:
+    """How far the vault has come, once its head is beyond `after`, or what else the device names is not so any more, or the time is over.
 
     Raises:
         TooManyListenersError, DeviceRevokedError
@@ -32,14 +46,20 @@ async def beyond(relay: Relay, device_pass: Pass, *, after: int, seconds: float)
     async with relay.nudges.listening(device_pass.vault) as woken:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            found = await head(relay, device_pass)
+            found = await mark(relay, device_pass)
+            is_news = (
+                found.head_pos > after
+                or generation not in (None, found.generation)
+                or (control_seq is not None and found.control_seq > control_seq)
+            )
             left = deadline - asyncio.get_running_loop().time()
-            if found > after or left <= 0 or not await _is_woken(woken, left):
+            if is_news or left <= 0:
                 return found
+            await _is_woken(woken, min(left, rules.HEARTBEAT_SECONDS))
 
 
-async def heads(relay: Relay, device_pass: Pass, *, after: int) -> AsyncIterator[int | None]:
-    """The head each time it moves; None when nothing has happened for a while. Ends when the device was removed.
+async def marks(relay: Relay, device_pass: Pass, *, after: Mark) -> AsyncIterator[Mark | None]:
+    """Each time that the vault has moved; None when nothing has happened for a while. Ends when the device was removed, or the vault is gone.
 
     Raises:
         TooManyListenersError
@@ -49,16 +69,16 @@ async def heads(relay: Relay, device_pass: Pass, *, after: int) -> AsyncIterator
         # What was pushed before listening began.
         woken.set()
         while True:
-            if not await _is_woken(woken, rules.HEARTBEAT_SECONDS):
-                yield None
-                continue
+            is_woken = await _is_woken(woken, rules.HEARTBEAT_SECONDS)
             try:
-                found = await head(relay, device_pass)
+                found = await mark(relay, device_pass)
             except SunaivaError:
                 return  # the stream ends; what the matter is, the next request is told
-            if found > told:
+            if found != told:
                 told = found
                 yield found
+            elif not is_woken:
+                yield None
 
 
 async def _is_woken(woken: asyncio.Event, seconds: float) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mcp_server.vault.meeting import Amount
-from sync_service.transport import Page, Pushed, Standing, Transport
+from sync_service.transport import Page, Pushed, Reached, Standing, Transport
 
 
 class Counted:
@@ -49,8 +49,8 @@ class Counted:
     def cosign(self, manifest: bytes, signature: bytes) -> None:
         self._transport.cosign(manifest, signature)
 
-    def wait(self, head_pos: int, *, seconds: float) -> int:
-        return self._transport.wait(head_pos, seconds=seconds)
+    def wait(self, reached: Reached, *, seconds: float) -> bool:
+        return self._transport.wait(reached, seconds=seconds)
 
 
 def _add(amount: Amount, frames: Sequence[bytes]) -> None:

@@ -225,7 +225,9 @@ class Loop:
                 new = self._work.wait(seconds=NUDGE_SECONDS)
             except SunaivaError as error:
                 logger.info("no nudges for now: %s", type(error).__name__)
-                new, self._nudged = False, False
+                self._nudged = False
+                # Whom it answers but does not let wait, its vault may have gone: a round finds out.
+                new = not isinstance(error, UnavailableError)
             except Exception:  # allow broad-except: without nudges it still looks by itself
                 if self._stop:
                     return
@@ -235,7 +237,7 @@ class Loop:
                 self._nudged = True
             if new:
                 self._come()
-            elif not self._nudged or self._seconds() - began < RETRY_SECONDS_MIN:
+            if not self._nudged or (not new and self._seconds() - began < RETRY_SECONDS_MIN):
                 self._rest()
 
     def _await_answering(self) -> bool:

@@ -37,7 +37,13 @@ from sync_service.alarms import Alarm
 from sync_service.engine import Engine, Report, sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
 from sync_service.pairing import Met, Welcome
-from sync_service.transport import ControlConflictError, NoVaultError, RevokedError, Transport
+from sync_service.transport import (
+    ControlConflictError,
+    NoVaultError,
+    Reached,
+    RevokedError,
+    Transport,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -140,7 +146,8 @@ class Syncing:
             return False
         with self._device.vault.reading() as db:
             me = log.read(db)
-        return place.transport(me.vault, me).wait(me.cursor, seconds=seconds) > me.cursor
+            reached = Reached(me.generation, log.control_seq(db), me.cursor)
+        return place.transport(me.vault, me).wait(reached, seconds=seconds)
 
     def interrupt(self) -> None:
         self._leave_place()

@@ -19,6 +19,7 @@ from sync_service.transport import (
     NoVaultError,
     Page,
     Pushed,
+    Reached,
     RefusedError,
     RevokedError,
     SeqGapError,
@@ -219,8 +220,8 @@ class Line:
         manifests.verify_cosignature(signature, manifest, members.vault, public)
         self.relay.cosigned.setdefault(manifest, set()).add(self.device)
 
-    def wait(self, head_pos: int, *, seconds: float) -> int:
-        return self.relay.head_pos
+    def wait(self, reached: Reached, *, seconds: float) -> bool:
+        return self.relay.head_pos > reached.head_pos
 
     def _begin(self, name: str) -> Members:
         self.before(name)

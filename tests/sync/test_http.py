@@ -18,6 +18,7 @@ from sync_service.transport import (
     NotEntitledError,
     NoVaultError,
     QuotaError,
+    Reached,
     RefusedError,
     RevokedError,
     SeqGapError,
@@ -202,18 +203,45 @@ def test_a_way_that_is_not_encrypted_is_refused() -> None:
 
 
 def test_events_are_listened_to_on_one_connection() -> None:
-    stream = b"data: 5\n\n:\n\ndata: 6\n\ndata: 9\n\n"
+    stream = _event(5) + b":\n\n" + _event(6) + _event(9)
     server = Server(httpx.Response(200, content=stream))
     way = server.way()
-    assert way.wait(5, seconds=60) == 6
-    assert way.wait(6, seconds=60) == 9
+    assert way.wait(Reached("g", 1, 5), seconds=60)
+    assert way.wait(Reached("g", 1, 6), seconds=60)
     assert [request.url.path[-6:] for request in server.asked] == ["events"]
 
 
 def test_without_events_the_server_is_asked_and_answers_late() -> None:
-    server = Server(httpx.Response(404), _json({"head_pos": 8}))
-    assert server.way().wait(5, seconds=30) == 8
+    server = Server(httpx.Response(404), _json(_mark(8)))
+    assert server.way().wait(Reached("g", 1, 5), seconds=30)
     assert [request.url.path.rsplit("/", 1)[1] for request in server.asked] == ["events", "wait"]
+    assert dict(server.asked[1].url.params) | {"seconds": ""} == {
+        "after": "5",
+        "control_seq": "1",
+        "generation": "g",
+        "seconds": "",
+    }
+
+
+@pytest.mark.parametrize("way", ["events", "wait"])
+def test_a_new_generation_and_a_longer_device_list_are_news_wherever_the_head_is(way: str) -> None:
+    for generation, control_seq, is_news in (("g", 3, False), ("new", 3, True), ("g", 4, True)):
+        if way == "events":
+            event = _event(10, generation=generation, control_seq=control_seq)
+            server = Server(httpx.Response(200, content=event), _json(_mark(10, control_seq=3)))
+        else:
+            mark = _mark(10, generation=generation, control_seq=control_seq)
+            server = Server(httpx.Response(404), _json(mark))
+        assert server.way().wait(Reached("g", 3, 28), seconds=60) is is_news
+
+
+def _mark(head_pos: int, *, generation: str = "g", control_seq: int = 1) -> dict[str, object]:
+    return {"generation": generation, "control_seq": control_seq, "head_pos": head_pos}
+
+
+def _event(head_pos: int, *, generation: str = "g", control_seq: int = 1) -> bytes:
+    mark = _mark(head_pos, generation=generation, control_seq=control_seq)
+    return b"data: " + msgspec.json.encode(mark) + b"\n\n"
 
 
 def test_no_secret_gets_into_an_error() -> None:

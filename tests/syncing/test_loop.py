@@ -7,6 +7,7 @@ import pytest
 
 from mcp_server.syncing.loop import Loop, Round, retry_seconds
 from shared.errors import ForbiddenError, SunaivaError, UnavailableError
+from sync_service.transport import NoVaultError
 
 PATIENCE_SECONDS = 30.0
 
@@ -17,7 +18,7 @@ class Work:
     def __init__(self) -> None:
         self.begun: queue.Queue[int] = queue.Queue()
         self.outcomes: queue.Queue[Round | SunaivaError | Exception] = queue.Queue()
-        self.nudges: queue.Queue[bool] = queue.Queue()
+        self.nudges: queue.Queue[bool | SunaivaError] = queue.Queue()
         self._rounds = 0
 
     def round(self) -> Round:
@@ -29,7 +30,10 @@ class Work:
         return outcome
 
     def wait(self, *, seconds: float) -> bool:
-        return self.nudges.get(timeout=PATIENCE_SECONDS)
+        nudge = self.nudges.get(timeout=PATIENCE_SECONDS)
+        if isinstance(nudge, SunaivaError):
+            raise nudge
+        return nudge
 
     def interrupt(self) -> None:
         self.nudges.put(False)
@@ -94,6 +98,15 @@ def test_a_nudge_brings_a_round(loop: Loop, work: Work) -> None:
     begins(work)
     work.outcomes.put(Round())
     work.nudges.put(True)
+    assert begins(work) == 2
+    work.outcomes.put(Round())
+    done(loop, 2)
+
+
+def test_who_is_not_let_wait_any_more_looks_at_once(loop: Loop, work: Work) -> None:
+    begins(work)
+    work.outcomes.put(Round())
+    work.nudges.put(NoVaultError("The vault is gone."))
     assert begins(work) == 2
     work.outcomes.put(Round())
     done(loop, 2)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
@@ -17,6 +18,7 @@ from cloud_api.http.octets import OCTETS, TakesOctets, octets
 from cloud_api.http.refusing import refusals
 from cloud_api.sync import batches, rules, waiting
 from cloud_api.sync.relay import Relay
+from cloud_api.sync.store import Mark
 from cloud_api.sync.wire import GENERATION, HEAD_POS, MIN_POS, POSITION_MAX, own_pass
 from sync_service.frames import PUSH_BYTES_MAX
 from sync_service.relay import bodies
@@ -36,7 +38,11 @@ class PushAnswer(Struct, frozen=True):
     placed: list[PlacedAnswer]
 
 
-class HeadAnswer(Struct, frozen=True):
+class MarkAnswer(Struct, frozen=True):
+    """Positions are of this generation. In another one everything is read from the beginning."""
+
+    generation: UUID
+    control_seq: int
     head_pos: int
 
 
@@ -103,7 +109,8 @@ async def pull_batches(
 @get(
     "/api/v1/vaults/{vault:uuid}/wait",
     operation_id="waitForBatches",
-    summary="The head as soon as it is beyond a position, or when the time is over",
+    summary="How far the vault has come, as soon as it is further than this or when the time is over",
+    description="Further is a head beyond `after`, a device list longer than `control_seq`, or another generation than `generation`.",
     tags=["sync"],
     guards=[by_device],
     opt={"device": True},
@@ -113,20 +120,30 @@ async def wait_for_batches(
     vault: FromPath[UUID],
     relay: NamedDependency[Relay],
     after: Annotated[int, QueryParameter(ge=0, le=POSITION_MAX)] = 0,
+    generation: Annotated[UUID | None, QueryParameter()] = None,
+    control_seq: Annotated[int | None, QueryParameter(ge=0, le=POSITION_MAX)] = None,
     seconds: Annotated[
         int, QueryParameter(ge=0, le=rules.WAIT_SECONDS_MAX)
     ] = rules.WAIT_SECONDS_MAX,
-) -> HeadAnswer:
-    device_pass = own_pass(request, vault)
-    return HeadAnswer(await waiting.beyond(relay, device_pass, after=after, seconds=seconds))
+) -> MarkAnswer:
+    return _mark_answer(
+        await waiting.beyond(
+            relay,
+            own_pass(request, vault),
+            after=after,
+            generation=generation,
+            control_seq=control_seq,
+            seconds=seconds,
+        )
+    )
 
 
 @get(
     "/api/v1/vaults/{vault:uuid}/events",
     operation_id="hearOfBatches",
-    summary="The head, whenever it moves: server-sent events",
-    description="Each event's data is the position of the head. A comment comes every 25 seconds; the stream ends after a quarter of an "
-    "hour, when the pass has to be renewed.",
+    summary="How far the vault has come, whenever it moves: server-sent events",
+    description="Each event's data is what `wait` answers. A comment comes every 25 seconds; the stream ends when the vault is deleted, and "
+    "after a quarter of an hour, when the pass has to be renewed.",
     tags=["sync"],
     media_type="text/event-stream",
     guards=[by_device],
@@ -136,18 +153,26 @@ async def hear_of_batches(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
 ) -> Stream:
     device_pass = own_pass(request, vault)
-    head = await waiting.head(relay, device_pass)
+    mark = await waiting.mark(relay, device_pass)
     relay.nudges.demand_room(device_pass.vault)
-    heads = waiting.heads(relay, device_pass, after=head)
-    return Stream(_told(head, heads), media_type="text/event-stream")
+    marks = waiting.marks(relay, device_pass, after=mark)
+    return Stream(_told(mark, marks), media_type="text/event-stream")
 
 
-async def _told(head: int, heads: AsyncIterator[int | None]) -> AsyncIterator[bytes]:
-    yield b"data: %d\n\n" % head
+async def _told(mark: Mark, marks: AsyncIterator[Mark | None]) -> AsyncIterator[bytes]:
+    yield _event(mark)
     with suppress(TimeoutError):
         async with asyncio.timeout(rules.LISTENING_SECONDS_MAX):
-            async for each in heads:
-                yield b":\n\n" if each is None else b"data: %d\n\n" % each
+            async for each in marks:
+                yield b":\n\n" if each is None else _event(each)
+
+
+def _event(mark: Mark) -> bytes:
+    return b"data: %b\n\n" % msgspec.json.encode(_mark_answer(mark))
+
+
+def _mark_answer(mark: Mark) -> MarkAnswer:
+    return MarkAnswer(mark.generation, mark.control_seq, mark.head_pos)
 
 
 ROUTES = (push_batches, pull_batches, wait_for_batches, hear_of_batches)
