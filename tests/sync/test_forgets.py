@@ -2,7 +2,7 @@
 
 import uuid
 
-from sync_service import deciding, inbox, log, plan
+from sync_service import deciding, engine, inbox, log, plan
 from sync_service.fields import Field
 from tests.sync.devices import Device, memory, pair, said, settle
 
@@ -189,3 +189,47 @@ def test_what_waits_for_a_yes_is_gone_if_it_is_forgotten_here() -> None:
     second.forget(7)
     assert inbox.held_forgets_count(second.replica.db) == 49
     assert log.in_conflict(second.replica.db, 5) == []
+
+
+def test_all_of_much_waits_though_it_comes_in_several_batches_and_pages() -> None:
+    first, second = _many(2_000)
+    for piece in range(6):
+        for number in range(100 * piece, 100 * (piece + 1)):
+            first.forget(number)
+        first.sync()
+    first.relay.page_frames = 2
+    settle([second], rounds=1)
+    assert inbox.held_forgets_count(second.replica.db) == 600
+    assert second.replica.count(second.replica.db) == 2_000
+    assert [alarm.sentence[:50] for alarm in second.all_alarms()] == [
+        "Another device forgot much at once: 600 memories. "
+    ]
+
+
+def test_what_one_command_forgets_in_pieces_travels_together() -> None:
+    first, second = _many(2_000)
+    first.time.pass_ms(HOUR_MS)
+    sealed = 0
+    for piece in range(10):
+        for number in range(60 * piece, 60 * (piece + 1)):
+            first.forget(number)
+        first.time.pass_ms(220)
+        sealed += engine.sync_once(first.engine).sealed
+        second.sync()
+    assert sealed == 0
+    first.time.pass_ms(plan.FORGETS_REST_MS)
+    assert engine.sync_once(first.engine).sealed == 1
+    second.sync()
+    assert inbox.held_forgets_count(second.replica.db) == 600
+
+
+def test_nothing_waits_any_more_once_all_that_waited_was_forgotten_here() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    for number in range(50):
+        second.forget(number)
+    settle([first, second])
+    assert second.alarms() == set()
+    assert first.digest() == second.digest()
