@@ -1,42 +1,69 @@
 """A person's answer to what waits for one: memories that another device forgot, too many at once.
 
 Forgetting cannot be undone, so a "no" keeps the memories under new ids: as such they go to all devices, also to the one that forgot them.
+A new id follows from the old one, so that a memory comes back once, however many devices say no.
 """
 
-from collections.abc import Callable
+import hashlib
+from typing import TYPE_CHECKING
 
-from sync_service import inbox, log, merge, receive
-from sync_service.merge import FORGOTTEN
+from sync_service import inbox, log, merge, plan, receive
+from sync_service.merge import FORGOTTEN, State
 from sync_service.ops import Op
-from sync_service.replica import Change, Replica, change
+from sync_service.replica import Change, Replica, change, is_new
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 _AT_ONCE = 1_024
+_KEPT = b"sunaiva/kept/1"
+_TIME_BYTES = 6  # of a UUIDv7
+
+
+def weigh(replica: Replica, now_ms: int) -> None:
+    """Everything that others have written is here: do what they forgot, or ask a person, if it is much. All of it at once, so that
+    the first part of much does not pass for little."""
+    with replica.transaction() as db:
+        count = inbox.held_forgets_count(db)
+        asked = [alarm.sentence for alarm in log.alarms(db) if alarm.kind == "many_forgotten"]
+        if not count:
+            if asked:  # what waited was forgotten here
+                log.settle(db, "many_forgotten")
+            return
+        me = log.read(db)
+        is_same_window = 0 <= now_ms - me.forgets_from_ms < plan.FORGETS_WINDOW_MS
+        before, since = (me.forgets, me.forgets_from_ms) if is_same_window else (0, now_ms)
+        if asked or plan.forgets_wait(before=before, more=count, present=replica.count(db)):
+            sentence = (
+                f"Another device forgot much at once: {count} memories. Here they are kept until you say yes or no; everything "
+                "else goes on."
+            )
+            if sentence not in asked:
+                log.raise_alarm(db, "many_forgotten", "vault", sentence, now_ms)
+            return
+        log.write(db, forgets=before + count, forgets_from_ms=since)
+    _forget(replica)
 
 
 def let_forget(replica: Replica, now_ms: int) -> int:
     """Yes: what the other device forgot is forgotten here; how many memories."""
-    done = 0
-    while True:
-        with replica.transaction() as db:
-            memories = inbox.held_forgets(db, _AT_ONCE)
-            if not memories:
-                log.write(db, forgets=0, forgets_from_ms=now_ms)
-                log.settle(db, "many_forgotten")
-                return done
-            states = replica.load(db, memories)
-            changes = {
-                memory: change(states[memory], FORGOTTEN)
-                for memory in memories
-                if not states[memory].forgotten
-            }
-            receive.save(db, replica, changes)
-            for memory in memories:
-                log.purge(db, memory)
-            done += len(memories)
+    done = _forget(replica)
+    with replica.transaction() as db:
+        log.write(db, forgets=0, forgets_from_ms=now_ms)
+        log.settle(db, "many_forgotten")
+    return done
 
 
-def keep(replica: Replica, new_id: Callable[[], bytes], now_ms: int) -> int:
-    """No: every one of these memories is written once more, as a new one; how many."""
+def kept_id(old: bytes) -> bytes:
+    """Under which id a forgotten memory comes back: a UUIDv7 of the same time, the same on every device."""
+    rest = bytearray(hashlib.sha256(_KEPT + old).digest()[: len(old) - _TIME_BYTES])
+    rest[0] = rest[0] & 0x0F | 0x70
+    rest[2] = rest[2] & 0x3F | 0x80
+    return old[:_TIME_BYTES] + bytes(rest)
+
+
+def keep(replica: Replica, now_ms: int) -> int:
+    """No: every one of these memories is written once more, as a new one, unless another device has done so; how many."""
     done = 0
     while True:
         with replica.transaction() as db:
@@ -48,7 +75,11 @@ def keep(replica: Replica, new_id: Callable[[], bytes], now_ms: int) -> int:
             written: list[Op] = []
             changes: dict[bytes, Change] = {}
             for old in memories:
-                state, new = states[old], new_id()
+                state = states[old]
+                changes[old] = change(state, FORGOTTEN)
+                new, there = _free(db, replica, old)
+                if not is_new(there):
+                    continue
                 said = merge.edit(
                     merge.EMPTY,
                     new,
@@ -63,9 +94,35 @@ def keep(replica: Replica, new_id: Callable[[], bytes], now_ms: int) -> int:
                 if said:
                     written += said
                     changes[new] = change(merge.EMPTY, after)
-                changes[old] = change(state, FORGOTTEN)
             replica.save(db, changes)
             log.record(db, written, changes)
             done += len(memories)
     let_forget(replica, now_ms)
     return done
+
+
+def _free(db: "Database", replica: Replica, old: bytes) -> tuple[bytes, State]:
+    """The first id after `old` that is not forgotten itself, and what is there."""
+    new = kept_id(old)
+    while (there := replica.load(db, [new])[new]).forgotten:
+        new = kept_id(new)
+    return new, there
+
+
+def _forget(replica: Replica) -> int:
+    done = 0
+    while True:
+        with replica.transaction() as db:
+            memories = inbox.held_forgets(db, _AT_ONCE)
+            if not memories:
+                return done
+            states = replica.load(db, memories)
+            changes = {
+                memory: change(states[memory], FORGOTTEN)
+                for memory in memories
+                if not states[memory].forgotten
+            }
+            receive.save(db, replica, changes)
+            for memory in memories:
+                log.purge(db, memory)
+            done += len(memories)

@@ -16,6 +16,7 @@ from sync_service import (
     adopting,
     amend,
     control,
+    deciding,
     frames,
     healing,
     inbox,
@@ -29,6 +30,7 @@ from sync_service import (
     snapshots,
 )
 from sync_service.alarms import Alarm, Kind
+from sync_service.clock import Hlc, milliseconds
 from sync_service.control import Members
 from sync_service.keys import Random, Seeds
 from sync_service.log import OwnFrame, Self
@@ -139,6 +141,7 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
             if report.unavailable is None:
                 _send(run, patiently=patiently)
         _keep_house_at_times(run)
+        _weigh_forgets(run)
     except RevokedError as error:
         _alarm(run, "revoked_device", "self", str(error))
     except UnavailableError as error:
@@ -261,6 +264,12 @@ def _receive(run: _Run) -> None:
             snapshots.join_others(
                 run.transport, run.replica, run.members, run.engine.random, run.now_ms
             )
+        _weigh_forgets(run)
+
+
+def _weigh_forgets(run: _Run) -> None:
+    if run.report.reached_head:
+        deciding.weigh(run.replica, run.now_ms)
 
 
 def _pull(run: _Run) -> None:
@@ -437,7 +446,14 @@ def _seal(run: _Run, *, patiently: bool) -> int:
 
 def _seal_one(db: "Database", run: _Run, me: Self, *, patiently: bool) -> bool:
     waiting = log.outbox(db, ops.OPS_PER_BATCH_MAX)
-    due = plan.seal_in_ms(waiting=len(waiting), sealed_ms=me.sealed_ms, now_ms=run.now_ms)
+    said = [ops.decode_op(op) for _, op in waiting]
+    forgot = [Hlc(op.hlc) for op in said if isinstance(op, ops.Forget)]
+    due = plan.seal_in_ms(
+        waiting=len(waiting),
+        sealed_ms=me.sealed_ms,
+        now_ms=run.now_ms,
+        forgot_ms=milliseconds(max(forgot)) if forgot else None,
+    )
     run.report.due_in_ms = due
     if due is None or (due > 0 and patiently):
         return False
@@ -448,7 +464,7 @@ def _seal_one(db: "Database", run: _Run, me: Self, *, patiently: bool) -> bool:
     tells = is_last and (tag != me.heads_told or not portion)
     quiet = not me.seeding and not inbox.is_half_applied(db)
     content = ops.encode_content(
-        [ops.decode_op(op) for _, op in portion],
+        said[: len(portion)],
         heads=heads if tells else (),
         digest=log.digest(db) if tells and quiet else None,
     )

@@ -17,6 +17,8 @@ from sync_service.ops import OPS_PER_BATCH_MAX, Head
 # A message goes out at once after a quiet time, then at most one in so long: what is typed quickly travels together, and is there within
 # two seconds all the same.
 DEBOUNCE_MS = 1_000
+# One command may forget in many pieces: what is forgotten travels when no more has come for so long, so that others can tell how much it is.
+FORGETS_REST_MS = 1_000
 # Without anything to say a device shows its heads once a day: so a server that holds back everything is found out.
 BEACON_MS = 24 * 3_600_000
 # Nothing from a relay for so long is worth telling; laptops rest over a weekend.
@@ -129,14 +131,20 @@ def contents(
         yield portion
 
 
-def seal_in_ms(*, waiting: int, sealed_ms: int, now_ms: int) -> int | None:
-    """In how long the next batch is due; `None` if there is nothing to say."""
+def seal_in_ms(
+    *, waiting: int, sealed_ms: int, now_ms: int, forgot_ms: int | None = None
+) -> int | None:
+    """In how long the next batch is due; `None` if there is nothing to say. `forgot_ms`: when the last was forgotten that waits."""
     since = now_ms - sealed_ms
     if since < 0 or since >= BEACON_MS:  # a clock that went back must not hold anything back
         return 0
     if waiting == 0:
         return None
-    return 0 if waiting >= OPS_PER_BATCH_MAX else max(0, DEBOUNCE_MS - since)
+    if waiting >= OPS_PER_BATCH_MAX:
+        return 0
+    ago = FORGETS_REST_MS if forgot_ms is None else now_ms - forgot_ms
+    rest = FORGETS_REST_MS - ago if ago >= 0 else 0
+    return max(0, DEBOUNCE_MS - since, rest)
 
 
 def forgets_wait(*, before: int, more: int, present: int) -> bool:

@@ -132,7 +132,7 @@ def retry_half_applied(replica: Replica, members: Members, random: Random, now_m
 def merge_in(
     db: "Database", replica: Replica, batches: Sequence[tuple[bytes, Sequence[Op]]], now_ms: int
 ) -> None:
-    """Apply operations, each with the stream it came on, and hold back what is too much forgetting at once."""
+    """Apply operations, each with the stream it came on, and hold back what others forget."""
     states = replica.load(db, {op.memory for _, said in batches for op in said})
     forgets = {
         op.memory: (op, stream)
@@ -140,7 +140,7 @@ def merge_in(
         for op in said
         if isinstance(op, Forget) and is_present(states[op.memory])
     }
-    waiting = held_back(db, replica, forgets, now_ms) if forgets else frozenset()
+    waiting = held_back(db, forgets, now_ms) if forgets else frozenset()
     after: dict[bytes, State] = {}
     for stream, said in batches:
         for op in said:
@@ -363,29 +363,16 @@ def _compare_digests(work: _Work) -> None:
 
 
 def held_back(
-    db: "Database", replica: Replica, forgets: dict[bytes, tuple[Forget, bytes]], now_ms: int
+    db: "Database", forgets: dict[bytes, tuple[Forget, bytes]], now_ms: int
 ) -> frozenset[bytes]:
+    """Which of these wait until all that came with them is known (`deciding.weigh`)."""
     me = log.read(db)
     if not me.caught_up:
         return (
             frozenset()
         )  # a device that is still reading its history learns of old decisions, not of new ones
-    is_same_window = 0 <= now_ms - me.forgets_from_ms < plan.FORGETS_WINDOW_MS
-    before, since = (me.forgets, me.forgets_from_ms) if is_same_window else (0, now_ms)
-    waiting = inbox.held_forgets_count(db)
-    if waiting or plan.forgets_wait(before=before, more=len(forgets), present=replica.count(db)):
-        inbox.hold_forgets(db, forgets.values(), now_ms)
-        count = inbox.held_forgets_count(db)
-        log.raise_alarm(
-            db,
-            "many_forgotten",
-            "vault",
-            f"Another device forgot much at once: {count} memories. Here they are kept until you say yes or no; everything else goes on.",
-            now_ms,
-        )
-        return frozenset(forgets)
-    log.write(db, forgets=before + len(forgets), forgets_from_ms=since)
-    return frozenset()
+    inbox.hold_forgets(db, forgets.values(), now_ms)
+    return frozenset(forgets)
 
 
 def is_present(state: State) -> bool:

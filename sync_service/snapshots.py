@@ -317,7 +317,7 @@ def _merge_rows(
         for memory, state in rows
         if state.forgotten and receive.is_present(states[memory])
     }
-    waiting = receive.held_back(db, replica, gone, now_ms) if gone else frozenset()
+    waiting = receive.held_back(db, gone, now_ms) if gone else frozenset()
     changes = {}
     latest: list[Hlc] = []
     for memory, state in rows:

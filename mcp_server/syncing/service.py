@@ -23,7 +23,6 @@ from mcp_server.syncing.pairing import Conversation, Member, Newcomer
 from mcp_server.syncing.places import Place, Ways
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
-from mcp_server.vault.store import as_bytes
 from mcp_server.vault.words import entropy_of
 from shared.clock import to_ms
 from shared.errors import (
@@ -340,8 +339,7 @@ class Syncing:
             if forget:
                 done = deciding.let_forget(self._replica, self._now_ms())
             else:
-                new_id = self._device.ids.memory_id
-                done = deciding.keep(self._replica, lambda: as_bytes(new_id()), self._now_ms())
+                done = deciding.keep(self._replica, self._now_ms())
         self._loop.hurry()
         return done
 

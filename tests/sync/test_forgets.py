@@ -1,7 +1,10 @@
 """Forgetting is for ever, against everything; and so much at once that it may be a mistake is asked about first."""
 
-from sync_service import deciding, inbox, log, plan
-from tests.sync.devices import Device, memory, pair, settle
+import uuid
+
+from sync_service import deciding, engine, inbox, log, plan
+from sync_service.fields import Field
+from tests.sync.devices import Device, memory, pair, said, settle
 
 HOUR_MS = 3_600_000
 
@@ -12,6 +15,13 @@ def _many(count: int) -> tuple[Device, Device]:
         first.write(number)
     settle([first, second])
     return first, second
+
+
+def _kept(device: Device) -> list[bytes]:
+    """What came back of the first fifty, in their order."""
+    ids = [deciding.kept_id(memory(number)) for number in range(50)]
+    states = device.replica.states()
+    return [each for each in ids if each in states and not states[each].forgotten]
 
 
 def test_a_forget_wins_over_an_edit_that_knew_nothing_of_it() -> None:
@@ -70,13 +80,64 @@ def test_a_no_brings_the_memories_back_everywhere_under_new_ids() -> None:
     for number in range(50):
         first.forget(number)
     settle([first, second])
-    ids = iter(range(1_000, 2_000))
-    deciding.keep(second.replica, lambda: memory(next(ids)), second.now_ms)
+    assert deciding.keep(second.replica, second.now_ms) == 50
     settle([first, second])
     assert first.digest() == second.digest()
-    texts = [first.text(number) for number in range(1_000, 1_050)]
-    assert texts == ["tea"] * 50
+    assert _kept(first) == [deciding.kept_id(memory(number)) for number in range(50)]
     assert second.alarms() == set()
+
+
+def test_two_devices_that_say_no_bring_a_memory_back_once() -> None:
+    first, second = _many(100)
+    third = Device(first.relay, first.time, 5).join()
+    settle([first, second, third])
+    for number in range(50):
+        first.forget(number)
+    settle([first, second, third])
+    deciding.keep(second.replica, second.now_ms)
+    third.time.pass_ms(10)
+    deciding.keep(third.replica, third.now_ms)
+    settle([first, second, third])
+    assert first.digest() == second.digest() == third.digest()
+    assert len(_kept(first)) == 50
+    assert first.replica.count(first.replica.db) == 100
+    assert log.in_conflict(first.replica.db, 5) == []
+
+
+def test_a_late_no_leaves_what_another_device_brought_back_as_it_is() -> None:
+    first, second = _many(100)
+    third = Device(first.relay, first.time, 5).join()
+    settle([first, second, third])
+    for number in range(50):
+        first.forget(number)
+    settle([first, second, third])
+    deciding.keep(second.replica, second.now_ms)
+    edited = deciding.kept_id(memory(7))
+    second.replica.write(edited, second.now_ms, fields={Field.TEXT: said("coffee")})
+    settle([first, second, third])
+    deciding.keep(third.replica, third.now_ms)
+    settle([first, second, third])
+    assert first.digest() == second.digest() == third.digest()
+    assert first.replica.states()[edited].fields[Field.TEXT][2] == said("coffee")
+    assert len(_kept(first)) == 50
+
+
+def test_what_was_forgotten_again_comes_back_under_the_id_after() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    second.replica.forget(deciding.kept_id(memory(7)), second.now_ms)
+    settle([first, second])
+    deciding.keep(second.replica, second.now_ms)
+    again = deciding.kept_id(deciding.kept_id(memory(7)))
+    assert Field.TEXT in second.replica.states()[again].fields
+
+
+def test_the_id_of_what_comes_back_follows_from_the_old_one() -> None:
+    old = uuid.UUID("0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20")
+    new = uuid.UUID(bytes=deciding.kept_id(old.bytes))
+    assert str(new) == "0199f2f4-9c1e-700c-ac95-904de20d2c65"
+    assert (new.version, new.variant) == (7, uuid.RFC_4122)
 
 
 def test_a_few_forgotten_memories_ask_nobody() -> None:
@@ -128,3 +189,47 @@ def test_what_waits_for_a_yes_is_gone_if_it_is_forgotten_here() -> None:
     second.forget(7)
     assert inbox.held_forgets_count(second.replica.db) == 49
     assert log.in_conflict(second.replica.db, 5) == []
+
+
+def test_all_of_much_waits_though_it_comes_in_several_batches_and_pages() -> None:
+    first, second = _many(2_000)
+    for piece in range(6):
+        for number in range(100 * piece, 100 * (piece + 1)):
+            first.forget(number)
+        first.sync()
+    first.relay.page_frames = 2
+    settle([second], rounds=1)
+    assert inbox.held_forgets_count(second.replica.db) == 600
+    assert second.replica.count(second.replica.db) == 2_000
+    assert [alarm.sentence[:50] for alarm in second.all_alarms()] == [
+        "Another device forgot much at once: 600 memories. "
+    ]
+
+
+def test_what_one_command_forgets_in_pieces_travels_together() -> None:
+    first, second = _many(2_000)
+    first.time.pass_ms(HOUR_MS)
+    sealed = 0
+    for piece in range(10):
+        for number in range(60 * piece, 60 * (piece + 1)):
+            first.forget(number)
+        first.time.pass_ms(220)
+        sealed += engine.sync_once(first.engine).sealed
+        second.sync()
+    assert sealed == 0
+    first.time.pass_ms(plan.FORGETS_REST_MS)
+    assert engine.sync_once(first.engine).sealed == 1
+    second.sync()
+    assert inbox.held_forgets_count(second.replica.db) == 600
+
+
+def test_nothing_waits_any_more_once_all_that_waited_was_forgotten_here() -> None:
+    first, second = _many(100)
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    for number in range(50):
+        second.forget(number)
+    settle([first, second])
+    assert second.alarms() == set()
+    assert first.digest() == second.digest()
