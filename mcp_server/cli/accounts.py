@@ -1,6 +1,5 @@
 """Commands about where this vault meets its other devices: login, logout, recover."""
 
-import platform
 import sys
 import webbrowser
 from pathlib import Path
@@ -60,7 +59,7 @@ def login(
     """Log this device in at a cloud, and begin to sync. Nothing is sent anywhere before."""
     at = origin(cloud or load().cloud)
     with agent() as connection:
-        answer = _logged_in(connection, at, open_page=open, as_json=json)
+        answer = _logged_in(connection, at, name, open_page=open, as_json=json)
         if answer["set_up"]:
             following = "sync goes on"
         elif answer["vaults"]:
@@ -71,7 +70,7 @@ def login(
             screen.say(_BEGIN)
             words = recovery_words(words_file)
             with screen.watching("Setting sync up") as events:
-                connection.call("sync_found", {"words": words, "name": device_name(name)}, events)
+                connection.call("sync_found", {"words": words, "name": name}, events)
             following = "sync began"
     screen.emit(answer | {"next": following}, as_json=json, show=_show_logged_in)
 
@@ -106,14 +105,12 @@ def recover(
         _make_vault(settings, words, protect)
     with agent() as connection:
         if folder is not None:
-            enter_folder(connection, folder)
+            enter_folder(connection, folder, name)
         else:
             assert at is not None
-            _logged_in(connection, at, open_page=open, as_json=json)
+            _logged_in(connection, at, name, open_page=open, as_json=json)
         with screen.watching("Getting your memories") as events:
-            status = connection.call(
-                "sync_recover", {"words": words, "name": device_name(name)}, events
-            )
+            status = connection.call("sync_recover", {"words": words, "name": name}, events)
     screen.emit({"made_vault": is_new, **status}, as_json=json, show=_show_recovered)
 
 
@@ -142,19 +139,17 @@ def recovery_words(given: Path | None) -> str:
         raise UnavailableError(f"{given} cannot be read ({type(error).__name__}).") from None
 
 
-def device_name(given: str | None) -> str:
-    return given or platform.node() or "a computer"
-
-
-def enter_folder(connection: AgentConnection, folder: Path) -> dict[str, Any]:
+def enter_folder(connection: AgentConnection, folder: Path, name: str | None) -> dict[str, Any]:
     path = str(folder.expanduser().absolute())
     with screen.watching("Looking into the folder") as events:
-        answer: dict[str, Any] = connection.call("sync_folder", {"path": path}, events)
+        answer: dict[str, Any] = connection.call(
+            "sync_folder", {"path": path, "name": name}, events
+        )
     return answer
 
 
 def _logged_in(
-    connection: AgentConnection, at: str, *, open_page: bool, as_json: bool
+    connection: AgentConnection, at: str, name: str | None, *, open_page: bool, as_json: bool
 ) -> dict[str, Any]:
     with screen.watching(f"Asking {at}") as show:
 
@@ -165,7 +160,7 @@ def _logged_in(
                     webbrowser.open(code["uri_complete"])
             show(event)
 
-        answer: dict[str, Any] = connection.call("login", {"cloud": at}, on_event)
+        answer: dict[str, Any] = connection.call("login", {"cloud": at, "name": name}, on_event)
     return answer
 
 

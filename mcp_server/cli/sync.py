@@ -10,7 +10,6 @@ from mcp_server.cli import screen
 from mcp_server.cli.accounts import (
     DeviceName,
     WordsFile,
-    device_name,
     enter_folder,
     recovery_words,
 )
@@ -97,7 +96,7 @@ def folder(
 ) -> None:
     """Sync through a folder instead of a cloud: a synced drive, a network share, a USB stick. It holds sealed batches only."""
     with agent() as connection:
-        answer = enter_folder(connection, path)
+        answer = enter_folder(connection, path, name)
         following = "sync goes on"
         if not answer["set_up"]:
             following = "join"
@@ -105,9 +104,7 @@ def folder(
                 following = "sync began"
                 words = recovery_words(words_file)
                 with screen.watching("Setting sync up") as events:
-                    connection.call(
-                        "sync_found", {"words": words, "name": device_name(name)}, events
-                    )
+                    connection.call("sync_found", {"words": words, "name": name}, events)
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
 

@@ -148,6 +148,17 @@ def test_devices_pair_by_a_number_that_both_show(owners: list[Owner], folder: Pa
     assert [one.name for one in b.syncing.devices()] == ["phone", "laptop"]
 
 
+def test_a_name_that_was_given_on_the_way_in_is_kept_for_the_join(
+    owners: list[Owner], folder: Path
+) -> None:
+    a, b = owners
+    a.syncing.use_folder(folder, "study")
+    a.syncing.found(WORDS, None)
+    b.syncing.use_folder(folder, "attic")
+    b.syncing.recover(WORDS, None)
+    assert [one.name for one in b.syncing.devices()] == ["attic", "study"]
+
+
 def test_a_no_shares_nothing(owners: list[Owner], folder: Path) -> None:
     a, b = owners
     a.syncing.use_folder(folder)
