@@ -24,6 +24,7 @@ _DOING = {
     "removed": "This device was removed from the vault. Its memories are all here; `sunaiva pair` lets it join again.",
     "off": "Sync is off: this vault meets its devices nowhere. `sunaiva login` goes on with it.",
     "paused": "Sync is paused. `sunaiva sync resume` goes on with it.",
+    "starting": "Sync is starting.",
     "syncing": "Syncing.",
     "waiting": "In step with what is there.",
     "offline": "Nobody answers now; it is tried again by itself.",

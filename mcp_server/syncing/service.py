@@ -60,7 +60,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """How sync stands."""
 
     state: str
-    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `syncing`, `waiting`, `offline`, `stopped`."""
+    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `starting`, `syncing`, `waiting`, `offline`, `stopped`."""
     kind: meeting.Kind | None = None
     place: str | None = None
     logged_in: bool = False
