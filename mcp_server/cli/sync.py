@@ -32,12 +32,18 @@ _DOING = {
 }
 
 
+_CAME = (
+    "Join your other devices with `sunaiva pair`; if this is the first, say once more how it came there (`sunaiva login`, or `sunaiva "
+    "sync folder PATH`), which asks for the recovery words."
+)
+
+
 @sync.command
 def status(json: Json = False) -> int:
     """Say how sync stands, and what is wrong if anything is."""
     with agent() as connection:
         answer = connection.call("sync_status", {})
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
     return 1 if answer["alarms"] else 0
 
 
@@ -46,7 +52,7 @@ def now(json: Json = False) -> None:
     """Send and fetch everything now."""
     with agent() as connection, screen.watching("Syncing") as events:
         answer = connection.call("sync_now", {}, events)
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
 
 
 @sync.command
@@ -54,7 +60,7 @@ def pause(json: Json = False) -> None:
     """Send and fetch nothing until `sunaiva sync resume`. What is stored meanwhile goes out then."""
     with agent() as connection:
         answer = connection.call("sync_pause", {})
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
 
 
 @sync.command
@@ -62,7 +68,7 @@ def resume(json: Json = False) -> None:
     """Go on after a pause."""
     with agent() as connection:
         answer = connection.call("sync_resume", {})
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
 
 
 @sync.command
@@ -120,12 +126,13 @@ def alarms(given: Any) -> None:
         screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}")
 
 
-def _show_status(answer: Any) -> None:
+def show_status(answer: Any) -> None:
+    """How sync stands."""
     found = msgspec.convert(answer, Status)
     say = screen.ok if found.state in ("waiting", "syncing") else screen.warn
     if found.state == "not_set_up":
         say = screen.say
-    say(_DOING[found.state])
+    say(_standing(found))
     if found.problem:
         screen.fail(found.problem)
     if found.device is not None:
@@ -151,6 +158,12 @@ def _show_status(answer: Any) -> None:
     alarms(answer)
 
 
+def _standing(found: Status) -> str:
+    if found.state == "not_set_up" and found.place is not None:
+        return f"This device is at {found.place} and does not sync yet. {_CAME}"
+    return _DOING[found.state]
+
+
 def _show_verified(answer: Any) -> None:
     if answer["sound"]:
         screen.ok("What is here is what this device has agreed on with the others.")
@@ -159,7 +172,7 @@ def _show_verified(answer: Any) -> None:
             "What is here is not what this device has agreed on with the others. Put a backup back with `sunaiva restore BACKUP`, and "
             "report this: it is a defect."
         )
-    _show_status(answer["status"])
+    show_status(answer["status"])
 
 
 def _show_folder(answer: dict[str, Any]) -> None:
