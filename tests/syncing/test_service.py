@@ -15,6 +15,7 @@ from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
 from mcp_server.vault import store, words
 from shared.errors import ConflictError, ForbiddenError, NotFoundError
+from sync_service.log import NotSetUpError
 from sync_service.pairing import DifferentNumberError
 from sync_service.transport import RevokedError
 from tests.builders import USER, SetClock, opened
@@ -102,6 +103,17 @@ def test_a_vault_that_syncs_nowhere_says_so(owners: list[Owner]) -> None:
     assert syncing.status().state == "not_set_up"
     with pytest.raises(NotFoundError, match="sunaiva login"):
         syncing.found(WORDS, "laptop")
+
+
+def test_a_vault_that_does_not_sync_has_no_devices_and_says_so(owners: list[Owner]) -> None:
+    syncing = owners[0].syncing
+    for asks in (
+        syncing.devices,
+        lambda: syncing.rename("phone", "tablet"),
+        lambda: ends(syncing.revoke("phone")),
+    ):
+        with pytest.raises(NotSetUpError, match="does not sync yet"):
+            asks()
 
 
 def test_sync_begins_with_the_words_of_this_vault_only(owners: list[Owner], folder: Path) -> None:
