@@ -2,6 +2,7 @@
 
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,8 @@ Cloud = Annotated[
 ]
 # Twelve words have a hundred characters; a larger file is another one.
 _WORDS_CHARS_MAX = 2_000
+# Typing them all again helps against a slip, not against the wrong note.
+_TRIES_MAX = 5
 _BEGIN = (
     "Sync begins with your twelve recovery words: they can bring the vault back when every device is lost, so this is also the check "
     "that you have written them down. They stay on this device."
@@ -68,9 +71,7 @@ def login(
             following = "words"
         else:
             screen.say(_BEGIN)
-            words = recovery_words(words_file)
-            with screen.watching("Setting sync up") as events:
-                connection.call("sync_found", {"words": words, "name": name}, events)
+            set_up(connection, words_file, name)
             following = "sync began"
     screen.emit(answer | {"next": following}, as_json=json, show=_show_logged_in)
 
@@ -98,8 +99,7 @@ def recover(
         raise InvalidError("Give --cloud or --folder, not both.")
     settings = load()
     at = None if folder is not None else origin(cloud or settings.cloud)
-    words = recovery_words(words_file)
-    entropy_of(words)
+    words = checked_words(words_file, entropy_of)
     is_new = not (settings.home / DATABASE_NAME).exists()
     if is_new:
         _make_vault(settings, words, protect)
@@ -137,6 +137,36 @@ def recovery_words(given: Path | None) -> str:
         raise NotFoundError(f"There is no file {given}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(f"{given} cannot be read ({type(error).__name__}).") from None
+
+
+def checked_words(given: Path | None, check: Callable[[str], object]) -> str:
+    """Words that pass the check; whoever types them and makes a mistake is asked again, unless they type none.
+
+    Raises:
+        InvalidError, ForbiddenError: they do not pass, or there is nobody to ask.
+    """
+    for tries_left in reversed(range(_TRIES_MAX)):
+        words = recovery_words(given)
+        try:
+            check(words)
+        except (InvalidError, ForbiddenError) as error:
+            if given is not None or not words.strip() or not tries_left:
+                raise
+            screen.fail(str(error))
+        else:
+            return words
+    raise AssertionError("the last try returns or raises")
+
+
+def set_up(connection: AgentConnection, words_file: Path | None, name: str | None) -> None:
+    """Begin to sync with this device as the first."""
+
+    def found(words: str) -> None:
+        entropy_of(words)  # a mistake in typing is seen before the agent is asked
+        with screen.watching("Setting sync up") as events:
+            connection.call("sync_found", {"words": words, "name": name}, events)
+
+    checked_words(words_file, found)
 
 
 def enter_folder(connection: AgentConnection, folder: Path, name: str | None) -> dict[str, Any]:

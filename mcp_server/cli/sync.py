@@ -12,6 +12,7 @@ from mcp_server.cli.accounts import (
     WordsFile,
     enter_folder,
     recovery_words,
+    set_up,
 )
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import agent
@@ -109,9 +110,7 @@ def folder(
             following = "join"
             if not answer["vaults"]:
                 following = "sync began"
-                words = recovery_words(words_file)
-                with screen.watching("Setting sync up") as events:
-                    connection.call("sync_found", {"words": words, "name": name}, events)
+                set_up(connection, words_file, name)
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
 
