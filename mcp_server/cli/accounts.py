@@ -135,8 +135,8 @@ def recovery_words(given: Path | None) -> str:
             return file.read(_WORDS_CHARS_MAX)
     except FileNotFoundError:
         raise NotFoundError(f"There is no file {given}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnavailableError(f"{given} cannot be read ({type(error).__name__}).") from None
+    except (OSError, UnicodeDecodeError):
+        raise UnavailableError(f"{given} cannot be read. Is it a text file, and yours?") from None
 
 
 def checked_words(given: Path | None, check: Callable[[str], object]) -> str:

@@ -117,6 +117,11 @@ def memories(
         )
 
 
+def number(count: int, one: str, many: str) -> str:
+    """As a person says it: 1 device, 2 devices."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 

@@ -128,8 +128,9 @@ def alarms(given: Any) -> None:
 def show_status(answer: Any) -> None:
     """How sync stands."""
     found = msgspec.convert(answer, Status)
-    say = screen.ok if found.state in ("waiting", "syncing") else screen.warn
-    if found.state == "not_set_up":
+    is_well = found.state in ("waiting", "syncing") and not (found.alarms or found.problem)
+    say = screen.ok if is_well else screen.warn
+    if found.state in ("not_set_up", "starting"):
         say = screen.say
     say(_standing(found))
     if found.problem:
@@ -137,7 +138,9 @@ def show_status(answer: Any) -> None:
     if found.device is not None:
         where = "" if found.place is None else f", through {found.place}"
         screen.out.print(
-            printable(f"{found.devices} devices{where}; this one is {found.device!r}.")
+            printable(
+                f"{screen.number(found.devices, 'device', 'devices')}{where}; this one is {found.device!r}."
+            )
         )
         waiting = found.to_send + found.batches_to_send
         went = "never" if found.synced_at is None else f"{found.synced_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -147,11 +150,11 @@ def show_status(answer: Any) -> None:
         )
     if found.conflicts:
         screen.warn(
-            f"{found.conflicts:,} memories were changed on two devices at once. Look at them with `sunaiva conflicts`."
+            f"{screen.number(found.conflicts, 'memory was', 'memories were')} changed on two devices at once. Look with `sunaiva conflicts`."
         )
     if found.waiting_to_forget:
         screen.warn(
-            f"Other devices forgot {found.waiting_to_forget:,} memories at once, which waits for you: `sunaiva conflicts forget` does "
+            f"Other devices forgot {screen.number(found.waiting_to_forget, 'memory', 'memories')} at once, which waits for you: `sunaiva conflicts forget` does "
             "it here, too, `sunaiva conflicts keep` keeps them on all devices."
         )
     alarms(answer)

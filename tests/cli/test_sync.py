@@ -24,6 +24,17 @@ def test_a_device_that_came_and_has_not_joined_is_told_to_pair(
     assert "Begin with" not in read
 
 
+def test_one_is_one_and_no_tick_stands_above_an_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+    at = "2026-11-21T12:00:00Z"
+    alarm = {"kind": "gap", "subject": "a", "sentence": "Something is missing.", "times": 1}
+    alarm |= {"first_at": at, "last_at": at}
+    read = shown(capsys, state="waiting", device="study", devices=1, conflicts=1, alarms=[alarm])
+    assert "1 device;" in read
+    assert "1 memory was changed" in read
+    assert "Something is missing." in read
+    assert "✓" not in read
+
+
 def test_whoever_mistypes_the_words_is_asked_again(newcomer: Person, tmp_path: Path) -> None:
     own = newcomer.gets("init")["recovery_words"]
     stick = tmp_path / "stick"
