@@ -110,12 +110,13 @@ def _show_conflicts(answer: Any) -> None:
             ("first", each.first, each.first_said),
             ("second", each.second, each.second_said),
         ):
-            screen.say(f"{which}, on {said.device}, {said.at:%Y-%m-%d %H:%M}:")
+            screen.say(f"{which}, on {said.device}, {said.at:%Y-%m-%d %H:%M}:", screen.out)
             screen.memories([version])
     if answer["waiting_to_forget"]:
         screen.warn(
             f"Other devices forgot {screen.number(answer['waiting_to_forget'], 'memory', 'memories')} at once. Was that you? `sunaiva conflicts forget`, or "
-            "`sunaiva conflicts keep`."
+            "`sunaiva conflicts keep`.",
+            screen.out,
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from cyclopts import App
+from rich.console import Console
 
 from mcp_server.cli import screen
 from mcp_server.cli.accounts import (
@@ -114,7 +115,7 @@ def folder(
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
 
-def alarms(given: Any) -> None:
+def alarms(given: Any, to: Console = screen.err) -> None:
     """What is wrong, for `status` and `doctor`."""
     for alarm in msgspec.convert(given, Status).alarms:
         often = (
@@ -122,19 +123,21 @@ def alarms(given: Any) -> None:
             if alarm.times > 1
             else ""
         )
-        screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}")
+        screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}", to)
 
 
 def show_status(answer: Any) -> None:
     """How sync stands."""
     found = msgspec.convert(answer, Status)
     is_well = found.state in ("waiting", "syncing") and not (found.alarms or found.problem)
-    say = screen.ok if is_well else screen.warn
-    if found.state in ("not_set_up", "starting"):
-        say = screen.say
-    say(_standing(found))
+    if is_well:
+        screen.ok(_standing(found))
+    elif found.state in ("not_set_up", "starting"):
+        screen.say(_standing(found), screen.out)
+    else:
+        screen.warn(_standing(found), screen.out)
     if found.problem:
-        screen.fail(found.problem)
+        screen.fail(found.problem, screen.out)
     if found.device is not None:
         where = "" if found.place is None else f", through {found.place}"
         screen.out.print(
@@ -150,14 +153,16 @@ def show_status(answer: Any) -> None:
         )
     if found.conflicts:
         screen.warn(
-            f"{screen.number(found.conflicts, 'memory was', 'memories were')} changed on two devices at once. Look with `sunaiva conflicts`."
+            f"{screen.number(found.conflicts, 'memory was', 'memories were')} changed on two devices at once. Look with `sunaiva conflicts`.",
+            screen.out,
         )
     if found.waiting_to_forget:
         screen.warn(
             f"Other devices forgot {screen.number(found.waiting_to_forget, 'memory', 'memories')} at once, which waits for you: `sunaiva conflicts forget` does "
-            "it here, too, `sunaiva conflicts keep` keeps them on all devices."
+            "it here, too, `sunaiva conflicts keep` keeps them on all devices.",
+            screen.out,
         )
-    alarms(answer)
+    alarms(answer, screen.out)
 
 
 def _standing(found: Status) -> str:

@@ -13,7 +13,8 @@ from tests.people import Person
 def shown(capsys: pytest.CaptureFixture[str], **status: Any) -> str:
     show_status(status)
     read = capsys.readouterr()
-    return read.out + read.err
+    assert read.err == "", "what stands beside the answer is missed by whoever keeps the answer"
+    return read.out
 
 
 def test_a_device_that_came_and_has_not_joined_is_told_to_pair(
