@@ -285,8 +285,8 @@ class HttpTransport:
                     params=query,
                     headers=headers | {"authorization": f"Bearer {token}"},
                 )
-            except httpx.HTTPError as error:
-                later = BusyError(f"The server cannot be reached ({type(error).__name__}).")
+            except httpx.HTTPError:
+                later = BusyError("The server cannot be reached.")
             else:
                 if answer.is_success:
                     return answer

@@ -17,6 +17,9 @@ from cloud_api.telemetry.trail import Trail, following
 SLOW_SECONDS = 1.0
 UNMATCHED = "unmatched"
 _FAILED = 500
+# What lasts as long as nothing happens.
+_EVENTS = b"text/event-stream"
+_LONG_POLL = "/wait"
 # Nobody was there any more to get an answer (nginx's word for it).
 _CALLER_LEFT = 499
 
@@ -52,11 +55,13 @@ class ObservedRequests:
         parent = parse_traceparent(_traceparent_of(scope)) or new_trace()
         method = scope["method"] if scope["method"] in METHODS else OTHER
         status = _CALLER_LEFT
+        is_stream = False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = _is_stream(message)
             await send(message)
 
         self._metrics.request_began()
@@ -74,7 +79,8 @@ class ObservedRequests:
                     method=method, route=route, status=status, seconds=seconds
                 )
                 describe(span, route=route, status=status)
-                _note(method=method, route=route, status=status, seconds=seconds)
+                waits = is_stream or route.endswith(_LONG_POLL)
+                _note(method=method, route=route, status=status, seconds=seconds, waits=waits)
 
 
 def _traceparent_of(scope: Scope) -> str | None:
@@ -85,9 +91,16 @@ def _traceparent_of(scope: Scope) -> str | None:
     return None
 
 
-def _note(*, method: str, route: str, status: int, seconds: float) -> None:
-    """Figures count every request; a line is only worth its place where somebody will want to look."""
-    if status < _FAILED and seconds < SLOW_SECONDS:
+def _is_stream(start: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(_EVENTS)
+        for name, value in start.get("headers", ())
+    )
+
+
+def _note(*, method: str, route: str, status: int, seconds: float, waits: bool) -> None:
+    """Figures count every request; a line is only worth its place where somebody will want to look. What is there to wait is not slow."""
+    if status < _FAILED and (waits or seconds < SLOW_SECONDS):
         return
     event = "request_failed" if status >= _FAILED else "request_was_slow"
     log.warning(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))

@@ -1,8 +1,8 @@
 """Commands about where this vault meets its other devices: login, logout, recover."""
 
-import platform
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +36,8 @@ Cloud = Annotated[
 ]
 # Twelve words have a hundred characters; a larger file is another one.
 _WORDS_CHARS_MAX = 2_000
+# Typing them all again helps against a slip, not against the wrong note.
+_TRIES_MAX = 5
 _BEGIN = (
     "Sync begins with your twelve recovery words: they can bring the vault back when every device is lost, so this is also the check "
     "that you have written them down. They stay on this device."
@@ -60,7 +62,7 @@ def login(
     """Log this device in at a cloud, and begin to sync. Nothing is sent anywhere before."""
     at = origin(cloud or load().cloud)
     with agent() as connection:
-        answer = _logged_in(connection, at, open_page=open, as_json=json)
+        answer = _logged_in(connection, at, name, open_page=open, as_json=json)
         if answer["set_up"]:
             following = "sync goes on"
         elif answer["vaults"]:
@@ -69,9 +71,7 @@ def login(
             following = "words"
         else:
             screen.say(_BEGIN)
-            words = recovery_words(words_file)
-            with screen.watching("Setting sync up") as events:
-                connection.call("sync_found", {"words": words, "name": device_name(name)}, events)
+            set_up(connection, words_file, name)
             following = "sync began"
     screen.emit(answer | {"next": following}, as_json=json, show=_show_logged_in)
 
@@ -99,21 +99,18 @@ def recover(
         raise InvalidError("Give --cloud or --folder, not both.")
     settings = load()
     at = None if folder is not None else origin(cloud or settings.cloud)
-    words = recovery_words(words_file)
-    entropy_of(words)
+    words = checked_words(words_file, entropy_of)
     is_new = not (settings.home / DATABASE_NAME).exists()
     if is_new:
         _make_vault(settings, words, protect)
     with agent() as connection:
         if folder is not None:
-            enter_folder(connection, folder)
+            enter_folder(connection, folder, name)
         else:
             assert at is not None
-            _logged_in(connection, at, open_page=open, as_json=json)
+            _logged_in(connection, at, name, open_page=open, as_json=json)
         with screen.watching("Getting your memories") as events:
-            status = connection.call(
-                "sync_recover", {"words": words, "name": device_name(name)}, events
-            )
+            status = connection.call("sync_recover", {"words": words, "name": name}, events)
     screen.emit({"made_vault": is_new, **status}, as_json=json, show=_show_recovered)
 
 
@@ -138,23 +135,51 @@ def recovery_words(given: Path | None) -> str:
             return file.read(_WORDS_CHARS_MAX)
     except FileNotFoundError:
         raise NotFoundError(f"There is no file {given}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnavailableError(f"{given} cannot be read ({type(error).__name__}).") from None
+    except (OSError, UnicodeDecodeError):
+        raise UnavailableError(f"{given} cannot be read. Is it a text file, and yours?") from None
 
 
-def device_name(given: str | None) -> str:
-    return given or platform.node() or "a computer"
+def checked_words(given: Path | None, check: Callable[[str], object]) -> str:
+    """Words that pass the check; whoever types them and makes a mistake is asked again, unless they type none.
+
+    Raises:
+        InvalidError, ForbiddenError: they do not pass, or there is nobody to ask.
+    """
+    for tries_left in reversed(range(_TRIES_MAX)):
+        words = recovery_words(given)
+        try:
+            check(words)
+        except (InvalidError, ForbiddenError) as error:
+            if given is not None or not words.strip() or not tries_left:
+                raise
+            screen.fail(str(error))
+        else:
+            return words
+    raise AssertionError("the last try returns or raises")
 
 
-def enter_folder(connection: AgentConnection, folder: Path) -> dict[str, Any]:
+def set_up(connection: AgentConnection, words_file: Path | None, name: str | None) -> None:
+    """Begin to sync with this device as the first."""
+
+    def found(words: str) -> None:
+        entropy_of(words)  # a mistake in typing is seen before the agent is asked
+        with screen.watching("Setting sync up") as events:
+            connection.call("sync_found", {"words": words, "name": name}, events)
+
+    checked_words(words_file, found)
+
+
+def enter_folder(connection: AgentConnection, folder: Path, name: str | None) -> dict[str, Any]:
     path = str(folder.expanduser().absolute())
     with screen.watching("Looking into the folder") as events:
-        answer: dict[str, Any] = connection.call("sync_folder", {"path": path}, events)
+        answer: dict[str, Any] = connection.call(
+            "sync_folder", {"path": path, "name": name}, events
+        )
     return answer
 
 
 def _logged_in(
-    connection: AgentConnection, at: str, *, open_page: bool, as_json: bool
+    connection: AgentConnection, at: str, name: str | None, *, open_page: bool, as_json: bool
 ) -> dict[str, Any]:
     with screen.watching(f"Asking {at}") as show:
 
@@ -165,7 +190,7 @@ def _logged_in(
                     webbrowser.open(code["uri_complete"])
             show(event)
 
-        answer: dict[str, Any] = connection.call("login", {"cloud": at}, on_event)
+        answer: dict[str, Any] = connection.call("login", {"cloud": at, "name": name}, on_event)
     return answer
 
 

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from mcp_server.cli import qr, screen
-from mcp_server.cli.accounts import DeviceName, device_name
+from mcp_server.cli.accounts import DeviceName
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import agent, confirmed
 from mcp_server.client import AgentConnection
@@ -52,7 +52,7 @@ def pair(
                 raise InvalidError(
                     "A one-time code is made on a device that syncs. Give it here: `sunaiva pair CODE`."
                 )
-            answer = _join(connection, code, device_name(name), as_json=json)
+            answer = _join(connection, code, name, as_json=json)
     screen.emit(answer, as_json=json, show=lambda _: _show_paired(answer, syncs=syncs))
 
 
@@ -101,7 +101,7 @@ def _admit(connection: AgentConnection, code: str | None, *, as_json: bool) -> d
 
 
 def _join(
-    connection: AgentConnection, code: str | None, name: str, *, as_json: bool
+    connection: AgentConnection, code: str | None, name: str | None, *, as_json: bool
 ) -> dict[str, Any]:
     offered = connection.call("pair_offer", {"name": name, "code": code})
     if code is None:

@@ -78,7 +78,9 @@ def _decide_forgets(forget: bool, as_json: bool) -> None:
     screen.emit(
         answer,
         as_json=as_json,
-        show=lambda value: screen.ok(f"{value['memories']:,} memories are {done}."),
+        show=lambda value: screen.ok(
+            f"{screen.number(value['memories'], 'memory is', 'memories are')} {done}."
+        ),
     )
 
 
@@ -108,12 +110,13 @@ def _show_conflicts(answer: Any) -> None:
             ("first", each.first, each.first_said),
             ("second", each.second, each.second_said),
         ):
-            screen.say(f"{which}, on {said.device}, {said.at:%Y-%m-%d %H:%M}:")
+            screen.say(f"{which}, on {said.device}, {said.at:%Y-%m-%d %H:%M}:", screen.out)
             screen.memories([version])
     if answer["waiting_to_forget"]:
         screen.warn(
-            f"Other devices forgot {answer['waiting_to_forget']:,} memories at once. Was that you? `sunaiva conflicts forget`, or "
-            "`sunaiva conflicts keep`."
+            f"Other devices forgot {screen.number(answer['waiting_to_forget'], 'memory', 'memories')} at once. Was that you? `sunaiva conflicts forget`, or "
+            "`sunaiva conflicts keep`.",
+            screen.out,
         )
 
 

@@ -80,22 +80,24 @@ def ok(sentence: str) -> None:
     out.print(Text.assemble(("✓ ", "green"), printable(sentence)))
 
 
-def say(sentence: str) -> None:
-    """A sentence to the person, apart from the answer."""
-    _tell(Text(printable(sentence)))
+def say(sentence: str, to: Console = err) -> None:
+    """A sentence to the person, apart from the answer; on stdout where it is part of it."""
+    _tell(Text(printable(sentence)), to)
 
 
-def warn(sentence: str) -> None:
-    _tell(Text.assemble(("! ", "bold yellow"), printable(sentence)))
+def warn(sentence: str, to: Console = err) -> None:
+    """On stdout where it is part of the answer."""
+    _tell(Text.assemble(("! ", "bold yellow"), printable(sentence)), to)
 
 
-def fail(sentence: str) -> None:
-    _tell(Text.assemble(("✗ ", "bold red"), printable(sentence)))
+def fail(sentence: str, to: Console = err) -> None:
+    """On stdout where it is part of the answer."""
+    _tell(Text.assemble(("✗ ", "bold red"), printable(sentence)), to)
 
 
-def _tell(line: Text) -> None:
+def _tell(line: Text, to: Console = err) -> None:
     # Never wrapped: a log keeps a sentence on one line, and a terminal wraps by itself.
-    err.print(line, soft_wrap=True)
+    to.print(line, soft_wrap=True)
 
 
 def memories(
@@ -115,6 +117,11 @@ def memories(
                 "  " + text,
             )
         )
+
+
+def number(count: int, one: str, many: str) -> str:
+    """As a person says it: 1 device, 2 devices."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def day(moment: datetime) -> str:

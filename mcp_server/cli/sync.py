@@ -5,14 +5,15 @@ from typing import Any
 
 import msgspec
 from cyclopts import App
+from rich.console import Console
 
 from mcp_server.cli import screen
 from mcp_server.cli.accounts import (
     DeviceName,
     WordsFile,
-    device_name,
     enter_folder,
     recovery_words,
+    set_up,
 )
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import agent
@@ -25,6 +26,7 @@ _DOING = {
     "removed": "This device was removed from the vault. Its memories are all here; `sunaiva pair` lets it join again.",
     "off": "Sync is off: this vault meets its devices nowhere. `sunaiva login` goes on with it.",
     "paused": "Sync is paused. `sunaiva sync resume` goes on with it.",
+    "starting": "Sync is starting.",
     "syncing": "Syncing.",
     "waiting": "In step with what is there.",
     "offline": "Nobody answers now; it is tried again by itself.",
@@ -32,12 +34,18 @@ _DOING = {
 }
 
 
+_CAME = (
+    "Join your other devices with `sunaiva pair`; if this is the first, say once more how it came there (`sunaiva login`, or `sunaiva "
+    "sync folder PATH`), which asks for the recovery words."
+)
+
+
 @sync.command
 def status(json: Json = False) -> int:
     """Say how sync stands, and what is wrong if anything is."""
     with agent() as connection:
         answer = connection.call("sync_status", {})
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
     return 1 if answer["alarms"] else 0
 
 
@@ -46,7 +54,7 @@ def now(json: Json = False) -> None:
     """Send and fetch everything now."""
     with agent() as connection, screen.watching("Syncing") as events:
         answer = connection.call("sync_now", {}, events)
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
 
 
 @sync.command
@@ -54,7 +62,7 @@ def pause(json: Json = False) -> None:
     """Send and fetch nothing until `sunaiva sync resume`. What is stored meanwhile goes out then."""
     with agent() as connection:
         answer = connection.call("sync_pause", {})
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
 
 
 @sync.command
@@ -62,7 +70,7 @@ def resume(json: Json = False) -> None:
     """Go on after a pause."""
     with agent() as connection:
         answer = connection.call("sync_resume", {})
-    screen.emit(answer, as_json=json, show=_show_status)
+    screen.emit(answer, as_json=json, show=show_status)
 
 
 @sync.command
@@ -97,21 +105,17 @@ def folder(
 ) -> None:
     """Sync through a folder instead of a cloud: a synced drive, a network share, a USB stick. It holds sealed batches only."""
     with agent() as connection:
-        answer = enter_folder(connection, path)
+        answer = enter_folder(connection, path, name)
         following = "sync goes on"
         if not answer["set_up"]:
             following = "join"
             if not answer["vaults"]:
                 following = "sync began"
-                words = recovery_words(words_file)
-                with screen.watching("Setting sync up") as events:
-                    connection.call(
-                        "sync_found", {"words": words, "name": device_name(name)}, events
-                    )
+                set_up(connection, words_file, name)
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
 
-def alarms(given: Any) -> None:
+def alarms(given: Any, to: Console = screen.err) -> None:
     """What is wrong, for `status` and `doctor`."""
     for alarm in msgspec.convert(given, Status).alarms:
         often = (
@@ -119,21 +123,27 @@ def alarms(given: Any) -> None:
             if alarm.times > 1
             else ""
         )
-        screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}")
+        screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}", to)
 
 
-def _show_status(answer: Any) -> None:
+def show_status(answer: Any) -> None:
+    """How sync stands."""
     found = msgspec.convert(answer, Status)
-    say = screen.ok if found.state in ("waiting", "syncing") else screen.warn
-    if found.state == "not_set_up":
-        say = screen.say
-    say(_DOING[found.state])
+    is_well = found.state in ("waiting", "syncing") and not (found.alarms or found.problem)
+    if is_well:
+        screen.ok(_standing(found))
+    elif found.state in ("not_set_up", "starting"):
+        screen.say(_standing(found), screen.out)
+    else:
+        screen.warn(_standing(found), screen.out)
     if found.problem:
-        screen.fail(found.problem)
+        screen.fail(found.problem, screen.out)
     if found.device is not None:
         where = "" if found.place is None else f", through {found.place}"
         screen.out.print(
-            printable(f"{found.devices} devices{where}; this one is {found.device!r}.")
+            printable(
+                f"{screen.number(found.devices, 'device', 'devices')}{where}; this one is {found.device!r}."
+            )
         )
         waiting = found.to_send + found.batches_to_send
         went = "never" if found.synced_at is None else f"{found.synced_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -143,14 +153,22 @@ def _show_status(answer: Any) -> None:
         )
     if found.conflicts:
         screen.warn(
-            f"{found.conflicts:,} memories were changed on two devices at once. Look at them with `sunaiva conflicts`."
+            f"{screen.number(found.conflicts, 'memory was', 'memories were')} changed on two devices at once. Look with `sunaiva conflicts`.",
+            screen.out,
         )
     if found.waiting_to_forget:
         screen.warn(
-            f"Other devices forgot {found.waiting_to_forget:,} memories at once, which waits for you: `sunaiva conflicts forget` does "
-            "it here, too, `sunaiva conflicts keep` keeps them on all devices."
+            f"Other devices forgot {screen.number(found.waiting_to_forget, 'memory', 'memories')} at once, which waits for you: `sunaiva conflicts forget` does "
+            "it here, too, `sunaiva conflicts keep` keeps them on all devices.",
+            screen.out,
         )
-    alarms(answer)
+    alarms(answer, screen.out)
+
+
+def _standing(found: Status) -> str:
+    if found.state == "not_set_up" and found.place is not None:
+        return f"This device is at {found.place} and does not sync yet. {_CAME}"
+    return _DOING[found.state]
 
 
 def _show_verified(answer: Any) -> None:
@@ -161,7 +179,7 @@ def _show_verified(answer: Any) -> None:
             "What is here is not what this device has agreed on with the others. Put a backup back with `sunaiva restore BACKUP`, and "
             "report this: it is a defect."
         )
-    _show_status(answer["status"])
+    show_status(answer["status"])
 
 
 def _show_folder(answer: dict[str, Any]) -> None:

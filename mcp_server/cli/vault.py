@@ -478,7 +478,11 @@ def _show_doctor(
 ) -> None:
     _show_health(settings, found, assistants)
     if standing["state"] != "not_set_up":
-        say = screen.ok if standing["state"] in ("waiting", "syncing") else screen.warn
+        say = (
+            screen.ok
+            if standing["state"] in ("waiting", "syncing") and not standing["alarms"]
+            else screen.warn
+        )
         say(f"Sync: {standing['state']}; `sunaiva sync status` says more")
     for alarm in standing["alarms"]:
         screen.warn(f"Sync, {alarm['kind'].replace('_', ' ')}: {alarm['sentence']}")

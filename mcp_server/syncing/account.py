@@ -235,9 +235,9 @@ def _exchange(
                 content += piece
                 if len(content) > ANSWER_BYTES_MAX:
                     raise CloudAwayError("The cloud sends an answer without an end.")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL):
         raise CloudAwayError(
-            f"The cloud at {client.base_url.host} cannot be reached ({type(error).__name__}). Are you online, and is the address right?"
+            f"The cloud at {client.base_url.host} cannot be reached. Are you online, and is the address right?"
         ) from None
     if response.status_code >= 300:
         raise _refusal(response.status_code, bytes(content))

@@ -5,18 +5,24 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from mcp_server.calls import NoArgs, PathArgs, Steps, call_of
+from mcp_server.calls import NoArgs, Steps, call_of
 from mcp_server.syncing.service import Syncing
 from mcp_server.terminal import Call, CallContext
 
 
 class LogInArgs(Struct, kw_only=True):
     cloud: str
+    name: str | None = None
+
+
+class FolderArgs(Struct, kw_only=True):
+    path: str
+    name: str | None = None
 
 
 class WordsArgs(Struct, kw_only=True):
     words: str
-    name: str
+    name: str | None = None
 
     def __repr__(self) -> str:
         return "WordsArgs(…)"
@@ -30,7 +36,7 @@ class NewWordsArgs(Struct, kw_only=True):
 
 
 class OfferArgs(Struct, kw_only=True):
-    name: str
+    name: str | None = None
     code: str | None = None
 
 
@@ -63,7 +69,7 @@ def build_sync_calls(open_syncing: Callable[[], Syncing]) -> Mapping[str, Call]:
         "sync_found": call_of(open_syncing, WordsArgs, _found),
         "sync_recover": call_of(open_syncing, WordsArgs, _recover),
         "sync_words": call_of(open_syncing, NewWordsArgs, _words),
-        "sync_folder": call_of(open_syncing, PathArgs, _folder),
+        "sync_folder": call_of(open_syncing, FolderArgs, _folder),
         "sync_verify": call_of(open_syncing, NoArgs, _verify),
         "sync_forgets": call_of(open_syncing, ForgetsArgs, _forgets),
         "sync_status": call_of(open_syncing, NoArgs, _status),
@@ -81,7 +87,7 @@ def build_sync_calls(open_syncing: Callable[[], Syncing]) -> Mapping[str, Call]:
 
 
 def _login(syncing: Syncing, ctx: CallContext, args: LogInArgs) -> Steps:
-    mail, standing = yield from syncing.log_in(args.cloud, cancelled=ctx.cancelled)
+    mail, standing = yield from syncing.log_in(args.cloud, args.name, cancelled=ctx.cancelled)
     return {
         "mail": mail,
         "cloud": standing.place,
@@ -114,9 +120,9 @@ def _words(syncing: Syncing, ctx: CallContext, args: NewWordsArgs) -> Steps:
     return {"changed": syncing.set_words(args.words)}
 
 
-def _folder(syncing: Syncing, ctx: CallContext, args: PathArgs) -> Steps:
+def _folder(syncing: Syncing, ctx: CallContext, args: FolderArgs) -> Steps:
     yield {"doing": "Looking into the folder"}
-    standing = syncing.use_folder(Path(args.path))
+    standing = syncing.use_folder(Path(args.path), args.name)
     return {"folder": standing.place, "vaults": standing.vaults, "set_up": standing.is_set_up}
 
 

@@ -31,8 +31,8 @@ NUDGE_SECONDS = 55.0
 _LEAVE_SECONDS = 3.0
 _DOUBLINGS_MAX = 10
 
-Doing = Literal["off", "syncing", "waiting", "offline", "stopped"]
-"""off: nowhere to sync, or paused. stopped: it cannot go on without the person."""
+Doing = Literal["off", "starting", "syncing", "waiting", "offline", "stopped"]
+"""off: nowhere to sync, or paused. starting: the first round is not over. stopped: it cannot go on without the person."""
 
 
 class Round(Struct, frozen=True):
@@ -102,7 +102,7 @@ class Loop:
         self._done = 0
         self._failures = 0
         self._problem: SunaivaError | None = None
-        self._doing: Doing = "off"
+        self._doing: Doing = "starting"
         self._hurries = 0
         self._off = False
         self._nudged = False
@@ -142,6 +142,8 @@ class Loop:
             self._failures = 0
             self._hurries += 1
             self._off = False
+            if self._doing == "off":
+                self._doing = "starting"
             self._change.notify_all()
             return self._begun + 1
 

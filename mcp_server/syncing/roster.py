@@ -48,6 +48,11 @@ def checked_name(name: str) -> str:
 
 
 def members_of(db: "Database") -> Members:
+    """
+    Raises:
+        NotSetUpError
+    """
+    log.read(db)
     return control.replay(log.control(db))
 
 

@@ -4,6 +4,7 @@ Nothing is sent anywhere before the vault has a meeting place and the person has
 What the person does and what the loop does never happen at the same time: both take their turn.
 """
 
+import platform
 import secrets
 import threading
 from collections.abc import Callable, Generator
@@ -64,7 +65,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """How sync stands."""
 
     state: str
-    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `syncing`, `waiting`, `offline`, `stopped`."""
+    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `starting`, `syncing`, `waiting`, `offline`, `stopped`."""
     kind: meeting.Kind | None = None
     place: str | None = None
     logged_in: bool = False
@@ -153,11 +154,14 @@ class Syncing:
 
     # --- what a person asks for ------------------------------------------------------------------------------
 
-    def log_in(self, at: str, *, cancelled: Callable[[], bool]) -> Steps[tuple[str, Standing]]:
+    def log_in(
+        self, at: str, name: str | None = None, *, cancelled: Callable[[], bool]
+    ) -> Steps[tuple[str, Standing]]:
         """The mail address of the account, and what is there."""
+        wanted = None if name is None else roster.checked_name(name)
         self._demand_elsewhere_left("cloud", at)
         mail = yield from self._ways.session().log_in(at, cancelled=cancelled)
-        return mail, self._arrived()
+        return mail, self._arrived(wanted)
 
     def log_out(self) -> bool:
         """Whether the cloud heard of it."""
@@ -167,16 +171,17 @@ class Syncing:
         self._loop.hurry()
         return is_told
 
-    def use_folder(self, path: Path) -> Standing:
+    def use_folder(self, path: Path, name: str | None = None) -> Standing:
         """Meet in a folder from now on."""
+        wanted = None if name is None else roster.checked_name(name)
         if not path.is_dir():
             raise NotFoundError(f"There is no folder {path}. Make it, then try again.")
         self._demand_elsewhere_left("folder", str(path))
         with self._device.vault.writing() as db:
             meeting.make(db, "folder", str(path), refresh_token=None, now=self._device.clock())
-        return self._arrived()
+        return self._arrived(wanted)
 
-    def found(self, words: str, name: str) -> None:
+    def found(self, words: str, name: str | None) -> None:
         """Begin to sync with this device as the first. The words are the check that the person has them.
 
         Raises:
@@ -193,12 +198,12 @@ class Syncing:
                 place.transport(None, None),
                 self._replica,
                 recovery=_recovery(words),
-                name=roster.checked_name(name),
+                name=self._name(name),
                 random=secrets.token_bytes,
             )
         self._loop.hurry()
 
-    def recover(self, words: str, name: str) -> None:
+    def recover(self, words: str, name: str | None) -> None:
         """Join with the recovery words of the vault that is synced there.
 
         Raises:
@@ -213,7 +218,7 @@ class Syncing:
             )
             for vault in place.vaults():
                 try:
-                    self._join_by_words(place.transport(vault, None), words, name)
+                    self._join_by_words(place.transport(vault, None), words, self._name(name))
                 except NoVaultError:
                     refused = NoVaultError(_OTHER_WORDS)
                 else:
@@ -222,13 +227,13 @@ class Syncing:
                 raise refused
         self._loop.hurry()
 
-    def pair_offer(self, name: str, typed: str | None) -> Newcomer:
+    def pair_offer(self, name: str | None, typed: str | None) -> Newcomer:
         """Be the device that would join."""
         with self._turn:
             self._demand_not_set_up()
             self._demand_place()
         self._member = None
-        self._newcomer = Newcomer(roster.checked_name(name), clock=self._device.clock, typed=typed)
+        self._newcomer = Newcomer(self._name(name), clock=self._device.clock, typed=typed)
         return self._newcomer
 
     def pair_admit(self, typed: str | None) -> Member:
@@ -366,7 +371,16 @@ class Syncing:
             with self._device.vault.writing() as db:
                 meeting.count(db, now=self._synced_at, sent=counted.sent, received=counted.received)
 
-    def _arrived(self) -> Standing:
+    def _name(self, given: str | None) -> str:
+        """What this device is called: now, or when it came here; else as the computer is."""
+        with self._device.vault.reading() as db:
+            kept = meeting.called(db)
+        return roster.checked_name(given or kept or platform.node() or "a computer")
+
+    def _arrived(self, name: str | None) -> Standing:
+        if name is not None:
+            with self._device.vault.writing() as db:
+                meeting.call(db, name)
         with self._turn:
             self._leave_place()
             place = self._demand_place()
@@ -385,7 +399,7 @@ class Syncing:
                     transport,
                     self._replica,
                     recovery=_recovery(words),
-                    name=roster.checked_name(name),
+                    name=name,
                     random=secrets.token_bytes,
                 )
             except ControlConflictError:

@@ -82,6 +82,16 @@ def make(
     )
 
 
+def call(db: "Database", name: str) -> None:
+    """What this device is to be called once it has joined."""
+    db.execute("UPDATE sync_meeting SET name = ?", [name])
+
+
+def called(db: "Database") -> str | None:
+    found = db.execute("SELECT name FROM sync_meeting").fetchone()
+    return None if found is None else found[0]
+
+
 def refresh_token(db: "Database") -> str | None:
     found = db.execute("SELECT refresh_token FROM sync_meeting").fetchone()
     return None if found is None else found[0]

@@ -401,3 +401,9 @@ def _sync(db: "Database") -> None:
 @MIGRATIONS(name="0011_sync_meeting")
 def _sync_meeting(db: "Database") -> None:
     db.executescript(MEETING)
+
+
+@MIGRATIONS(name="0012_sync_name")
+def _sync_name(db: "Database") -> None:
+    # What the person has called this device, until it has joined and the device list says it.
+    db.execute("ALTER TABLE sync_meeting ADD COLUMN name TEXT")

@@ -83,6 +83,18 @@ def test_nothing_happens_after_a_round_that_found_nothing_to_do(loop: Loop, work
     assert work.begun.empty()
 
 
+def test_before_its_first_round_is_over_it_is_starting_and_not_off(loop: Loop, work: Work) -> None:
+    begins(work)
+    assert loop.state().doing == "starting"
+    work.outcomes.put(Round(off=True))
+    done(loop, 1)
+    loop.hurry()
+    begins(work)
+    assert loop.state().doing == "starting"
+    work.outcomes.put(Round())
+    done(loop, 2)
+
+
 def test_a_change_here_goes_out_at_once(loop: Loop, work: Work) -> None:
     begins(work)
     work.outcomes.put(Round())

@@ -15,6 +15,7 @@ from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
 from mcp_server.vault import store, words
 from shared.errors import ConflictError, ForbiddenError, NotFoundError
+from sync_service.log import NotSetUpError
 from sync_service.pairing import DifferentNumberError
 from sync_service.transport import RevokedError
 from tests.builders import USER, SetClock, opened
@@ -104,6 +105,17 @@ def test_a_vault_that_syncs_nowhere_says_so(owners: list[Owner]) -> None:
         syncing.found(WORDS, "laptop")
 
 
+def test_a_vault_that_does_not_sync_has_no_devices_and_says_so(owners: list[Owner]) -> None:
+    syncing = owners[0].syncing
+    for asks in (
+        syncing.devices,
+        lambda: syncing.rename("phone", "tablet"),
+        lambda: ends(syncing.revoke("phone")),
+    ):
+        with pytest.raises(NotSetUpError, match="does not sync yet"):
+            asks()
+
+
 def test_sync_begins_with_the_words_of_this_vault_only(owners: list[Owner], folder: Path) -> None:
     syncing = owners[0].syncing
     syncing.use_folder(folder)
@@ -175,6 +187,17 @@ def test_who_joins_reads_all_that_was_ever_written_under_every_key(
         assert (status.held, status.alarms, status.problem) == (0, (), None)
         assert c.texts() == a.texts() >= {"The last word of the phone", "Under the second key"}
         assert ends(c.syncing.verify())
+
+
+def test_a_name_that_was_given_on_the_way_in_is_kept_for_the_join(
+    owners: list[Owner], folder: Path
+) -> None:
+    a, b = owners
+    a.syncing.use_folder(folder, "study")
+    a.syncing.found(WORDS, None)
+    b.syncing.use_folder(folder, "attic")
+    b.syncing.recover(WORDS, None)
+    assert [one.name for one in b.syncing.devices()] == ["attic", "study"]
 
 
 def test_a_no_shares_nothing(owners: list[Owner], folder: Path) -> None:

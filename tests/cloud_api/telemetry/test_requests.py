@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from litestar.testing import TestClient
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from cloud_api.telemetry import requests
 from cloud_api.telemetry.logs import configure_logs
 from cloud_api.telemetry.metrics import Metrics
 from cloud_api.telemetry.requests import UNMATCHED, ObservedRequests
@@ -76,6 +77,29 @@ def test_paths_are_counted_by_their_template(watched) -> None:
     shown = watched.metrics.exposition().decode()
     assert '{method="GET",route="/notes/{note}",status="200"} 2.0' in shown
     assert f'{{method="GET",route="{UNMATCHED}",status="404"}} 1.0' in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "lines"),
+    [("/plain", "text/plain", 1), ("/events", "text/event-stream", 0), ("/wait", "text/plain", 0)],
+)
+def test_what_takes_long_is_a_line_unless_it_is_there_to_wait(
+    watched, monkeypatch, path, kind, lines
+) -> None:
+    monkeypatch.setattr(requests, "SLOW_SECONDS", 0.0)
+
+    @get(path, media_type=kind, sync_to_thread=False)
+    def answer() -> str:
+        return "data"
+
+    app = Litestar([answer], logging_config=None, openapi_config=None)
+    watched.app = ObservedRequests(
+        app, metrics=watched.metrics, tracing=watched.tracing, request_id=lambda scope: "made-here"
+    )
+    with client(watched) as http:
+        assert http.get(path).status_code == 200
+
+    assert len([line for line in watched.lines() if line["event"] == "request_was_slow"]) == lines
 
 
 def test_a_failure_is_one_line_with_its_template(watched) -> None:
