@@ -84,7 +84,6 @@ async def test_a_longer_device_list_is_told_at_once(
         marks = waiting.marks(here.relay, own, after=before)
         told = asyncio.create_task(moved(marks))
         waits = asyncio.create_task(beyond(here, own, before))
-        await asyncio.sleep(0.2)
         await phone.paired("tablet")
         assert await told == 0
         assert (await waits).control_seq > before.control_seq
@@ -99,7 +98,6 @@ async def test_a_vault_that_is_founded_anew_is_told_although_its_head_is_lower(
     marks = waiting.marks(here.relay, own, after=before)
     told = asyncio.create_task(anext(marks, None))
     waits = asyncio.create_task(beyond(here, own, before))
-    await asyncio.sleep(0.2)
     async with asyncio.timeout(20):
         await vaults.delete(here.relay, own.account, own.vault)
         assert await told is None
@@ -121,7 +119,6 @@ async def test_a_generation_that_a_terminal_began_is_told_to_who_waits(
         marks = waiting.marks(here.relay, own, after=before)
         told = asyncio.create_task(moved(marks))
         waits = asyncio.create_task(beyond(here, own, before))
-        await asyncio.sleep(0.1)
         await renew_generations(database_url, None)
         assert await told == before.head_pos
         assert (await waits).generation != before.generation
