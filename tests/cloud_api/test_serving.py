@@ -136,8 +136,8 @@ def test_a_database_that_was_killed_is_started_again_and_requests_heal(home: Pat
             statuses.add(_ready(url))
         while _ready(url) != 200:
             assert monotonic() < deadline, (home / "serve.log").read_text()
+        # Who asks meanwhile waits for the database that is started, or is told to come back: nobody is cut off.
         assert statuses <= {200, 503}
-        assert 503 in statuses
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_SECONDS) == 0, (home / "serve.log").read_text()
     assert not _postmaster(home).exists()

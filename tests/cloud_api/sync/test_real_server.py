@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 
@@ -94,7 +95,7 @@ async def test_every_process_tells_its_devices_of_a_push(home: Path) -> None:
     )
     async with served(home, processes=2) as (serving, phone):
         laptop = await phone.paired("laptop")
-        begun, heard = asyncio.Queue[None](), asyncio.Queue[bytes]()
+        heads = asyncio.Queue[int]()
 
         async def listen() -> None:
             async with (
@@ -103,17 +104,14 @@ async def test_every_process_tells_its_devices_of_a_push(home: Path) -> None:
             ):
                 assert events.headers["content-type"].startswith("text/event-stream")
                 async for line in events.aiter_lines():
-                    if line == "data: 0":
-                        begun.put_nowait(None)
-                    elif line:
-                        heard.put_nowait(line.encode())
+                    if data := line.removeprefix("data: "):
+                        heads.put_nowait(msgspec.json.decode(data)["head_pos"])
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             tasks = [group.create_task(listen()) for _ in range(listeners)]
-            for _ in tasks:
-                await begun.get()
+            assert [await heads.get() for _ in tasks] == [0] * listeners
             await phone.wrote(b"news")
-            assert [await heard.get() for _ in tasks] == [b"data: 1"] * listeners
+            assert [await heads.get() for _ in tasks] == [1] * listeners
             for task in tasks:
                 task.cancel()
 
