@@ -86,17 +86,16 @@ class Replica:
             self._forget(db, forgotten)
         known: wire.Known = {}
         incoming: list[_Incoming] = []
-        hidden: list[bytes] = []
+        hidden: dict[bytes, State] = {}
         for memory, change in changes.items():
             if change.after.forgotten:
                 continue
             shown = wire.shown(memory, change.after, known)
             if shown is None:
-                hidden.append(memory)
+                hidden[memory] = change.after
             else:
                 incoming.append(_Incoming(memory, change, shown))
-        for memory in hidden:
-            self._hide(db, memory, changes[memory].after)
+        self._hide(db, hidden)
         _settle(db, incoming)
         self._show(db, incoming)
 
@@ -131,12 +130,13 @@ class Replica:
             self._take_out({row.row: row.memory for row in there})
             self._note(db, "forget", [row.memory.id for row in there])
 
-    def _hide(self, db: "Database", memory: bytes, state: State) -> None:
-        """Keep a state that cannot be shown: its text is on the way, or none that this version can read."""
-        there = store.by_id(db, as_id(memory))
-        if there is not None:
-            self._take_out({there.row: there.memory})
-        states.put_partial(db, memory, state)
+    def _hide(self, db: "Database", hidden: Mapping[bytes, State]) -> None:
+        """Keep states that cannot be shown: their text is on the way, or none that this version can read."""
+        there = store.by_ids(db, [as_id(memory) for memory in hidden])
+        if there:
+            self._take_out({row.row: row.memory for row in there})
+        for memory, state in hidden.items():
+            states.put_partial(db, memory, state)
 
     def _show(self, db: "Database", incoming: Sequence[_Incoming]) -> None:
         there = {as_bytes(row.memory.id): row for row in _there(db, incoming)}
@@ -188,11 +188,9 @@ class Replica:
         """Store what is new, and once more what is in the indexes otherwise than it is now."""
         if not new:
             return
-        echoes = {
-            each.id: self._take_out_to_replace(db, there[each.id])
-            for each, after in new
-            if after is not None
-        }
+        echoes = self._take_out_to_replace(
+            db, [there[each.id] for each, after in new if after is not None]
+        )
         # In the order in which they were made: in any other, the index of ids takes twice the space.
         ordered = sorted(new, key=lambda pair: pair[0].id)
         rows = bulk.insert(db, [self._as_new(each, after) for each, after in ordered])
@@ -218,23 +216,31 @@ class Replica:
             version=1 if after is None else after.version,
         )
 
-    def _take_out_to_replace(self, db: "Database", row: Row) -> list[bytes]:
-        """Erase a memory that comes back at once under another row; the keys of what only repeated it."""
-        echoes = db.execute("SELECT key FROM echoes WHERE memory = ?", [row.row]).fetchall()
-        index, terms = self._device.index, terms_of(row.memory)
-        index.lexical.remove(db, {row.row: terms})
-        texts.loosen_of(db, row.row)
-        borne = names.of(db, [row.row])
-        db.execute("DELETE FROM records WHERE row = ?", [row.row])
-        # What was noticed was about other words.
-        key = as_bytes(row.memory.id)
-        db.execute(
-            "DELETE FROM findings WHERE decision IS NULL AND (first = ? OR second = ?)", [key, key]
-        )
+    def _take_out_to_replace(self, db: "Database", rows: Sequence[Row]) -> dict[bytes, list[bytes]]:
+        """Erase memories that come back at once under other rows; by id, the keys of what only repeated them."""
+        if not rows:
+            return {}
+        index = self._device.index
+        # All at once: each piece of the keyword index is then written once, however many of them it names.
+        index.lexical.remove(db, {row.row: terms_of(row.memory) for row in rows})
+        numbers = [row.row for row in rows]
+        borne = names.of(db, numbers)
+        echoes: dict[bytes, list[bytes]] = {}
+        for row in rows:
+            key = as_bytes(row.memory.id)
+            found = db.execute("SELECT key FROM echoes WHERE memory = ?", [row.row])
+            echoes[key] = [each for (each,) in found]
+            texts.loosen_of(db, row.row)
+            db.execute("DELETE FROM records WHERE row = ?", [row.row])
+            # What was noticed was about other words.
+            db.execute(
+                "DELETE FROM findings WHERE decision IS NULL AND (first = ? OR second = ?)",
+                [key, key],
+            )
         names.erase_unused(db, borne)
         assert self._under_way is not None
-        self._under_way.then(lambda: index.remove([row.row]))
-        return [key for (key,) in echoes]
+        self._under_way.then(lambda: index.remove(numbers))
+        return echoes
 
     def _take_out(self, there: Mapping[int, Memory]) -> None:
         assert self._under_way is not None
