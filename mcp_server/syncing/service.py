@@ -34,9 +34,10 @@ from shared.errors import (
 )
 from sync_service import deciding, inbox, listing, log, membership, merge
 from sync_service.alarms import Alarm
-from sync_service.engine import Engine, Report, sync_once
+from sync_service.engine import sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
 from sync_service.pairing import Met, Welcome
+from sync_service.step import Engine, Report
 from sync_service.transport import (
     ControlConflictError,
     NoVaultError,
