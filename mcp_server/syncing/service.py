@@ -337,7 +337,7 @@ class Syncing:
         with self._device.vault.writing() as db:
             log.write(db, cursor=0)
         yield from self.now()
-        return total % (1 << 256) == int.from_bytes(agreed, "big")
+        return merge.digest(total) == agreed
 
     def decide_forgets(self, *, forget: bool) -> int:
         """The person's answer to what other devices forgot, too much at once to be done without one; how many memories."""
