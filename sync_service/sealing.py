@@ -4,6 +4,7 @@ A batch, the heads it follows and what it takes out of the outbox stand in one t
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sync_service import frames, inbox, log, merge, ops, plan
@@ -39,13 +40,11 @@ def seal(run: Run, *, patiently: bool) -> int:
 
 def _seal_one(db: "Database", run: Run, me: Self, *, patiently: bool) -> bool:
     waiting = log.outbox(db, ops.OPS_PER_BATCH_MAX)
-    said = [ops.decode_op(op) for _, op in waiting]
-    forgot = [Hlc(op.hlc) for op in said if isinstance(op, ops.Forget)]
     due = plan.seal_in_ms(
         waiting=len(waiting),
         sealed_ms=me.sealed_ms,
         now_ms=run.now_ms,
-        forgot_ms=milliseconds(max(forgot)) if forgot else None,
+        forgot_ms=_last_forgotten_ms(waiting) if patiently else None,
     )
     run.report.due_in_ms = due
     if due is None or (due > 0 and patiently):
@@ -57,7 +56,7 @@ def _seal_one(db: "Database", run: Run, me: Self, *, patiently: bool) -> bool:
     tells = is_last and (tag != me.heads_told or not portion)
     quiet = not me.seeding and not inbox.is_half_applied(db)
     content = ops.encode_content(
-        said[: len(portion)],
+        [ops.decode_op(op) for _, op in portion],
         heads=heads if tells else (),
         digest=log.digest(db) if tells and quiet else None,
     )
@@ -82,6 +81,12 @@ def _seal_one(db: "Database", run: Run, me: Self, *, patiently: bool) -> bool:
         log.write(db, heads_told=tag)
     run.report.due_in_ms = None
     return True
+
+
+def _last_forgotten_ms(waiting: Iterable[tuple[int, bytes]]) -> int | None:
+    said = [ops.decode_op(op) for _, op in waiting]
+    forgot = [Hlc(op.hlc) for op in said if isinstance(op, ops.Forget)]
+    return milliseconds(max(forgot)) if forgot else None
 
 
 def _seed(db: "Database", run: Run, me: Self) -> None:
