@@ -53,10 +53,10 @@ def begin(
         stream=stream,
         incarnation=incarnation,
         seq=0,
-        head=log.NO_HASH,
+        head=frames.NO_HASH,
         adopting=1,
         sealed_ms=0,
-        heads_told=log.NO_HASH,
+        heads_told=frames.NO_HASH,
     )
     log.raise_alarm(
         db,

@@ -4,7 +4,6 @@ Functions take the database whose transaction the caller holds; none begins or c
 `record` in the transaction that changes it, so that no write is ever acknowledged that the other devices would not hear of.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,6 @@ from sync_service.replica import Change, is_new
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-NO_HASH = bytes(32)
-_DIGESTS = 1 << 256
 _MEMBERS = msgspec.msgpack.Decoder(Members)
 
 
@@ -187,15 +184,15 @@ def follow(db: "Database", changes: Mapping[bytes, Change]) -> None:
         return
     moved = 0
     for memory, change in changes.items():
-        moved += _fingerprint(memory, change.clocks)
+        moved += merge.fingerprint_of(memory, change.clocks)
         if not is_new(change.before):
             moved -= merge.fingerprint(memory, change.before)
         if change.before.rivals or change.after.rivals:
             _note_conflict(db, memory, change.after)
         if change.after.forgotten:
             purge(db, memory)
-    total = (int.from_bytes(digest(db), "big") + moved) % _DIGESTS
-    db.execute("UPDATE sync_self SET digest = ?", [total.to_bytes(32, "big")])
+    total = int.from_bytes(digest(db), "big") + moved
+    db.execute("UPDATE sync_self SET digest = ?", [merge.digest(total)])
 
 
 def purge(db: "Database", memory: bytes) -> None:
@@ -214,10 +211,6 @@ def in_conflict(db: "Database", most: int) -> list[bytes]:
     """Memories of which somebody should choose a version (`merge.conflicts`), the newest first."""
     found = db.execute("SELECT memory FROM sync_conflicts ORDER BY memory DESC LIMIT ?", [most])
     return [bytes(memory) for (memory,) in found]
-
-
-def _fingerprint(memory: bytes, clocks: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(memory + clocks).digest(), "big")
 
 
 def _note_conflict(db: "Database", memory: bytes, state: State) -> None:

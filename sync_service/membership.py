@@ -134,7 +134,7 @@ def revoke(
 def _last_genuine(db: "Database", stream: bytes) -> tuple[int, bytes]:
     """The last batch of a stream that follows the one before it, whether it could be applied or not. What is held was verified."""
     applied = inbox.heads(db).get(stream)
-    seq, digest = (0, log.NO_HASH) if applied is None else (applied.seq, applied.hash)
+    seq, digest = (0, frames.NO_HASH) if applied is None else (applied.seq, applied.hash)
     while following := [
         held.hash
         for held in inbox.next_held(db, stream, seq + 1)

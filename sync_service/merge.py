@@ -56,6 +56,7 @@ class UnbeatableError(ConflictError):
 
 _KNOWN = frozenset(Field)
 _FORGOTTEN = b"\xc0"
+_DIGESTS = 1 << 256
 _Hlc = Annotated[int, Meta(ge=0, le=LATEST)]
 _PARTS: tuple[Any, ...] = (
     list[tuple[_Hlc, StreamId, list[FieldNumber]]],
@@ -264,8 +265,18 @@ def decode(encoded: bytes) -> State:
 
 
 def fingerprint(memory: bytes, state: State) -> int:
-    """A memory's part of the digest of a whole vault, which is the sum of these modulo 2²⁵⁶: it follows changes one by one."""
-    return int.from_bytes(hashlib.sha256(memory + clocks(state)).digest(), "big")
+    """A memory's part of the digest of a whole vault, which is the sum of these: it follows changes one by one."""
+    return fingerprint_of(memory, clocks(state))
+
+
+def fingerprint_of(memory: bytes, encoded: bytes) -> int:
+    """The same of a state by what `clocks` says of it."""
+    return int.from_bytes(hashlib.sha256(memory + encoded).digest(), "big")
+
+
+def digest(total: int) -> bytes:
+    """The digest of the vault whose memories' fingerprints come to `total`."""
+    return (total % _DIGESTS).to_bytes(32, "big")
 
 
 def _state_of(op: Op, stream: bytes) -> State:

@@ -120,7 +120,7 @@ def write(
         transport.put_segment(name, sealed)
         segments.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
-    digest = (total % (1 << 256)).to_bytes(32, "big")
+    digest = merge.digest(total)
     summary = Summary(digest, me.generation, me.cursor)
     sealed = _seal_summary(key, me.vault, members.epoch, summary)
     manifest = Manifest(
@@ -363,7 +363,7 @@ def check(
     total += sum(
         merge.fingerprint(memory, _applied(merge.EMPTY, said)) for memory, said in tail.items()
     )
-    digest = (total % (1 << 256)).to_bytes(32, "big")
+    digest = merge.digest(total)
     manifest_id = manifests.id_of(raw)
     with replica.transaction() as db:
         if not _is_quiet(db, log.read(db)):

@@ -30,9 +30,9 @@ from mcp_server.settings import load
 from shared.clock import system_clock
 from shared.errors import UnavailableError
 from sync_service import engine, inbox, keys, log, membership, merge
-from sync_service.engine import Engine
 from sync_service.keys import Seeds
 from sync_service.replica import change
+from sync_service.step import Engine, Report
 from sync_service.transport import Transport
 from sync_service.transport_folder import FolderTransport, Seen
 from sync_service.transport_folder import vaults as folder_vaults
@@ -141,7 +141,7 @@ def _bootstrap(
     return Times(first - began, seconds, used)
 
 
-def _step(runs: Engine, progress: Progress) -> engine.Report:
+def _step(runs: Engine, progress: Progress) -> Report:
     report = engine.sync_once(runs, patiently=False)
     if report.unavailable is not None or report.alarms:
         said = report.unavailable or report.alarms[0].sentence

@@ -34,9 +34,10 @@ from shared.errors import (
 )
 from sync_service import deciding, inbox, listing, log, membership, merge
 from sync_service.alarms import Alarm
-from sync_service.engine import Engine, Report, sync_once
+from sync_service.engine import sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
 from sync_service.pairing import Met, Welcome
+from sync_service.step import Engine, Report
 from sync_service.transport import (
     ControlConflictError,
     NoVaultError,
@@ -336,7 +337,7 @@ class Syncing:
         with self._device.vault.writing() as db:
             log.write(db, cursor=0)
         yield from self.now()
-        return total % (1 << 256) == int.from_bytes(agreed, "big")
+        return merge.digest(total) == agreed
 
     def decide_forgets(self, *, forget: bool) -> int:
         """The person's answer to what other devices forgot, too much at once to be done without one; how many memories."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from shared.clock import from_ms
 from sync_service import engine, keys, log, membership
 from sync_service.alarms import Alarm
-from sync_service.engine import Engine, Report
 from sync_service.fields import Field
+from sync_service.step import Engine, Report
 from tests.sync.fake_relay import Line, Relay
 from tests.sync.table_replica import TableReplica
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import engine, inbox, log, membership
-from sync_service.engine import Engine
+from sync_service import inbox, log, membership, sealing
+from sync_service.step import Engine, Report, Run
 from sync_service.transport import BusyError, ForkError
 from sync_service.transport_folder import FolderTransport, Seen, vaults
 from tests.sync.devices import RECOVERY, Device, Time
@@ -156,8 +156,8 @@ def test_another_batch_at_a_place_is_a_fork(tmp_path: Path) -> None:
     first.sync()
     copy.write(2)
     members = log.members(copy.replica.db)
-    run = engine._Run(copy.engine, members, engine.Report(), copy.now_ms)
-    engine._seal(run, patiently=False)  # as a device does that cannot read now
+    run = Run(copy.engine, members, Report(), copy.now_ms)
+    sealing.seal(run, patiently=False)  # as a device does that cannot read now
     sealed = log.unsent(copy.replica.db, bytes_max=1 << 20, most=9)
     with pytest.raises(ForkError):
         copy.way.push([frame.raw for frame in sealed])

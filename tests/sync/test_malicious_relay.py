@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from sync_service import amend, control, engine, entries, frames, keys, log, membership, ops
+from sync_service import amend, control, entries, frames, keys, log, membership, ops, sealing
 from sync_service.entries import MEMBER_SIGNER, Signer
 from sync_service.fields import Field
 from sync_service.keys import Seeds
+from sync_service.step import Report, Run
 from sync_service.transport import ForkError
 from tests.sync.devices import NOW, RECOVERY, Device, Time, memory, pair, said, settle
 from tests.sync.fake_relay import Relay, Shown
@@ -340,8 +341,8 @@ def test_a_removed_device_is_not_listened_to_any_more() -> None:
 
 def _sealed(device: Device) -> bytes:
     """The next batch of a device, as it would send it."""
-    run = engine._Run(device.engine, log.members(device.replica.db), engine.Report(), device.now_ms)
-    engine._seal(run, patiently=False)
+    run = Run(device.engine, log.members(device.replica.db), Report(), device.now_ms)
+    sealing.seal(run, patiently=False)
     return log.unsent(device.replica.db, bytes_max=1 << 20, most=9)[-1].raw
 
 

@@ -9,8 +9,8 @@ from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 
 from sync_service import engine, log, membership, snapshots
-from sync_service.engine import Engine, Report
 from sync_service.keys import Seeds
+from sync_service.step import Engine, Report
 from sync_service.transport_http import DeviceLogin, HttpTransport
 from tests.cloud_api.accounts.people import Hands, Person
 from tests.cloud_api.sync.vaults import ORIGIN
