@@ -17,7 +17,7 @@ from mcp_server.cli.accounts import (
 )
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import agent
-from mcp_server.syncing.service import Status
+from mcp_server.syncing.status import Status
 
 sync = App(name="sync", help="See and steer how this vault keeps in step with your other devices.")
 

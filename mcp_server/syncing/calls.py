@@ -160,18 +160,18 @@ def _resume(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
 
 def _offer(syncing: Syncing, ctx: CallContext, args: OfferArgs) -> Steps:
     yield from ()
-    newcomer = syncing.pair_offer(args.name, args.code)
+    newcomer = syncing.pairing.offer(args.name, args.code)
     return {"code": newcomer.code, "qr": newcomer.qr}
 
 
 def _admit(syncing: Syncing, ctx: CallContext, args: AdmitArgs) -> Steps:
     yield from ()
-    member = syncing.pair_admit(args.code)
+    member = syncing.pairing.admit(args.code)
     return {"code": member.code}
 
 
 def _meet(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
-    number, name = yield from syncing.pair_meet(cancelled=ctx.cancelled)
+    number, name = yield from syncing.pairing.meet(cancelled=ctx.cancelled)
     return {"number": number, "name": name}
 
 

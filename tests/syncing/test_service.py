@@ -81,11 +81,11 @@ def ends(steps: Generator[Any, None, Any]) -> Any:
 
 def meets(a: Owner, b: Owner, named: str = "phone") -> tuple[str, str]:
     """The numbers that both show; each side goes a step at a time, as two people would."""
-    offered = b.syncing.pair_offer(named, None)
-    joining = b.syncing.pair_meet(cancelled=lambda: False)
+    offered = b.syncing.pairing.offer(named, None)
+    joining = b.syncing.pairing.meet(cancelled=lambda: False)
     next(joining)
-    a.syncing.pair_admit(offered.qr)
-    admitting = a.syncing.pair_meet(cancelled=lambda: False)
+    a.syncing.pairing.admit(offered.qr)
+    admitting = a.syncing.pairing.meet(cancelled=lambda: False)
     next(admitting)
     number, _ = ends(joining)
     met, name = ends(admitting)
