@@ -23,10 +23,10 @@ from sync_service import (
     listing,
     log,
     manifests,
-    merge,
     ops,
     plan,
     receive,
+    seeding,
     snapshots,
 )
 from sync_service.alarms import Alarm, Kind
@@ -34,7 +34,7 @@ from sync_service.clock import Hlc, milliseconds
 from sync_service.control import Members
 from sync_service.keys import Random, Seeds
 from sync_service.log import OwnFrame, Self
-from sync_service.replica import Change, Replica, change
+from sync_service.replica import Replica
 from sync_service.transport import (
     POSITION_MAX,
     PUSH_BYTES_MAX,
@@ -53,6 +53,7 @@ from sync_service.transport import (
     TooLargeError,
     Transport,
     UnreadableAnswerError,
+    VaultDeletedError,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ PAGES_MAX = 4_096
 ROUNDS_MAX = 256
 # Batches sealed ahead of what the relay has taken: sealed means kept twice, so no more than a push or two.
 UNSENT_MAX = 64
-SEEDED_AT_ONCE = 2_048
 HOUSE_MS = 3_600_000
+_DELETED = (
+    "The server says that this vault was deleted there by its owner. Nothing is missing here; nothing is sent there any more. To sync it "
+    "there again, put it back from this device: `sunaiva sync put-back`. To end sync here: `sunaiva logout`."
+)
 _AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "reordered", "rolled_back"})
 
 
@@ -89,6 +93,8 @@ class Report(Struct, kw_only=True):
     is_behind: bool = False
     """There is more to do right now."""
     paused: bool = False
+    deleted: bool = False
+    """The vault's owner deleted it there. Nothing goes there or comes from there before a person says so."""
     unavailable: str | None = None
     """Why nothing went through, for the person; what was to be done is done later."""
     after_seconds: float = 0.0
@@ -136,14 +142,20 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
     try:
         try:
             _receive(run)
+        except VaultDeletedError:
+            report.deleted = True
+            raise
         finally:
             # What stands in the way of receiving does not stand in the way of sending; a dead network would in any case.
-            if report.unavailable is None:
+            if report.unavailable is None and not report.deleted:
                 _send(run, patiently=patiently)
         _keep_house_at_times(run)
         _weigh_forgets(run)
     except RevokedError as error:
         _alarm(run, "revoked_device", "self", str(error))
+    except VaultDeletedError:
+        report.deleted = True
+        _alarm(run, "deleted", "vault", _DELETED)
     except UnavailableError as error:
         report.unavailable = str(error)
         report.after_seconds = getattr(error, "after_seconds", 0.0)
@@ -324,6 +336,7 @@ def _note(run: _Run, standing: Standing) -> None:
     with run.replica.transaction() as db:
         log.settle(db, "revoked_device", "self")
         log.settle(db, "malformed", "relay")
+        log.settle(db, "deleted")
         if standing.may_push:
             log.settle(db, "not_entitled")
         else:
@@ -437,7 +450,7 @@ def _seal(run: _Run, *, patiently: bool) -> int:
                 return sealed
             if log.unsent_count(db) >= UNSENT_MAX:
                 return sealed
-            _seed(db, run, me)
+            seeding.record_earlier(db, run.replica, me, run.now_ms)
             if not _seal_one(db, run, log.read(db), patiently=patiently and not sealed):
                 return sealed
         sealed += 1
@@ -489,31 +502,6 @@ def _seal_one(db: "Database", run: _Run, me: Self, *, patiently: bool) -> bool:
         log.write(db, heads_told=tag)
     run.report.due_in_ms = None
     return True
-
-
-def _seed(db: "Database", run: _Run, me: Self) -> None:
-    """Record some memories that were stored before sync was set up."""
-    if not me.seeding or log.outbox_count(db) >= SEEDED_AT_ONCE:
-        return
-    earlier = run.replica.unrecorded(db, SEEDED_AT_ONCE)
-    if not earlier:
-        log.write(db, seeding=0)
-        return
-    hlc = log.stamp(db, run.now_ms)
-    states = run.replica.load(db, [one.memory for one in earlier])
-    said: list[ops.Op] = []
-    changes: dict[bytes, Change] = {}
-    for one in earlier:
-        before = after = states[one.memory]
-        written = merge.edit(
-            before, one.memory, hlc, fields=one.fields, tags=one.tags, links=one.links
-        )
-        for op in written:
-            after = merge.apply(after, op, me.stream)
-        said += written
-        changes[one.memory] = change(before, after)
-    run.replica.save(db, changes)
-    log.record(db, said, changes)
 
 
 def _push(run: _Run) -> bool:
@@ -594,7 +582,9 @@ def _look_back(run: _Run) -> None:
         me = log.read(db)
         if run.report.reached_head:
             log.settle(db, "stale")
-        elif me.reached_ms and run.now_ms - me.reached_ms > plan.STALE_MS:
+        elif (
+            me.reached_ms and not run.report.deleted and run.now_ms - me.reached_ms > plan.STALE_MS
+        ):
             log.raise_alarm(
                 db,
                 "stale",

@@ -8,6 +8,7 @@ import platform
 import secrets
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,8 +23,8 @@ from mcp_server.syncing.counting import Counted
 from mcp_server.syncing.loop import Loop, Round
 from mcp_server.syncing.pairing import Conversation, Member, Newcomer
 from mcp_server.syncing.places import Place, Ways
+from mcp_server.syncing.status import Status, is_deletion, is_own_removal, status
 from mcp_server.vault import meeting
-from mcp_server.vault.meeting import Traffic
 from mcp_server.vault.words import entropy_of
 from shared.clock import to_ms
 from shared.errors import (
@@ -32,8 +33,7 @@ from shared.errors import (
     InvalidError,
     NotFoundError,
 )
-from sync_service import deciding, inbox, listing, log, membership, merge
-from sync_service.alarms import Alarm
+from sync_service import deciding, healing, listing, log, membership, merge
 from sync_service.engine import Engine, Report, sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
 from sync_service.pairing import Met, Welcome
@@ -43,10 +43,11 @@ from sync_service.transport import (
     Reached,
     RevokedError,
     Transport,
+    VaultDeletedError,
 )
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    pass
 
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]
@@ -57,34 +58,6 @@ _LOOK_SECONDS = 0.2
 APPEND_TRIES = 5
 FIRST_INCARNATION = 1
 _STATES_AT_ONCE = 1_000
-# More than a person decides in one sitting.
-_COUNTED_MAX = 1_000
-
-
-class Status(Struct, frozen=True, kw_only=True):
-    """How sync stands."""
-
-    state: str
-    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `starting`, `syncing`, `waiting`, `offline`, `stopped`."""
-    kind: meeting.Kind | None = None
-    place: str | None = None
-    logged_in: bool = False
-    device: str | None = None
-    devices: int = 0
-    synced_at: datetime | None = None
-    to_send: int = 0
-    """Changes that are in no batch yet."""
-    batches_to_send: int = 0
-    held: int = 0
-    conflicts: int = 0
-    waiting_to_forget: int = 0
-    sent_batches: int = 0
-    sent_bytes: int = 0
-    received_batches: int = 0
-    received_bytes: int = 0
-    problem: str | None = None
-    next_try_seconds: float | None = None
-    alarms: tuple[Alarm, ...] = ()
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -95,6 +68,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Synced there by this person."""
     is_set_up: bool
     """Whether this device syncs already."""
+    is_deleted: bool = False
+    """Its vault was deleted there."""
 
 
 class Syncing:
@@ -130,7 +105,9 @@ class Syncing:
             counted = Counted(transport)
             report = sync_once(self._engine(counted), patiently=patiently)
             self._count(counted, report)
-            removed = [alarm.sentence for alarm in report.alarms if _is_own_removal(alarm)]
+            if report.deleted:
+                raise VaultDeletedError(_DELETED)
+            removed = [alarm.sentence for alarm in report.alarms if is_own_removal(alarm)]
             if removed:
                 raise RevokedError(removed[0])
             return Round(
@@ -168,6 +145,8 @@ class Syncing:
         with self._turn:
             self._leave_place()
             is_told = self._ways.session().log_out()
+            with self._device.vault.writing() as db:
+                log.settle(db, "deleted")  # it may be there where this device goes next
         self._loop.hurry()
         return is_told
 
@@ -179,7 +158,11 @@ class Syncing:
         self._demand_elsewhere_left("folder", str(path))
         with self._device.vault.writing() as db:
             meeting.make(db, "folder", str(path), refresh_token=None, now=self._device.clock())
-        return self._arrived(wanted)
+        standing = self._arrived(wanted)
+        if standing.is_set_up:
+            with suppress(ConflictError):
+                self.put_back()  # to come here is to want it here
+        return standing
 
     def found(self, words: str, name: str | None) -> None:
         """Begin to sync with this device as the first. The words are the check that the person has them.
@@ -304,6 +287,20 @@ class Syncing:
         )
         return True
 
+    def put_back(self) -> None:
+        """Set the vault up anew where it was deleted, or where its folder is gone, with all that is here.
+
+        Raises:
+            ConflictError: it is there.
+        """
+        with self._turn:
+            if self._is_there():
+                raise ConflictError(
+                    "This vault is there, where your devices meet. Nothing was done."
+                )
+            healing.put_back(self._demand_transport(), self._replica, self._now_ms())
+        self._loop.hurry()
+
     def pause(self, paused: bool) -> None:
         with self._device.vault.writing() as db:
             log.read(db)
@@ -350,7 +347,7 @@ class Syncing:
 
     def status(self) -> Status:
         with self._device.vault.reading() as db:
-            return _status(db, self._loop, self._synced_at)
+            return status(db, self._loop, self._synced_at)
 
     # --- parts -----------------------------------------------------------------------------------------------
 
@@ -387,10 +384,16 @@ class Syncing:
             vaults = place.vaults()
         with self._device.vault.reading() as db:
             met = meeting.read(db)
-            is_set_up = log.is_set_up(db) and not any(map(_is_own_removal, log.alarms(db)))
+            raised = log.alarms(db)
+            is_set_up = log.is_set_up(db) and not any(map(is_own_removal, raised))
         assert met is not None
         self._loop.hurry()
-        return Standing(place=met.place, vaults=len(vaults), is_set_up=is_set_up)
+        return Standing(
+            place=met.place,
+            vaults=len(vaults),
+            is_set_up=is_set_up,
+            is_deleted=is_set_up and any(map(is_deletion, raised)),
+        )
 
     def _join_by_words(self, transport: Transport, words: str, name: str) -> None:
         for _ in range(APPEND_TRIES):
@@ -481,6 +484,11 @@ class Syncing:
             self._place = self._ways.place(met)
         return self._place
 
+    def _is_there(self) -> bool:
+        with self._device.vault.reading() as db:
+            vault = log.read(db).vault
+        return vault in self._demand_place().vaults()
+
     def _leave_place(self) -> None:
         place, self._place = self._place, None
         if place is not None:
@@ -499,7 +507,7 @@ class Syncing:
         with self._device.vault.reading() as db:
             if not log.is_set_up(db):
                 return
-            is_removed = any(_is_own_removal(alarm) for alarm in log.alarms(db))
+            is_removed = any(is_own_removal(alarm) for alarm in log.alarms(db))
         if not is_removed:
             raise ConflictError(
                 "This vault syncs already. `sunaiva devices` lists its devices; to admit another, give its code: `sunaiva pair CODE`."
@@ -532,6 +540,7 @@ _JOIN = (
     "A vault of yours is synced there already. Join it: run `sunaiva pair` here, and give the code it shows on a device that syncs "
     "(`sunaiva pair CODE`). If you have no such device any more, run `sunaiva recover` with its twelve words."
 )
+_DELETED = "This vault was deleted where your devices meet. Your memories are all here."
 _BUSY = "Other devices change the device list all the time. Try again in a moment."
 
 
@@ -541,44 +550,5 @@ _OTHER_WORDS = (
 )
 
 
-def _word(doing: str, *, is_removed: bool, paused: bool, met: bool) -> str:
-    if is_removed:
-        return "removed"
-    return "off" if not met else "paused" if paused else doing
-
-
-def _is_own_removal(alarm: Alarm) -> bool:
-    return (alarm.kind, alarm.subject) == ("revoked_device", "self")
-
-
 def _recovery(words: str) -> Seeds:
     return recovery_seeds(entropy_of(words))
-
-
-def _status(db: "Database", loop: Loop, synced_at: datetime | None) -> Status:
-    met = meeting.read(db)
-    shown: dict[str, Any] = {}
-    if met is not None:
-        shown = {"kind": met.kind, "place": met.place, "logged_in": met.logged_in}
-    if not log.is_set_up(db):
-        return Status(state="not_set_up", **shown)
-    me, state, traffic = log.read(db), loop.state(), meeting.traffic(db)
-    known = roster.devices(db)
-    shown |= {name: getattr(traffic, name) for name in Traffic.__struct_fields__}
-    raised = log.alarms(db)
-    is_removed = any(map(_is_own_removal, raised))
-    shown["synced_at"] = synced_at or traffic.synced_at
-    return Status(
-        state=_word(state.doing, is_removed=is_removed, paused=me.paused, met=met is not None),
-        device=known[0].name,
-        devices=sum(not one.revoked for one in known),
-        to_send=log.outbox_count(db),
-        batches_to_send=log.unsent_count(db),
-        held=len(inbox.held(db)),
-        conflicts=len(log.in_conflict(db, _COUNTED_MAX)),
-        waiting_to_forget=inbox.held_forgets_count(db),
-        problem=None if state.problem is None else str(state.problem),
-        next_try_seconds=state.next_in_seconds,
-        alarms=tuple(raised),
-        **shown,
-    )

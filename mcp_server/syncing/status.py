@@ -1,0 +1,113 @@
+"""How sync stands, as a person and their terminal are told it. Reads the vault and the loop, and changes nothing."""
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from mcp_server.syncing import roster
+from mcp_server.syncing.loop import Loop
+from mcp_server.vault import meeting
+from mcp_server.vault.meeting import Traffic
+from sync_service import control, inbox, log
+from sync_service.alarms import Alarm
+from sync_service.control import Members
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+# More than a person decides in one sitting.
+_COUNTED_MAX = 1_000
+# A stream, or a place of one: what most alarms about a device have as their subject.
+_STREAM = re.compile(r"([0-9a-f]{16})(/[0-9]+)?")
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How sync stands."""
+
+    state: str
+    """`not_set_up`, `removed`, `off`, `deleted`, `paused`, or what the loop does: `starting`, `syncing`, `waiting`, `offline`, `stopped`."""
+    kind: meeting.Kind | None = None
+    place: str | None = None
+    logged_in: bool = False
+    device: str | None = None
+    devices: int = 0
+    synced_at: datetime | None = None
+    to_send: int = 0
+    """Changes that are in no batch yet."""
+    batches_to_send: int = 0
+    held: int = 0
+    conflicts: int = 0
+    waiting_to_forget: int = 0
+    sent_batches: int = 0
+    sent_bytes: int = 0
+    received_batches: int = 0
+    received_bytes: int = 0
+    problem: str | None = None
+    next_try_seconds: float | None = None
+    alarms: tuple[Alarm, ...] = ()
+
+
+def status(db: "Database", loop: Loop, synced_at: datetime | None) -> Status:
+    met = meeting.read(db)
+    shown: dict[str, Any] = {}
+    if met is not None:
+        shown = {"kind": met.kind, "place": met.place, "logged_in": met.logged_in}
+    if not log.is_set_up(db):
+        return Status(state="not_set_up", **shown)
+    me, state, traffic = log.read(db), loop.state(), meeting.traffic(db)
+    known = roster.devices(db)
+    shown |= {name: getattr(traffic, name) for name in Traffic.__struct_fields__}
+    raised = log.alarms(db)
+    shown["synced_at"] = synced_at or traffic.synced_at
+    return Status(
+        state=_word(state.doing, raised, paused=me.paused, met=met is not None),
+        device=known[0].name,
+        devices=sum(not one.revoked for one in known),
+        to_send=log.outbox_count(db),
+        batches_to_send=log.unsent_count(db),
+        held=len(inbox.held(db)),
+        conflicts=len(log.in_conflict(db, _COUNTED_MAX)),
+        waiting_to_forget=inbox.held_forgets_count(db),
+        problem=None if state.problem is None else str(state.problem),
+        next_try_seconds=state.next_in_seconds,
+        alarms=_with_names(db, raised),
+        **shown,
+    )
+
+
+def is_own_removal(alarm: Alarm) -> bool:
+    return (alarm.kind, alarm.subject) == ("revoked_device", "self")
+
+
+def is_deletion(alarm: Alarm) -> bool:
+    return alarm.kind == "deleted"
+
+
+def _word(doing: str, raised: list[Alarm], *, paused: bool, met: bool) -> str:
+    if any(map(is_own_removal, raised)):
+        return "removed"
+    if not met:
+        return "off"
+    if any(map(is_deletion, raised)):
+        return "deleted"
+    return "paused" if paused else doing
+
+
+def _with_names(db: "Database", raised: list[Alarm]) -> tuple[Alarm, ...]:
+    """Alarms with the names of the devices that they are about."""
+    if not raised:
+        return ()
+    members, epoch_keys = log.members(db), log.epoch_keys(db)
+    return tuple(
+        msgspec.structs.replace(alarm, device=_device_of(alarm.subject, members, epoch_keys))
+        for alarm in raised
+    )
+
+
+def _device_of(subject: str, members: Members, epoch_keys: dict[int, bytes]) -> str | None:
+    said = _STREAM.fullmatch(subject)
+    owner = control.owner_of(members, bytes.fromhex(said[1])) if said else None
+    return None if owner is None else roster.name_of(owner, members.vault, epoch_keys)
