@@ -27,6 +27,7 @@ from sync_service import (
     plan,
     receive,
     seeding,
+    segments,
     snapshots,
 )
 from sync_service.alarms import Alarm, Kind
@@ -189,9 +190,9 @@ def keep_house(engine: Engine) -> None:
         if _is_refused(engine, members, raw, now_ms):
             break  # as if there were none: one by a device that lies keeps nobody from writing a better one
         manifest = manifests.read(raw)
-        covered_pos = snapshots.covered_pos(manifest, epoch_keys, me.generation)
+        covered_pos = segments.covered_pos(manifest, epoch_keys, me.generation)
         size = sum(segment.size for segment in manifest.segments)
-    is_due = snapshots.is_due(
+    is_due = me.reread_after is None and snapshots.is_due(
         head_pos=standing.head_pos,
         covered_pos=covered_pos,
         log_bytes=standing.used_bytes,

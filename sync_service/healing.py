@@ -125,7 +125,8 @@ def send_again(
         [gap.stream, me.stream],
     )
     if gap.stream == me.stream and not me.adopting:
-        adopting.begin(db, replica, me, members, random, now_ms)
+        log.raise_alarm(db, "rolled_back", "vault", _ROLLED_BACK, now_ms)
+        adopting.begin(db, replica, me, members, random, now_ms, is_copied=False)
         return True
     return False
 
