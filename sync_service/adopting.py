@@ -39,9 +39,12 @@ def begin(
     members: Members,
     random: Random,
     now_ms: int,
+    *,
+    is_copied: bool = True,
 ) -> None:
     """From here on the present stream is another's. What was not sent goes back to the outbox, written on the next stream, which
-    may be used once the device list has it (`is_admitted`)."""
+    may be used once the device list has it (`is_admitted`). Not `is_copied`: there is no other copy, the relay has lost the
+    beginning of the stream."""
     incarnation = _next_incarnation(me, members, random)
     stream = keys.stream_id(_public(me), incarnation)
     seq, head = _unseal(db, me)
@@ -58,14 +61,8 @@ def begin(
         sealed_ms=0,
         heads_told=frames.NO_HASH,
     )
-    log.raise_alarm(
-        db,
-        "cloned",
-        me.stream.hex(),
-        "This device was copied, or put back from a backup, and the other copy wrote, too. Nothing is lost: this one goes on as "
-        "if it were another device.",
-        now_ms,
-    )
+    if is_copied:
+        log.raise_alarm(db, "cloned", me.stream.hex(), _CLONED, now_ms)
 
 
 def believes(db: "Database", me: Self, claim: Head, said: Said) -> bool:
@@ -208,3 +205,9 @@ def _renamed(op: Op, written: Written, old: bytes, new: bytes) -> Op:
         for field, clocks in op.replaces.items()
     }
     return msgspec.structs.replace(op, replaces=replaces)
+
+
+_CLONED = (
+    "This device was copied, or put back from a backup, and the other copy wrote, too. Nothing is lost: this one goes on as if it were "
+    "another device."
+)

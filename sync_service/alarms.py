@@ -12,6 +12,7 @@ Kind = Literal[
     "fork",  # two different batches at one place of a stream
     "gap",  # another device has seen batches of a stream that the server does not show
     "reordered",  # a batch that does not follow the one before it
+    "deleted",  # the vault's owner deleted it there: it is given back only when a person says so
     "rolled_back",  # the server holds less than it has shown before
     "reset",  # the server began anew: what it lost is being sent again
     "wrong_vault",  # a batch or device list of another vault
@@ -42,3 +43,5 @@ class Alarm(Struct, frozen=True, kw_only=True):
     first_at: datetime
     last_at: datetime
     times: int
+    device: str | None = None
+    """What its owner calls the device that it is about, where it is about one and somebody looked that up."""

@@ -98,6 +98,8 @@ class Members(Struct, frozen=True, kw_only=True):
     recovery_kem: bytes
     recovery_wrap: Wrap | None = None
     suite_floor: int
+    earlier_floors: tuple[tuple[int, int], ...] = ()
+    """(entry, suite): what the vault demanded before this entry, which demands more; in their order."""
     min_reader: int = 1
     epoch: int = 0
     """0 until the first rotation: nothing can be sealed before."""
@@ -208,6 +210,12 @@ def demands_newer_reader(members: Members) -> bool:
 def demands_newer_writer(members: Members) -> bool:
     """Whether what this version seals would be refused. It may still read, unless `demands_newer_reader`."""
     return members.suite_floor > SUITE or demands_newer_reader(members)
+
+
+def floor_at(members: Members, seq: int) -> int:
+    """What the vault demanded of whoever had seen the list up to this entry: what was sealed before it demanded more stays readable."""
+    earlier = (floor for before, floor in members.earlier_floors if seq < before)
+    return next(earlier, members.suite_floor)
 
 
 def live(members: Members) -> list[Member]:
@@ -397,7 +405,10 @@ def _policy(members: Members, said: Entry) -> Members:
         )
     if max(suite_floor, min_reader) > DEMAND_MAX:
         raise MalformedError("The vault demands what cannot be.")
-    return replace(members, suite_floor=suite_floor, min_reader=min_reader)
+    earlier = members.earlier_floors
+    if suite_floor > members.suite_floor:
+        earlier = (*earlier, (said.seq, members.suite_floor))
+    return replace(members, suite_floor=suite_floor, earlier_floors=earlier, min_reader=min_reader)
 
 
 _LAWS = {

@@ -15,15 +15,20 @@ from sync_service import (
     plan,
     pulling,
     receive,
+    segments,
     sending,
     snapshots,
 )
 from sync_service.alarms import Kind
 from sync_service.control import Members
 from sync_service.step import Engine, Report, Run
-from sync_service.transport import NoSegmentError, RevokedError
+from sync_service.transport import NoSegmentError, RevokedError, VaultDeletedError
 
 HOUSE_MS = 3_600_000
+_DELETED = (
+    "The server says that this vault was deleted there by its owner. Nothing is missing here; nothing is sent there any more. To sync it "
+    "there again, put it back from this device: `sunaiva sync put-back`. To end sync here: `sunaiva logout`."
+)
 _AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "reordered", "rolled_back"})
 
 
@@ -46,14 +51,20 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
     try:
         try:
             pulling.catch_up(run)
+        except VaultDeletedError:
+            report.deleted = True
+            raise
         finally:
             # What stands in the way of receiving does not stand in the way of sending; a dead network would in any case.
-            if report.unavailable is None:
+            if report.unavailable is None and not report.deleted:
                 sending.send(run, patiently=patiently)
         _keep_house_at_times(run)
         pulling.weigh_forgets(run)
     except RevokedError as error:
         run.alarm("revoked_device", "self", str(error))
+    except VaultDeletedError:
+        report.deleted = True
+        run.alarm("deleted", "vault", _DELETED)
     except UnavailableError as error:
         report.unavailable = str(error)
         report.after_seconds = getattr(error, "after_seconds", 0.0)
@@ -87,9 +98,9 @@ def keep_house(engine: Engine) -> None:
         if _is_refused(engine, members, raw, now_ms):
             break  # as if there were none: one by a device that lies keeps nobody from writing a better one
         manifest = manifests.read(raw)
-        covered_pos = snapshots.covered_pos(manifest, epoch_keys, me.generation)
+        covered_pos = segments.covered_pos(manifest, epoch_keys, me.generation)
         size = sum(segment.size for segment in manifest.segments)
-    is_due = snapshots.is_due(
+    is_due = me.reread_after is None and snapshots.is_due(
         head_pos=standing.head_pos,
         covered_pos=covered_pos,
         log_bytes=standing.used_bytes,
@@ -140,7 +151,9 @@ def _look_back(run: Run) -> None:
         me = log.read(db)
         if run.report.reached_head:
             log.settle(db, "stale")
-        elif me.reached_ms and run.now_ms - me.reached_ms > plan.STALE_MS:
+        elif (
+            me.reached_ms and not run.report.deleted and run.now_ms - me.reached_ms > plan.STALE_MS
+        ):
             log.raise_alarm(
                 db,
                 "stale",

@@ -44,13 +44,24 @@ def give_list_back(transport: Transport, replica: Replica, now_ms: int) -> None:
     with replica.transaction() as db:
         entries = log.control(db)
         if not shown and log.read(db).generation is not None:
-            _begin_again(db, "reset", "vault", _RESET, now_ms)
+            log.raise_alarm(db, "reset", "vault", _RESET, now_ms)
             log.write(db, generation=None)
+            _begin_again(db)
     for entry in entries[shown:]:
         try:
             transport.append_control(entry)
         except ControlConflictError:
             return  # it has a list of its own
+
+
+def put_back(transport: Transport, replica: Replica, now_ms: int) -> None:
+    """A person wants the vault to be there again, where it was deleted or is gone: it is given all that is here."""
+    transport.put_back()
+    with replica.transaction() as db:
+        log.settle(db, "deleted")
+        log.write(db, generation=None)
+        _begin_again(db)
+    give_list_back(transport, replica, now_ms)
 
 
 def follow_generation(db: "Database", standing: Standing, now_ms: int) -> None:
@@ -59,10 +70,12 @@ def follow_generation(db: "Database", standing: Standing, now_ms: int) -> None:
     if me.generation is None:
         log.write(db, generation=standing.generation)
     elif me.generation != standing.generation:
-        _begin_again(db, "reset", "vault", _RESET, now_ms)
+        log.raise_alarm(db, "reset", "vault", _RESET, now_ms)
         log.write(db, generation=standing.generation)
+        _begin_again(db)
     elif standing.head_pos < me.cursor:
-        _begin_again(db, "rolled_back", "vault", _ROLLED_BACK, now_ms)
+        log.raise_alarm(db, "rolled_back", "vault", _ROLLED_BACK, now_ms)
+        _begin_again(db)
 
 
 def compare(
@@ -112,7 +125,8 @@ def send_again(
         [gap.stream, me.stream],
     )
     if gap.stream == me.stream and not me.adopting:
-        adopting.begin(db, replica, me, members, random, now_ms)
+        log.raise_alarm(db, "rolled_back", "vault", _ROLLED_BACK, now_ms)
+        adopting.begin(db, replica, me, members, random, now_ms, is_copied=False)
         return True
     return False
 
@@ -124,8 +138,7 @@ def expire(db: "Database", now_ms: int) -> None:
         )
 
 
-def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms: int) -> None:
-    log.raise_alarm(db, kind, subject, sentence, now_ms)
+def _begin_again(db: "Database") -> None:
     log.write(db, cursor=0)
     log.resend(db)
     inbox.serve_anew(db)

@@ -99,7 +99,23 @@ def served(db: "Database", stream: bytes, seq: int, pos: int) -> None:
 
 def serve_anew(db: "Database") -> None:
     """What the relay has shown no longer counts: it lost something."""
-    db.execute("UPDATE sync_heads SET served = 0, pos = 0")
+    db.execute("UPDATE sync_heads SET served = 0, pos = 0, given = 0")
+
+
+def given(db: "Database", heads: Iterable[Head]) -> None:
+    """A snapshot that the relay has holds these streams up to here, which it lost."""
+    db.conn.executemany(
+        "UPDATE sync_heads SET given = max(given, ?) WHERE stream = ?",
+        [(head.seq, head.stream) for head in heads],
+    )
+
+
+def not_served(db: "Database") -> list[Head]:
+    """The heads of streams of which the relay shows less than was applied here, be it in a snapshot or not."""
+    found = db.execute(
+        "SELECT stream, seq, hash FROM sync_heads WHERE served < seq ORDER BY stream"
+    )
+    return [Head(bytes(stream), seq, bytes(hash_)) for stream, seq, hash_ in found]
 
 
 def served_heads(db: "Database") -> dict[bytes, int]:
@@ -109,8 +125,10 @@ def served_heads(db: "Database") -> dict[bytes, int]:
 
 
 def withheld_streams(db: "Database") -> list[bytes]:
-    """Streams of which the relay shows less than was applied here."""
-    found = db.execute("SELECT stream FROM sync_heads WHERE served < seq ORDER BY stream")
+    """Streams of which the relay has less than was applied here, in batches and in snapshots."""
+    found = db.execute(
+        "SELECT stream FROM sync_heads WHERE max(served, given) < seq ORDER BY stream"
+    )
     return [bytes(stream) for (stream,) in found]
 
 

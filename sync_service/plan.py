@@ -105,7 +105,7 @@ def judge(
         return Waits()
     if header.prev_hash != (frames.NO_HASH if head is None else head.hash):
         return _wrong("fork", again=True)
-    if header.suite < members.suite_floor:
+    if header.suite < control.floor_at(members, header.control_seq):
         return _wrong("downgrade", again=False)
     return Fits()
 

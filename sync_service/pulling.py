@@ -117,6 +117,7 @@ def _note(run: Run, standing: Standing) -> None:
     with run.replica.transaction() as db:
         log.settle(db, "revoked_device", "self")
         log.settle(db, "malformed", "relay")
+        log.settle(db, "deleted")
         if standing.may_push:
             log.settle(db, "not_entitled")
         else:

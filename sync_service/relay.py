@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from sync_service.control import Members, counts, lasts_named, owner_of
+from sync_service.control import Members, counts, floor_at, lasts_named, owner_of
 from sync_service.frames import NO_HASH, ForgedError, Frame, verify
 
 BATCHES_PER_PUSH_MAX = 256
@@ -102,7 +102,7 @@ def place(
         return Gap(expected)
     if header.prev_hash != before:
         return Refused("reordered")
-    if header.suite < members.suite_floor:
+    if header.suite < floor_at(members, header.control_seq):
         return Refused("downgrade")
     if header.control_seq > members.seq:
         return Refused("device_list_withheld")

@@ -155,3 +155,6 @@ SCHEMA = """
         standing TEXT NOT NULL CHECK (standing IN ('written', 'checked', 'joined', 'refused'))
     ) STRICT, WITHOUT ROWID;
 """
+
+# `given`: up to here the relay, which has lost batches of this stream, has them in a snapshot.
+GIVEN = "ALTER TABLE sync_heads ADD COLUMN given INTEGER NOT NULL DEFAULT 0;"

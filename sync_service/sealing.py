@@ -7,10 +7,9 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sync_service import frames, inbox, log, merge, ops, plan
+from sync_service import frames, inbox, log, ops, plan, seeding
 from sync_service.clock import Hlc, milliseconds
 from sync_service.log import OwnFrame, Self
-from sync_service.replica import Change, change
 from sync_service.step import Run
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 # Batches sealed ahead of what the relay has taken: sealed means kept twice, so no more than a push or two.
 UNSENT_MAX = 64
-SEEDED_AT_ONCE = 2_048
 
 
 def seal(run: Run, *, patiently: bool) -> int:
@@ -31,7 +29,7 @@ def seal(run: Run, *, patiently: bool) -> int:
                 return sealed
             if log.unsent_count(db) >= UNSENT_MAX:
                 return sealed
-            _seed(db, run, me)
+            seeding.record_earlier(db, run.replica, me, run.now_ms)
             if not _seal_one(db, run, log.read(db), patiently=patiently and not sealed):
                 return sealed
         sealed += 1
@@ -87,28 +85,3 @@ def _last_forgotten_ms(waiting: Iterable[tuple[int, bytes]]) -> int | None:
     said = [ops.decode_op(op) for _, op in waiting]
     forgot = [Hlc(op.hlc) for op in said if isinstance(op, ops.Forget)]
     return milliseconds(max(forgot)) if forgot else None
-
-
-def _seed(db: "Database", run: Run, me: Self) -> None:
-    """Record some memories that were stored before sync was set up."""
-    if not me.seeding or log.outbox_count(db) >= SEEDED_AT_ONCE:
-        return
-    earlier = run.replica.unrecorded(db, SEEDED_AT_ONCE)
-    if not earlier:
-        log.write(db, seeding=0)
-        return
-    hlc = log.stamp(db, run.now_ms)
-    states = run.replica.load(db, [one.memory for one in earlier])
-    said: list[ops.Op] = []
-    changes: dict[bytes, Change] = {}
-    for one in earlier:
-        before = after = states[one.memory]
-        written = merge.edit(
-            before, one.memory, hlc, fields=one.fields, tags=one.tags, links=one.links
-        )
-        for op in written:
-            after = merge.apply(after, op, me.stream)
-        said += written
-        changes[one.memory] = change(before, after)
-    run.replica.save(db, changes)
-    log.record(db, said, changes)

@@ -3,19 +3,12 @@
 A snapshot is joined to what is here, never put in its place: an old or a partial one can lose nothing. So a new device starts from it,
 a device that was away too long catches up by it, and what a relay has lost comes back by it. Batches are deleted only once another
 device has made up from it what it holds itself (`check`), or the writer has, where there is no other.
-
-A segment is epoch (4 bytes) ‖ seal under the key derived from the epoch's for "segments", bound to "sunaiva/segment/1" ‖ vault ‖ epoch ‖
-name; inside, packed as a batch is, MessagePack: [1, [[memory, state], …]].
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec import Meta, Raw, Struct
-
-from shared import crypto
 from shared.errors import CorruptError, ForbiddenError
 from sync_service import (
     adopting,
@@ -28,19 +21,18 @@ from sync_service import (
     ops,
     receive,
     relay,
+    segments,
 )
 from sync_service.alarms import Kind
 from sync_service.clock import Hlc
 from sync_service.control import Members
-from sync_service.frames import UnreadableError
 from sync_service.keys import Random
 from sync_service.log import Self
 from sync_service.manifests import Manifest, Segment
 from sync_service.merge import State
-from sync_service.ops import UNREADABLE, Content, Forget, Head, MalformedError, Op
+from sync_service.ops import Content, Forget, Head, MalformedError, Op
 from sync_service.replica import Replica, change
 from sync_service.transport import (
-    POSITION_MAX,
     CompactedError,
     GenerationChangedError,
     NoSegmentError,
@@ -62,24 +54,7 @@ LOG_BYTES_MIN = 16 * 1024 * 1024
 # Batches read to check a snapshot: those that came after it. More are never needed if snapshots are written when they are due.
 TAIL_BATCHES_MAX = 65_536
 
-_VERSION = 1
 _NAME_BYTES = 16
-_FOR_SEGMENTS = b"sunaiva/segment/1"
-_FOR_SUMS = b"sunaiva/summary/1"
-_SEGMENT = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Raw]]])
-
-
-class Summary(Struct, frozen=True, array_like=True):
-    """What only devices read of a manifest."""
-
-    digest: bytes
-    """Of exactly the states in the segments."""
-    generation: str | None
-    pos: Annotated[int, Meta(ge=0, le=POSITION_MAX)]
-    """Everything up to this position of the relay's log is covered."""
-
-
-_SUMMARY = msgspec.msgpack.Decoder(Summary)
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -105,29 +80,31 @@ def write(
     with replica.transaction() as db:
         me = log.read(db)
         key = log.epoch_keys(db).get(members.epoch)
-        heads = _served(db)
+        heads, lost = _served(db), _lost(db)
         if me.seq:
             heads.append(Head(me.stream, me.seq, me.head))
         if key is None or me.adopting or me.seeding or not heads or inbox.is_half_applied(db):
             return None
-        if log.unsent_count(db) or me.reread_after is not None:
-            return None  # nobody takes a snapshot of what is not there, or covers what is in doubt
-    segments: list[Segment] = []
+        if log.unsent_count(db):
+            return None  # nobody takes a snapshot of what is not there
+    pieces: list[Segment] = []
     total = 0
     for rows in _pieces(replica, states_per_segment):
         name = random(_NAME_BYTES).hex()
-        sealed = _seal_segment(key, me.vault, members.epoch, name, rows)
+        sealed = segments.seal_segment(key, me.vault, members.epoch, name, rows)
         transport.put_segment(name, sealed)
-        segments.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
+        pieces.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
     digest = merge.digest(total)
-    summary = Summary(digest, me.generation, me.cursor)
-    sealed = _seal_summary(key, me.vault, members.epoch, summary)
+    # From where something is in doubt, whoever begins with this snapshot looks again.
+    pos = me.cursor if me.reread_after is None else min(me.cursor, me.reread_after)
+    summary = segments.Summary(digest, me.generation, pos, lost)
+    sealed = segments.seal_summary(key, me.vault, members.epoch, summary)
     manifest = Manifest(
         vault=me.vault,
         device=me.device,
         covers=tuple(heads),
-        segments=tuple(segments),
+        segments=tuple(pieces),
         sealed=sealed,
     )
     raw = manifests.write(manifest, me.sign_seed)
@@ -135,6 +112,7 @@ def write(
     with replica.transaction() as db:
         log.write(db, snapshot_owed=0)
         log.covered(db, heads, only_again=True)
+        inbox.given(db, [Head(*head) for head in lost])
         _remember(db, manifests.id_of(raw), "written", now_ms)
     return manifests.id_of(raw)
 
@@ -149,6 +127,11 @@ def _served(db: "Database") -> list[Head]:
         if hash_ is not None:
             found.append(Head(stream, min(seq, head.seq), hash_))
     return found
+
+
+def _lost(db: "Database") -> tuple[tuple[bytes, int, bytes], ...]:
+    """Of which the relay shows less than is here."""
+    return tuple((lost.stream, lost.seq, lost.hash) for lost in inbox.not_served(db))
 
 
 def _pieces(replica: Replica, most: int) -> Iterator[list[tuple[bytes, State]]]:
@@ -261,10 +244,10 @@ def _join(
     with replica.transaction() as db:
         epoch_keys = log.epoch_keys(db)
         done = _done(db, manifest_id)
-    summary = _open_summary(manifest, epoch_keys)
+    summary = segments.open_summary(manifest, epoch_keys)
     for segment in manifest.segments:
         if segment.name not in done:
-            rows = _fetch(transport, manifest, segment, epoch_keys)
+            rows = segments.fetch(transport, manifest, segment, epoch_keys)
             for first in range(0, len(rows), JOINED_AT_ONCE):
                 with replica.transaction() as db:
                     _merge_rows(db, replica, rows[first : first + JOINED_AT_ONCE], manifest, now_ms)
@@ -272,7 +255,12 @@ def _join(
                         _is_done(db, manifest_id, segment.name)
     with replica.transaction() as db:
         me = log.read(db)
-        _cover(db, replica, me, members, manifest, random, now_ms)
+        lost = [
+            Head(stream, seq, hash_)
+            for stream, seq, hash_ in summary.lost
+            if control.owner_of(members, stream) is not None
+        ]
+        _cover(db, replica, members, manifest, lost, random, now_ms)
         if summary.generation == me.generation:
             log.write(db, cursor=max(log.read(db).cursor, summary.pos))
         db.execute("DELETE FROM sync_pieces")
@@ -282,18 +270,22 @@ def _join(
 def _cover(
     db: "Database",
     replica: Replica,
-    me: Self,
     members: Members,
     manifest: Manifest,
+    lost: Sequence[Head],
     random: Random,
     now_ms: int,
 ) -> None:
+    me = log.read(db)
     others = [head for head in manifest.covers if head.stream != me.stream]
     inbox.cover(db, others, now_ms)
     log.covered(db, manifest.covers)
     for head in others:
         inbox.served(db, head.stream, head.seq, 0)
-    own = next((head for head in manifest.covers if head.stream == me.stream), None)
+    others_lost = [head for head in lost if head.stream != me.stream]
+    inbox.cover(db, others_lost, now_ms)
+    inbox.given(db, others_lost)
+    own = next((head for head in (*lost, *manifest.covers) if head.stream == me.stream), None)
     if own is None or own.seq <= me.seq or me.adopting:
         return
     # The relay deletes what a snapshot holds: there may be no other trace of what a copy of this device has written.
@@ -355,7 +347,7 @@ def check(
     total = 0
     seen: set[bytes] = set()
     for segment in manifest.segments:
-        for memory, state in _fetch(transport, manifest, segment, epoch_keys):
+        for memory, state in segments.fetch(transport, manifest, segment, epoch_keys):
             if memory in seen:
                 raise MalformedError("A snapshot holds a memory twice.")
             seen.add(memory)
@@ -370,6 +362,8 @@ def check(
             return None
         same = digest == log.digest(db)
         _remember(db, manifest_id, "checked" if same else "refused", now_ms)
+        if same:  # so the relay holds whatever is here, in this snapshot or after it
+            inbox.given(db, inbox.not_served(db))
         if not same:
             sentence = (
                 "A snapshot of another device does not hold what this one does. It is not vouched for, so nothing is deleted for it. "
@@ -406,7 +400,7 @@ def _tail(
     """What came after a snapshot, by memory; `None` if the relay does not show all of it, or shows what is not here yet. What is set
     aside here, of whatever device, is in no state."""
     covered = {head.stream: head.seq for head in manifest.covers}
-    summary = _open_summary(manifest, epoch_keys)
+    summary = segments.open_summary(manifest, epoch_keys)
     after = summary.pos if summary.generation == me.generation else 0
     tail: _Tail = {}
     for _ in range(TAIL_BATCHES_MAX):
@@ -459,75 +453,6 @@ def _believed(raw: bytes, members: Members) -> Manifest:
     return manifest
 
 
-def _fetch(
-    transport: Transport, manifest: Manifest, segment: Segment, epoch_keys: dict[int, bytes]
-) -> list[tuple[bytes, State]]:
-    sealed = transport.segment(segment.name)
-    if len(sealed) != segment.size or hashlib.sha256(sealed).digest() != segment.hash:
-        raise MalformedError("A piece of a snapshot is not what its manifest names.")
-    epoch = int.from_bytes(sealed[:4], "big")
-    content = frames.unpack(
-        _open(
-            epoch_keys, epoch, "segments", sealed[4:], _bound(manifest.vault, epoch, segment.name)
-        )
-    )
-    try:
-        version, rows = _SEGMENT.decode(content)
-    except UNREADABLE:
-        raise MalformedError("A piece of a snapshot cannot be read.") from None
-    if version != _VERSION or any(len(memory) != ops.ID_BYTES for memory, _ in rows):
-        raise MalformedError("A piece of a snapshot cannot be read.")
-    return [(memory, merge.decode(bytes(state))) for memory, state in rows]
-
-
-def _seal_segment(
-    key: bytes, vault: bytes, epoch: int, name: str, rows: Sequence[tuple[bytes, State]]
-) -> bytes:
-    content = msgspec.msgpack.encode(
-        (_VERSION, [(memory, Raw(merge.encode(state))) for memory, state in rows])
-    )
-    return epoch.to_bytes(4, "big") + crypto.seal(
-        crypto.derive(key, "segments"), frames.pack(content), bound_to=_bound(vault, epoch, name)
-    )
-
-
-def _seal_summary(key: bytes, vault: bytes, epoch: int, summary: Summary) -> bytes:
-    return epoch.to_bytes(4, "big") + crypto.seal(
-        crypto.derive(key, "summaries"),
-        frames.pack(msgspec.msgpack.encode(summary)),
-        bound_to=_FOR_SUMS + vault + epoch.to_bytes(4, "big"),
-    )
-
-
-def _open_summary(manifest: Manifest, epoch_keys: dict[int, bytes]) -> Summary:
-    epoch = int.from_bytes(manifest.sealed[:4], "big")
-    bound_to = _FOR_SUMS + manifest.vault + epoch.to_bytes(4, "big")
-    content = frames.unpack(_open(epoch_keys, epoch, "summaries", manifest.sealed[4:], bound_to))
-    try:
-        return _SUMMARY.decode(content)
-    except UNREADABLE:
-        raise MalformedError("What a snapshot says of itself cannot be read.") from None
-
-
-def _open(
-    epoch_keys: dict[int, bytes], epoch: int, purpose: str, sealed: bytes, bound_to: bytes
-) -> bytes:
-    if epoch not in epoch_keys:
-        raise UnreadableError(
-            "A snapshot is encrypted with a key of the vault that this device does not have."
-        )
-    try:
-        return crypto.open_sealed(
-            crypto.derive(epoch_keys[epoch], purpose), sealed, bound_to=bound_to
-        )
-    except ForbiddenError:
-        raise UnreadableError("A snapshot cannot be decrypted with the vault's key.") from None
-
-
-def _bound(vault: bytes, epoch: int, name: str) -> bytes:
-    return _FOR_SEGMENTS + vault + epoch.to_bytes(4, "big") + name.encode()
-
-
 # --- tables --------------------------------------------------------------------------------------------------
 
 
@@ -562,9 +487,3 @@ def _is_done(db: "Database", manifest_id: bytes, name: str) -> None:
     db.execute(
         "INSERT OR IGNORE INTO sync_pieces (manifest, name) VALUES (?, ?)", [manifest_id, name]
     )
-
-
-def covered_pos(manifest: Manifest, epoch_keys: dict[int, bytes], generation: str | None) -> int:
-    """Up to which position of the relay's log this snapshot holds everything; 0 if that cannot be told."""
-    summary = _open_summary(manifest, epoch_keys)
-    return summary.pos if summary.generation == generation else 0

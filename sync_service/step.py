@@ -33,6 +33,8 @@ class Report(Struct, kw_only=True):
     is_behind: bool = False
     """There is more to do right now."""
     paused: bool = False
+    deleted: bool = False
+    """The vault's owner deleted it there. Nothing goes there or comes from there before a person says so."""
     unavailable: str | None = None
     """Why nothing went through, for the person; what was to be done is done later."""
     after_seconds: float = 0.0

@@ -135,6 +135,14 @@ class NoVaultError(NotFoundError):
     code = "no_vault"
 
 
+class VaultDeletedError(NotFoundError):
+    """The vault's owner deleted it there. That is no loss: nothing is given back before a person says so."""
+
+    code = "vault_deleted"
+    # A person ends it, perhaps at another device: to look for that once in a while is enough.
+    after_seconds = 3_600.0
+
+
 class NoSegmentError(NotFoundError):
     code = "no_segment"
 
@@ -170,7 +178,7 @@ class Reached(Struct, frozen=True):
 
 
 class Transport(Protocol):
-    """One vault at one relay. Everything may raise `UnavailableError`, `RevokedError` and `NoVaultError`."""
+    """One vault at one relay. Everything may raise `UnavailableError`, `RevokedError`, `NoVaultError` and `VaultDeletedError`."""
 
     def standing(self) -> Standing: ...
 
@@ -200,6 +208,10 @@ class Transport(Protocol):
         Raises:
             ControlConflictError, RefusedError
         """
+        ...
+
+    def put_back(self) -> None:
+        """A person wants the vault to be there again, where it was deleted: from now on the first entry of its list makes it."""
         ...
 
     def put_segment(self, name: str, sealed: bytes) -> None: ...

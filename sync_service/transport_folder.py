@@ -9,6 +9,7 @@ takes minutes to carry files both believe theirs; the entry with the smaller has
 """
 
 import errno
+import hashlib
 import os
 import re
 import tempfile
@@ -43,6 +44,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 2.0
 _ENTRIES_AT_ONCE = 256
 _SEQ_DIGITS = 20
+_GENERATION_DIGITS = 16
 _VAULT = re.compile(r"[0-9a-f]{32}")
 
 
@@ -72,14 +74,17 @@ class FolderTransport:
         self._log: list[Frame] = []
         self._base = -1
         self._files: dict[Path, int] = {}
+        self._generation = GENERATION
 
     def standing(self) -> Standing:
         with _in_plain_words(self._root):
+            self._demand_home()
             if not self._control_files():
                 raise NoVaultError("There is no vault in this folder yet.")
+            self._begin_anew_if_told()
             self._look(self._seen().cursor)
             return Standing(
-                generation=GENERATION,
+                generation=self._generation,
                 head_pos=self._base + len(self._log),
                 min_pos=1,
                 control_seq=len(self._chain()),
@@ -114,7 +119,7 @@ class FolderTransport:
             at = {frame.hash: pos for pos, frame in enumerate(self._log, self._base + 1)}
             placed = tuple((frame.header.seq, at.get(frame.hash, 0)) for frame in sent)
             return Pushed(
-                generation=GENERATION, placed=placed, head_pos=self._base + len(self._log)
+                generation=self._generation, placed=placed, head_pos=self._base + len(self._log)
             )
 
     def pull(self, after: int, *, generation: str | None) -> Page:
@@ -128,7 +133,7 @@ class FolderTransport:
                 break
             shown.append((pos, frame.raw))
         return Page(
-            generation=GENERATION,
+            generation=self._generation,
             frames=tuple(shown),
             head_pos=self._base + len(self._log),
             min_pos=1,
@@ -143,6 +148,8 @@ class FolderTransport:
         if self._vault is None:
             self._vault = control.begin(entry).vault
         with _in_plain_words(self._root):
+            if said.kind != entries.FOUND:
+                self._demand_home()
             chain = self._chain()
             if entry in chain:
                 return
@@ -153,6 +160,13 @@ class FolderTransport:
             if self._chain()[said.seq - 1] != entry:
                 path.unlink(missing_ok=True)
                 raise ControlConflictError("Another device was faster. Read the list again.")
+
+    def put_back(self) -> None:
+        with _in_plain_words(self._root):
+            lives = self._home / "lives"
+            lives.mkdir(parents=True, exist_ok=True)
+            handle, _ = tempfile.mkstemp(dir=lives, prefix="", suffix=".life")
+            os.close(handle)
 
     def put_segment(self, name: str, sealed: bytes) -> None:
         with _in_plain_words(self._root):
@@ -211,11 +225,29 @@ class FolderTransport:
             raise NoVaultError("There is no vault in this folder yet.")
         return self._root / "sunaiva" / self._vault.hex()
 
+    def _demand_home(self) -> None:
+        """An empty place where a drive should be looks like one whose files somebody deleted. It is not filled unasked."""
+        if not self._home.is_dir():
+            raise BusyError(
+                f"There is nothing of this vault in {self._root}. Sync goes on when it is there again, as when a drive is plugged in. If "
+                "it was deleted, `sunaiva sync put-back` puts everything there anew from here."
+            )
+
+    def _begin_anew_if_told(self) -> None:
+        """Where somebody put the vault back, files that were read here may be gone."""
+        lives = "".join(path.name for path in _files(self._home / "lives", "*.life"))
+        generation = GENERATION
+        if lives:
+            generation += f"-{hashlib.sha256(lives.encode()).hexdigest()[:_GENERATION_DIGITS]}"
+        if generation != self._generation:
+            self._generation = generation
+            self._base, self._log, self._files = -1, [], {}
+
     def _look(self, after: int) -> None:
         """Find what is new. Asked for something from before it began, it begins there, with everything."""
         if self._base < 0 or after < self._base:
             seen = self._seen()
-            is_first = self._base < 0 and after >= seen.cursor
+            is_first = self._base < 0 and 0 < seen.cursor <= after
             self._base, self._log, self._files = after, [], {}
             heads = dict(seen.heads) if is_first else {}
         else:

@@ -18,31 +18,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shared import agreement
-from shared.errors import ConflictError, InvalidError
-from sync_service import control, entries, keys, manifests, relay
+from shared.errors import InvalidError
+from sync_service import control, entries, keys, manifests, problems, relay
 from sync_service.frames import FRAME_BYTES_MAX, HEADER_BYTES
 from sync_service.keys import Seeds
 from sync_service.transport import (
     POSITION_MAX,
     PUSH_BYTES_MAX,
     BusyError,
-    CompactedError,
-    ControlConflictError,
-    ForkError,
-    GenerationChangedError,
-    NoSegmentError,
-    NotEntitledError,
     NoVaultError,
     Page,
     Pushed,
-    QuotaError,
     Reached,
-    RefusedError,
     RevokedError,
-    SeqGapError,
     Standing,
-    TooLargeError,
-    UnreadableAnswerError,
 )
 
 T = TypeVar("T")
@@ -116,12 +105,6 @@ class _Mark(Struct, frozen=True):
     head_pos: _Place
 
 
-class _Problem(Struct, frozen=True):
-    code: str = ""
-    detail: str = ""
-    about: dict[str, str | int] = {}
-
-
 class HttpTransport:
     """One vault at one server. `account_token` gives the person's token where there is one; `login` is the device's, once it has
     joined. `jitter` is between 0 and 1; `sleep` waits. Close it."""
@@ -193,7 +176,7 @@ class HttpTransport:
                 min_pos=min_pos + 1,
             )
         except (KeyError, ValueError):
-            raise _unreadable() from None
+            raise problems.unreadable() from None
 
     def control(self, after_seq: int) -> list[bytes]:
         if self._vault is None:
@@ -214,6 +197,9 @@ class HttpTransport:
             self._ask("POST", "/api/v1/vaults", body=body, kind="application/json", as_person=True)
         else:
             self._ask("POST", self._of("/control"), body=entry, as_person=True)
+
+    def put_back(self) -> None:
+        self._ask("DELETE", self._of("/deletion"), as_person=True)
 
     def put_segment(self, name: str, sealed: bytes) -> None:
         self._ask("PUT", self._of(f"/segments/{UUID(name)}"), body=sealed)
@@ -294,7 +280,7 @@ class HttpTransport:
                     self._pass = None
                     continue
                 if answer.status_code not in _LATER:
-                    _refuse(answer)
+                    problems.refuse(answer.status_code, answer.content)
                 later = BusyError(
                     f"The server cannot answer now ({answer.status_code}).",
                     after_seconds=_retry_after(answer),
@@ -313,7 +299,7 @@ class HttpTransport:
             for piece in answer.iter_bytes():
                 content += piece
                 if len(content) > ANSWER_BYTES_MAX:
-                    raise _unreadable()
+                    raise problems.unreadable()
                 if time.monotonic() - began > ANSWER_SECONDS_MAX:
                     raise httpx.ReadTimeout("an answer that does not end")
             headers = {
@@ -366,7 +352,7 @@ class HttpTransport:
             raise RevokedError(_NOT_LET_IN)
         if answer.status_code in _LATER:
             raise httpx.HTTPStatusError("later", request=_NO_REQUEST, response=answer)
-        _refuse(answer)
+        problems.refuse(answer.status_code, answer.content)
 
     def _is_lost(self) -> bool:
         """Whether the person has no such vault there. Whom a server does not let in it does not tell why."""
@@ -422,84 +408,11 @@ def _is_news(mark: _Mark, reached: Reached) -> bool:
     )
 
 
-def _refuse(answer: httpx.Response) -> NoReturn:
-    try:
-        problem = msgspec.json.decode(answer.content, type=_Problem)
-    except msgspec.DecodeError:
-        problem = _Problem()
-    sentence = problem.detail or f"The server refused this ({answer.status_code})."
-    moved = _moved_on(problem, sentence)
-    if moved is not None:
-        raise moved
-    named = _BY_CODE.get(problem.code)
-    if named is not None:
-        raise named(sentence)
-    if answer.status_code == 413:
-        raise TooLargeError(sentence)
-    if answer.status_code in (401, 403):
-        raise RevokedError(sentence)
-    if answer.status_code < 400 or answer.status_code == 404:
-        raise _unreadable()
-    raise RefusedError(sentence)
-
-
-def _moved_on(problem: _Problem, sentence: str) -> ConflictError | None:
-    """That things stand otherwise than the device thought, and how."""
-    about = problem.about
-    match problem.code:
-        case "batch_fork":
-            return ForkError(_stream(about), _number(about, "seq"))
-        case "batch_gap":
-            return SeqGapError(_stream(about), _number(about, "expected_seq"))
-        case "generation_changed":
-            return GenerationChangedError(str(about.get("generation", "")))
-        case "compacted":
-            return CompactedError(_number(about, "min_pos") + 1)
-        case "control_conflict" | "batch_ahead_of_control":
-            return ControlConflictError(sentence)
-        case _:
-            return None
-
-
-_Named = (
-    type[NoVaultError]
-    | type[NoSegmentError]
-    | type[RevokedError]
-    | type[NotEntitledError]
-    | type[QuotaError]
-    | type[RefusedError]
+_NOT_LET_IN = (
+    "The server does not let this device in: it was removed from the vault, the account was deleted, or the server has lost the list of "
+    "devices."
 )
-_BY_CODE: dict[str, _Named] = {
-    "vault_not_found": NoVaultError,
-    "segment_not_found": NoSegmentError,
-    "device_revoked": RevokedError,
-    "not_entitled": NotEntitledError,
-    "vault_full": QuotaError,
-    "manifests_full": QuotaError,
-    "control_full": QuotaError,
-    "batch_malformed": RefusedError,
-    "batch_wrong_vault": RefusedError,
-    "batch_forged": RefusedError,
-    "batch_unknown_device": RefusedError,
-    "batch_revoked": RevokedError,
-    "batch_downgrade": RefusedError,
-    "batch_chain_broken": RefusedError,
-    "control_refused": RefusedError,
-}
-_NOT_LET_IN = "The server does not let this device in: it was removed from the vault, or the server has lost the list of devices."
 _NO_REQUEST = httpx.Request("POST", "https://sunaiva.invalid")
-
-
-def _stream(about: Mapping[str, str | int]) -> bytes:
-    try:
-        return bytes.fromhex(str(about.get("stream", "")))
-    except ValueError:
-        return b""
-
-
-def _number(about: Mapping[str, str | int], name: str) -> int:
-    number = about.get(name, 0)
-    return number if isinstance(number, int) and 0 <= number < POSITION_MAX else 0
 
 
 def _positioned(body: bytes) -> Iterator[tuple[int, bytes]]:
@@ -524,7 +437,7 @@ def _parts(body: bytes) -> Iterator[bytes]:
         length = int.from_bytes(body[offset : offset + 4], "big")
         offset += 4 + length
         if length > manifests.MANIFEST_BYTES_MAX or offset > len(body):
-            raise _unreadable()
+            raise problems.unreadable()
         yield body[offset - length : offset]
 
 
@@ -532,15 +445,9 @@ def _decoded(answer: httpx.Response, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.content, type=shape)
     except msgspec.DecodeError:
-        raise _unreadable() from None
+        raise problems.unreadable() from None
 
 
 def _retry_after(answer: httpx.Response) -> float:
     said = answer.headers.get("retry-after", "")
     return float(said) if said.isascii() and said.isdecimal() and len(said) < 6 else 0.0
-
-
-def _unreadable() -> UnreadableAnswerError:
-    return UnreadableAnswerError(
-        "The answer is none that a Sunaiva server gives. Is something in between, like a hotel's log-in page?"
-    )

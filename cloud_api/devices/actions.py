@@ -15,7 +15,7 @@ from cloud_api.db import AccountId, Database
 from cloud_api.devices import passes, rules, store
 from cloud_api.devices.names import DeviceId, VaultId
 from cloud_api.devices.passes import Pass
-from cloud_api.http.refusals import InvalidFieldError, NotAuthenticatedError
+from cloud_api.http.refusals import GoneError, InvalidFieldError, NotAuthenticatedError
 from shared.agreement import is_signed
 from shared.clock import Clock
 from shared.errors import ConflictError, NotFoundError, QuotaExceededError
@@ -46,6 +46,18 @@ class DeviceRefusedError(NotAuthenticatedError):
         )
 
 
+class VaultDeletedError(GoneError):
+    """Its owner wanted that. It is not lost, so nobody gives it back unasked."""
+
+    code = "vault_deleted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This vault was deleted here by its owner. Nothing on your devices is affected; to sync it here again, put it back from "
+            "one of them with `sunaiva sync put-back`."
+        )
+
+
 class SlotTakenError(ConflictError):
     code = "mailbox_slot_taken"
 
@@ -72,6 +84,7 @@ async def let_in(
 
     Raises:
         DeviceRefusedError
+        VaultDeletedError
     """
     now = devices.clock()
     expires_at = rules.challenge_runs_out(devices.challenge_key, vault.bytes, nonce, now=now)
@@ -82,6 +95,8 @@ async def let_in(
     )
     async with devices.db.transaction() as connection:
         found = await store.device(connection, vault, device)
+        if found is None and await store.is_vault_deleted(connection, vault):
+            raise VaultDeletedError
     if found is None or not is_signed(found.sign_public, statement, signature):
         raise DeviceRefusedError
     account = AccountId(found.account_id)

@@ -69,7 +69,7 @@ async def ask_for_challenge(
     tags=["sync"],
     status_code=200,
     opt={"rate": LOG_INS},
-    responses=refusals(401),
+    responses=refusals(401, 410),
 )
 async def let_device_in(
     vault: FromPath[UUID], data: JSONBody[LogIn], devices: NamedDependency[Devices]

@@ -24,6 +24,12 @@ async def device(connection: Connection, vault: VaultId, device: DeviceId) -> De
         return await cursor.fetchone()
 
 
+async def is_vault_deleted(connection: Connection, vault: VaultId) -> bool:
+    """By whatever account, and set up by none since."""
+    cursor = await connection.execute("SELECT is_vault_deleted(%s)", [vault])
+    return await cursor.fetchone() == (True,)
+
+
 async def spend(
     connection: Connection, account: AccountId, digest: bytes, *, expires_at: datetime
 ) -> bool:

@@ -33,7 +33,7 @@ _SENTENCES = {
     404: "There is nothing of this name that is the caller's.",
     408: "The body took too long to arrive. Nothing was changed.",
     409: "It collides with what there is, or the first request with this Idempotency-Key has not been answered.",
-    410: "It is not kept any more; `about` names what stands in for it.",
+    410: "It is not kept any more; `about` names what stands in for it, where anything does.",
     412: "It was changed since it was read.",
     413: "The body is too large.",
     415: "The body is of a kind that is not understood.",

@@ -17,10 +17,9 @@ from cloud_api.sync.refusals import (
     GenerationChangedError,
     NotEntitledError,
     VaultFullError,
-    VaultNotFoundError,
     error_of,
 )
-from cloud_api.sync.relay import Relay, locked, seen
+from cloud_api.sync.relay import Relay, locked, missing, seen
 from cloud_api.sync.rules import No
 from cloud_api.sync.store import NewBatch, PageRow, StoredBatch, VaultRow
 from sync_service.control import Members, owner_of
@@ -64,7 +63,7 @@ async def push(relay: Relay, device_pass: Pass, body: bytes) -> Pushed:
 
     Raises:
         BatchMalformedError and its relatives: the first batch that cannot be stored says why; none was.
-        NotEntitledError, VaultFullError, VaultNotFoundError, DeviceRevokedError
+        NotEntitledError, VaultFullError, VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     frames = _split(body)
     vault = device_pass.vault
@@ -91,7 +90,7 @@ async def pull(
     Raises:
         GenerationChangedError: positions from before mean nothing any more.
         CompactedError: it is in a snapshot only.
-        VaultNotFoundError, DeviceRevokedError
+        VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     async with relay.db.transaction(device_pass.account) as connection:
         rows = await store.page(
@@ -103,7 +102,7 @@ async def pull(
             most=rules.PAGE_BATCHES_MAX,
         )
         if not rows:
-            raise VaultNotFoundError
+            raise await missing(connection, device_pass.vault)
         first = rows[0]
         if not first.is_member:
             raise DeviceRevokedError

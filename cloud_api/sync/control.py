@@ -15,9 +15,8 @@ from cloud_api.sync.refusals import (
     ControlConflictError,
     ControlFullError,
     ControlRefusedError,
-    VaultNotFoundError,
 )
-from cloud_api.sync.relay import Relay, seen
+from cloud_api.sync.relay import Relay, missing, seen
 from shared.errors import SunaivaError
 from sync_service.control import Members, OutOfOrderError, extend, lasts_named
 from sync_service.entries import entry_hash
@@ -38,7 +37,7 @@ async def read(
     """Entries after `after`, as many as go into one answer; empty at the end. With a pass, for a device that belongs to it.
 
     Raises:
-        VaultNotFoundError, DeviceRevokedError
+        VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     async with relay.db.transaction(account) as connection:
         await _look(relay, connection, vault, device_pass)
@@ -65,14 +64,14 @@ async def append(
     Raises:
         ControlConflictError: somebody was faster.
         ControlRefusedError: it breaks the law of device lists.
-        ControlFullError, VaultNotFoundError, DeviceRevokedError
+        ControlFullError, VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     now = relay.clock()
     async with relay.turns.of(vault), relay.db.transaction(account) as connection:
         await _look(relay, connection, vault, device_pass)
         row = await store.lock(connection, vault)
         if row is None:
-            raise VaultNotFoundError
+            raise await missing(connection, vault)
         members = await relay.chains.current(connection, row)
         if await _is_there(connection, vault, entry, row.control_seq):
             return row.control_seq
@@ -143,7 +142,7 @@ async def _look(
     if device_pass is not None:
         await seen(relay, connection, device_pass)
     elif await store.vault(connection, vault) is None:
-        raise VaultNotFoundError
+        raise await missing(connection, vault)
 
 
 async def _is_there(connection: Connection, vault: VaultId, entry: bytes, last: int) -> bool:

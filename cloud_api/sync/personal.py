@@ -13,6 +13,12 @@ _SEALED = (
 
 PERSONAL = (
     PersonalTable(
+        name="vaults_deleted",
+        shown=("vault_id", "deleted_at"),
+        withheld={"account_id": INTERNAL},
+        deletion="with_account",
+    ),
+    PersonalTable(
         name="batches",
         shown=("vault_id", "pos", "stream_id", "seq", "bytes", "received_at"),
         withheld={"account_id": INTERNAL, "hash": INTERNAL, "frame": _SEALED},

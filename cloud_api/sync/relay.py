@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from cloud_api.blobs import Blobs
 from cloud_api.db import Connection, Database
+from cloud_api.devices.actions import VaultDeletedError
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
-from cloud_api.sync import store
+from cloud_api.sync import deletion_store, store
 from cloud_api.sync.chains import Chains
 from cloud_api.sync.nudges import Nudges
 from cloud_api.sync.refusals import DeviceRevokedError, VaultNotFoundError
@@ -55,12 +56,12 @@ async def locked(
     """The vault, locked until this transaction ends, for a device that belongs to it now.
 
     Raises:
-        VaultNotFoundError
+        VaultNotFoundError, VaultDeletedError
         DeviceRevokedError
     """
     row = await store.lock(connection, device_pass.vault)
     if row is None:
-        raise VaultNotFoundError
+        raise await missing(connection, device_pass.vault)
     members = await relay.chains.current(connection, row)
     if not is_active(members, device_pass.device.bytes):
         raise DeviceRevokedError
@@ -71,12 +72,19 @@ async def seen(relay: Relay, connection: Connection, device_pass: Pass) -> Vault
     """The vault as it stands, for a device that belongs to it now.
 
     Raises:
-        VaultNotFoundError
+        VaultNotFoundError, VaultDeletedError
         DeviceRevokedError
     """
     row = await store.vault(connection, device_pass.vault)
     if row is None:
-        raise VaultNotFoundError
+        raise await missing(connection, device_pass.vault)
     if not await store.is_member(connection, device_pass.vault, device_pass.device):
         raise DeviceRevokedError
     return row
+
+
+async def missing(connection: Connection, vault: VaultId) -> VaultNotFoundError | VaultDeletedError:
+    """Why there is no such vault: devices give back what was lost, and not what was deleted."""
+    if await deletion_store.is_deleted(connection, vault):
+        return VaultDeletedError()
+    return VaultNotFoundError()

@@ -46,7 +46,7 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
 
     Raises:
         SegmentTakenError, SegmentMalformedError, VaultFullError, NotEntitledError, BlobsUnavailableError
-        VaultNotFoundError, DeviceRevokedError
+        VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     if not 0 < len(data) <= SEGMENT_BYTES_MAX:
         raise SegmentMalformedError(f"A segment has 1 to {SEGMENT_BYTES_MAX} bytes.")
@@ -80,7 +80,7 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
 async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:
     """
     Raises:
-        SegmentNotFoundError, BlobsUnavailableError, VaultNotFoundError, DeviceRevokedError
+        SegmentNotFoundError, BlobsUnavailableError, VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     missing = SegmentNotFoundError(
         "This segment is not kept here (any more). Read the manifests again."
@@ -101,7 +101,7 @@ async def put_manifest(relay: Relay, device_pass: Pass, raw: bytes) -> UUID:
 
     Raises:
         ManifestRefusedError, ManifestForgedError, ManifestAheadError, ManifestsFullError
-        NotEntitledError, VaultFullError, VaultNotFoundError, DeviceRevokedError
+        NotEntitledError, VaultFullError, VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     manifest = _read(raw)
     manifest_id = UUID(bytes=id_of(raw))
@@ -136,7 +136,7 @@ async def manifests(relay: Relay, device_pass: Pass) -> list[ManifestRow]:
     """The newest first.
 
     Raises:
-        VaultNotFoundError, DeviceRevokedError
+        VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     async with relay.db.transaction(device_pass.account) as connection:
         await seen(relay, connection, device_pass)
@@ -147,7 +147,7 @@ async def cosign(relay: Relay, device_pass: Pass, manifest_id: UUID, signature: 
     """Takes this device's word for a snapshot; whether enough devices vouch for it now.
 
     Raises:
-        ManifestNotFoundError, ManifestForgedError, VaultNotFoundError, DeviceRevokedError
+        ManifestNotFoundError, ManifestForgedError, VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     vault, device = device_pass.vault, device_pass.device
     async with relay.db.transaction(device_pass.account) as connection:

@@ -6,19 +6,19 @@ from uuid import UUID
 from msgspec import Struct
 
 from cloud_api.db import AccountId, Connection
+from cloud_api.devices.actions import VaultDeletedError
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.jobs import enqueue
-from cloud_api.sync import control_store, rules, snapshot_store, store
+from cloud_api.sync import control_store, deletion_store, rules, snapshot_store, store
 from cloud_api.sync.control import changes, entry_refused, store_changes
 from cloud_api.sync.control_store import EntryRow
 from cloud_api.sync.refusals import (
     ControlConflictError,
     TooManyVaultsError,
-    VaultNotFoundError,
     VaultTakenError,
 )
-from cloud_api.sync.relay import Relay, seen
+from cloud_api.sync.relay import Relay, missing, seen
 from cloud_api.sync.rules import No, Yes
 from cloud_api.sync.store import VaultRow
 from cloud_api.sync.tasks import REMOVE, BlobNames
@@ -42,6 +42,7 @@ async def create(relay: Relay, account: AccountId, entries: Sequence[bytes]) -> 
         ControlRefusedError: they are no device list.
         ControlConflictError: it is there, and its list goes on otherwise.
         VaultTakenError: another account has it.
+        VaultDeletedError: this account has deleted it, and has not taken that back.
         TooManyVaultsError
     """
     members, rows = _founded(entries)
@@ -54,6 +55,8 @@ async def create(relay: Relay, account: AccountId, entries: Sequence[bytes]) -> 
         if there is not None:
             await _demand_same(connection, vault, there, rows)
             return there
+        if await deletion_store.is_deleted(connection, vault):
+            raise VaultDeletedError
         if len(await store.vaults(connection, account)) >= rules.VAULTS_MAX:
             raise TooManyVaultsError(
                 f"An account has {rules.VAULTS_MAX} vaults at most. Delete one that is not used any more."
@@ -87,7 +90,7 @@ async def listed(relay: Relay, account: AccountId) -> list[VaultRow]:
 async def standing(relay: Relay, device_pass: Pass) -> Standing:
     """
     Raises:
-        VaultNotFoundError, DeviceRevokedError
+        VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     async with relay.db.transaction(device_pass.account) as connection:
         row = await seen(relay, connection, device_pass)
@@ -95,21 +98,28 @@ async def standing(relay: Relay, device_pass: Pass) -> Standing:
 
 
 async def delete(relay: Relay, account: AccountId, vault: VaultId) -> None:
-    """With everything in it, here and in the store for files. Devices keep what they hold.
+    """With everything in it, here and in the store for files. Devices keep what they hold, and are told that it was deleted.
 
     Raises:
-        VaultNotFoundError
+        VaultNotFoundError, VaultDeletedError
     """
     async with relay.db.transaction(account) as connection:
         if await store.lock(connection, vault) is None:
-            raise VaultNotFoundError
+            raise await missing(connection, vault)
         blobs = await snapshot_store.blobs(connection, vault)
         for start in range(0, len(blobs), rules.REMOVED_AT_ONCE_MAX):
             some = blobs[start : start + rules.REMOVED_AT_ONCE_MAX]
             await enqueue(connection, REMOVE, BlobNames(tuple(some)))
         await connection.execute(f"SET LOCAL statement_timeout = '{DELETE_SECONDS}s'".encode())
         await store.delete(connection, vault)
-    relay.nudges.tell(vault)
+        await deletion_store.remember(connection, account, vault, relay.clock())
+    relay.nudges.tell(vault)  # who listens is sent away
+
+
+async def take_deletion_back(relay: Relay, account: AccountId, vault: VaultId) -> None:
+    """A device of it may set it up anew. Nothing, if it was not deleted."""
+    async with relay.db.transaction(account) as connection:
+        await deletion_store.take_back(connection, account, vault)
 
 
 def _founded(entries: Sequence[bytes]) -> tuple[Members, list[EntryRow]]:

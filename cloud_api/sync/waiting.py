@@ -11,7 +11,7 @@ from uuid import UUID
 from cloud_api.devices.passes import Pass
 from cloud_api.sync import rules, store
 from cloud_api.sync.refusals import DeviceRevokedError
-from cloud_api.sync.relay import Relay
+from cloud_api.sync.relay import Relay, missing
 from cloud_api.sync.store import Mark
 from shared.errors import SunaivaError
 
@@ -19,10 +19,12 @@ from shared.errors import SunaivaError
 async def mark(relay: Relay, device_pass: Pass) -> Mark:
     """
     Raises:
-        DeviceRevokedError: or the vault is gone; for who waits it is the same.
+        DeviceRevokedError, VaultNotFoundError, VaultDeletedError
     """
     async with relay.db.transaction(device_pass.account) as connection:
         found = await store.mark(connection, device_pass.vault, device_pass.device)
+        if found is None and await store.vault(connection, device_pass.vault) is None:
+            raise await missing(connection, device_pass.vault)
     if found is None:
         raise DeviceRevokedError
     return found
@@ -40,7 +42,7 @@ async def beyond(
     """How far the vault has come, once its head is beyond `after`, or what else the device names is not so any more, or the time is over.
 
     Raises:
-        TooManyListenersError, DeviceRevokedError
+        TooManyListenersError, DeviceRevokedError, VaultNotFoundError, VaultDeletedError
     """
     # Listening begins before looking: what is pushed between the two is not missed.
     async with relay.nudges.listening(device_pass.vault) as woken:

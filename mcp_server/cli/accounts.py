@@ -46,6 +46,10 @@ _LATER = (
     "You are logged in. To begin to sync, give the twelve recovery words: run `sunaiva login` in a terminal, or add "
     "--words-file FILE."
 )
+_DELETED = (
+    "This vault was deleted there, so nothing is sent or fetched. To sync it there again, put it back from this device: `sunaiva sync "
+    "put-back`."
+)
 _JOIN = (
     "A vault of yours is synced there already. To join it, run `sunaiva pair` here and give the code it shows on a device that syncs "
     "(`sunaiva pair CODE`). If you have no such device any more: `sunaiva recover`."
@@ -63,7 +67,9 @@ def login(
     at = origin(cloud or load().cloud)
     with agent() as connection:
         answer = _logged_in(connection, at, name, open_page=open, as_json=json)
-        if answer["set_up"]:
+        if answer["deleted"]:
+            following = "put back"
+        elif answer["set_up"]:
             following = "sync goes on"
         elif answer["vaults"]:
             following = "join"
@@ -220,6 +226,8 @@ def _show_logged_in(answer: dict[str, Any]) -> None:
     match answer["next"]:
         case "join":
             screen.say(_JOIN)
+        case "put back":
+            screen.say(_DELETED)
         case "words":
             screen.say(_LATER)
         case "sync began":

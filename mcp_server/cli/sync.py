@@ -25,6 +25,7 @@ _DOING = {
     "not_set_up": "This vault does not sync. Begin with `sunaiva login`, or with `sunaiva sync folder PATH`.",
     "removed": "This device was removed from the vault. Its memories are all here; `sunaiva pair` lets it join again.",
     "off": "Sync is off: this vault meets its devices nowhere. `sunaiva login` goes on with it.",
+    "deleted": "Sync has ended: this vault was deleted where your devices meet. Your memories are all here.",
     "paused": "Sync is paused. `sunaiva sync resume` goes on with it.",
     "starting": "Sync is starting.",
     "syncing": "Syncing.",
@@ -70,6 +71,14 @@ def resume(json: Json = False) -> None:
     """Go on after a pause."""
     with agent() as connection:
         answer = connection.call("sync_resume", {})
+    screen.emit(answer, as_json=json, show=show_status)
+
+
+@sync.command(name="put-back")
+def put_back(json: Json = False) -> None:
+    """Set the vault up anew where it was deleted, or where its folder is gone, with all that is here."""
+    with agent() as connection, screen.watching("Putting the vault back") as events:
+        answer = connection.call("sync_put_back", {}, events)
     screen.emit(answer, as_json=json, show=show_status)
 
 
@@ -123,7 +132,8 @@ def alarms(given: Any, to: Console = screen.err) -> None:
             if alarm.times > 1
             else ""
         )
-        screen.warn(f"{alarm.kind.replace('_', ' ')}: {alarm.sentence}{often}", to)
+        about = "" if alarm.device is None else f" ({alarm.device})"
+        screen.warn(f"{alarm.kind.replace('_', ' ')}{about}: {alarm.sentence}{often}", to)
 
 
 def show_status(answer: Any) -> None:

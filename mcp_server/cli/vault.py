@@ -478,14 +478,12 @@ def _show_doctor(
 ) -> None:
     _show_health(settings, found, assistants)
     if standing["state"] != "not_set_up":
-        say = (
-            screen.ok
-            if standing["state"] in ("waiting", "syncing") and not standing["alarms"]
-            else screen.warn
-        )
+        is_well = standing["state"] in ("waiting", "syncing") and not standing["alarms"]
+        say = screen.ok if is_well else screen.warn
         say(f"Sync: {standing['state']}; `sunaiva sync status` says more")
     for alarm in standing["alarms"]:
-        screen.warn(f"Sync, {alarm['kind'].replace('_', ' ')}: {alarm['sentence']}")
+        about = f" ({alarm['device']})" if alarm["device"] else ""
+        screen.warn(f"Sync, {alarm['kind'].replace('_', ' ')}{about}: {alarm['sentence']}")
 
 
 def _show_contents(settings: Settings, found: Health) -> None:

@@ -76,6 +76,7 @@ def build_sync_calls(open_syncing: Callable[[], Syncing]) -> Mapping[str, Call]:
         "sync_now": call_of(open_syncing, NoArgs, _now),
         "sync_pause": call_of(open_syncing, NoArgs, _pause),
         "sync_resume": call_of(open_syncing, NoArgs, _resume),
+        "sync_put_back": call_of(open_syncing, NoArgs, _put_back),
         "pair_offer": call_of(open_syncing, OfferArgs, _offer),
         "pair_admit": call_of(open_syncing, AdmitArgs, _admit),
         "pair_meet": call_of(open_syncing, NoArgs, _meet),
@@ -93,6 +94,7 @@ def _login(syncing: Syncing, ctx: CallContext, args: LogInArgs) -> Steps:
         "cloud": standing.place,
         "vaults": standing.vaults,
         "set_up": standing.is_set_up,
+        "deleted": standing.is_deleted,
     }
 
 
@@ -155,6 +157,13 @@ def _pause(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
 def _resume(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
     yield from ()
     syncing.pause(False)
+    return syncing.status()
+
+
+def _put_back(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
+    yield {"doing": "Putting the vault back"}
+    syncing.put_back()
+    yield from syncing.now()
     return syncing.status()
 
 

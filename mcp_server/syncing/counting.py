@@ -31,6 +31,9 @@ class Counted:
     def append_control(self, entry: bytes) -> None:
         self._transport.append_control(entry)
 
+    def put_back(self) -> None:
+        self._transport.put_back()
+
     def put_segment(self, name: str, sealed: bytes) -> None:
         self._transport.put_segment(name, sealed)
         self.sent.size_bytes += len(sealed)

@@ -23,6 +23,8 @@ GATHER_SECONDS = 0.15
 # Nobody answers: twice as long each time, less a random part, so that a thousand devices do not come back at one moment.
 RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_MAX = 300.0
+# What only a person ends is looked at again all the same, at least so often.
+STOPPED_SECONDS_MAX = 3_600.0
 # A nudge may get lost: looked for all the same now and then, sooner where none can come.
 LOOK_SECONDS = 900.0
 LOOK_UNNUDGED_SECONDS = 30.0
@@ -165,7 +167,7 @@ class Loop:
             except UnavailableError as error:
                 self._note_failed(error, "offline")
             except SunaivaError as error:
-                self._note_failed(error, "stopped")
+                self._note_failed(error, "stopped", rest=getattr(error, "after_seconds", 0.0))
             except Exception as error:  # allow broad-except: a defect ends one round, not all
                 if self._stop:
                     return
@@ -216,7 +218,10 @@ class Loop:
             self._failures += 1
             self._problem = error
             self._doing = doing
-            late = RETRY_SECONDS_MAX if doing == "stopped" else max(pause, min(rest, LOOK_SECONDS))
+            if doing == "stopped":
+                late = max(RETRY_SECONDS_MAX, min(rest, STOPPED_SECONDS_MAX))
+            else:
+                late = max(pause, min(rest, LOOK_SECONDS))
             self._due = min(self._due, self._seconds() + late)
             self._change.notify_all()
 

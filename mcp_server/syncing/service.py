@@ -5,6 +5,7 @@ Nothing is sent anywhere before the vault has a meeting place and the person has
 
 import secrets
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,11 @@ from mcp_server.syncing.places import Ways
 from mcp_server.syncing.status import Status, is_own_removal, status_of
 from mcp_server.syncing.way import Standing, Way
 from mcp_server.vault import meeting
-from shared.errors import NotFoundError
-from sync_service import deciding, log, merge
+from shared.errors import ConflictError, NotFoundError
+from sync_service import deciding, healing, log, merge
 from sync_service.engine import sync_once
 from sync_service.step import Engine, Report
-from sync_service.transport import RevokedError, Transport
+from sync_service.transport import RevokedError, Transport, VaultDeletedError
 
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]
@@ -30,6 +31,7 @@ Steps = Generator[dict[str, Any], None, Result]
 # Between two looks at a round that somebody watches.
 _LOOK_SECONDS = 0.2
 _STATES_AT_ONCE = 1_000
+_DELETED = "This vault was deleted where your devices meet. Your memories are all here."
 
 
 class Syncing:
@@ -62,6 +64,8 @@ class Syncing:
             counted = Counted(transport)
             report = sync_once(self._engine(counted), patiently=patiently)
             self._count(counted, report)
+            if report.deleted:
+                raise VaultDeletedError(_DELETED)
             removed = [alarm.sentence for alarm in report.alarms if is_own_removal(alarm)]
             if removed:
                 raise RevokedError(removed[0])
@@ -94,6 +98,8 @@ class Syncing:
         with self._way.turn:
             self._way.leave()
             is_told = self._ways.session().log_out()
+            with self._device.vault.writing() as db:
+                log.settle(db, "deleted")  # it may be there where this device goes next
         self._loop.hurry()
         return is_told
 
@@ -105,7 +111,11 @@ class Syncing:
         self._way.demand_elsewhere_left("folder", str(path))
         with self._device.vault.writing() as db:
             meeting.make(db, "folder", str(path), refresh_token=None, now=self._device.clock())
-        return self._arrive(wanted)
+        standing = self._arrive(wanted)
+        if standing.is_set_up:
+            with suppress(ConflictError):
+                self.put_back()  # to come here is to want it here
+        return standing
 
     def found(self, words: str, name: str | None) -> None:
         """Begin to sync with this device as the first."""
@@ -146,6 +156,20 @@ class Syncing:
         changed = device_list.set_words(self._way, words)
         self._loop.hurry()
         return changed
+
+    def put_back(self) -> None:
+        """Set the vault up anew where it was deleted, or where its folder is gone, with all that is here.
+
+        Raises:
+            ConflictError: it is there.
+        """
+        with self._way.turn:
+            if self._way.is_there():
+                raise ConflictError(
+                    "This vault is there, where your devices meet. Nothing was done."
+                )
+            healing.put_back(self._way.transport(), self._way.replica, self._way.now_ms())
+        self._loop.hurry()
 
     def pause(self, paused: bool) -> None:
         with self._device.vault.writing() as db:

@@ -1,29 +1,34 @@
-"""How sync stands, for the person and for assistants. Reads, and changes nothing."""
+"""How sync stands, as a person and their terminal are told it. Reads the vault and the loop, and changes nothing."""
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from mcp_server.syncing import roster
 from mcp_server.syncing.loop import State
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
-from sync_service import inbox, log
+from sync_service import control, inbox, log
 from sync_service.alarms import Alarm
+from sync_service.control import Members
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 # More than a person decides in one sitting.
 _COUNTED_MAX = 1_000
+# A stream, or a place of one: what most alarms about a device have as their subject.
+_STREAM = re.compile(r"([0-9a-f]{16})(/[0-9]+)?")
 
 
 class Status(Struct, frozen=True, kw_only=True):
     """How sync stands."""
 
     state: str
-    """`not_set_up`, `removed`, `off`, `paused`, or what the loop does: `starting`, `syncing`, `waiting`, `offline`, `stopped`."""
+    """`not_set_up`, `removed`, `off`, `deleted`, `paused`, or what the loop does: `starting`, `syncing`, `waiting`, `offline`, `stopped`."""
     kind: meeting.Kind | None = None
     place: str | None = None
     logged_in: bool = False
@@ -57,10 +62,9 @@ def status_of(db: "Database", loop: State, synced_at: datetime | None) -> Status
     known = roster.devices(db)
     shown |= {name: getattr(traffic, name) for name in Traffic.__struct_fields__}
     raised = log.alarms(db)
-    is_removed = any(map(is_own_removal, raised))
     shown["synced_at"] = synced_at or traffic.synced_at
     return Status(
-        state=_word(loop.doing, is_removed=is_removed, paused=me.paused, met=met is not None),
+        state=_word(loop.doing, raised, paused=me.paused, met=met is not None),
         device=known[0].name,
         devices=sum(not one.revoked for one in known),
         to_send=log.outbox_count(db),
@@ -70,7 +74,7 @@ def status_of(db: "Database", loop: State, synced_at: datetime | None) -> Status
         waiting_to_forget=inbox.held_forgets_count(db),
         problem=None if loop.problem is None else str(loop.problem),
         next_try_seconds=loop.next_in_seconds,
-        alarms=tuple(raised),
+        alarms=_with_names(db, raised),
         **shown,
     )
 
@@ -79,7 +83,32 @@ def is_own_removal(alarm: Alarm) -> bool:
     return (alarm.kind, alarm.subject) == ("revoked_device", "self")
 
 
-def _word(doing: str, *, is_removed: bool, paused: bool, met: bool) -> str:
-    if is_removed:
+def is_deletion(alarm: Alarm) -> bool:
+    return alarm.kind == "deleted"
+
+
+def _word(doing: str, raised: list[Alarm], *, paused: bool, met: bool) -> str:
+    if any(map(is_own_removal, raised)):
         return "removed"
-    return "off" if not met else "paused" if paused else doing
+    if not met:
+        return "off"
+    if any(map(is_deletion, raised)):
+        return "deleted"
+    return "paused" if paused else doing
+
+
+def _with_names(db: "Database", raised: list[Alarm]) -> tuple[Alarm, ...]:
+    """Alarms with the names of the devices that they are about."""
+    if not raised:
+        return ()
+    members, epoch_keys = log.members(db), log.epoch_keys(db)
+    return tuple(
+        msgspec.structs.replace(alarm, device=_device_of(alarm.subject, members, epoch_keys))
+        for alarm in raised
+    )
+
+
+def _device_of(subject: str, members: Members, epoch_keys: dict[int, bytes]) -> str | None:
+    said = _STREAM.fullmatch(subject)
+    owner = control.owner_of(members, bytes.fromhex(said[1])) if said else None
+    return None if owner is None else roster.name_of(owner, members.vault, epoch_keys)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from mcp_server.device import Device
 from mcp_server.replica import Replica
 from mcp_server.syncing.places import Place, Ways
-from mcp_server.syncing.status import is_own_removal
+from mcp_server.syncing.status import is_deletion, is_own_removal
 from mcp_server.vault import meeting
 from shared.clock import to_ms
 from shared.errors import ConflictError, NotFoundError
@@ -26,6 +26,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Synced there by this person."""
     is_set_up: bool
     """Whether this device syncs already."""
+    is_deleted: bool = False
+    """Its vault was deleted there."""
 
 
 class Way:
@@ -106,9 +108,21 @@ class Way:
             vaults = self.place().vaults()
         with self.device.vault.reading() as db:
             met = meeting.read(db)
-            is_set_up = log.is_set_up(db) and not any(map(is_own_removal, log.alarms(db)))
+            raised = log.alarms(db)
+            is_set_up = log.is_set_up(db) and not any(map(is_own_removal, raised))
         assert met is not None
-        return Standing(place=met.place, vaults=len(vaults), is_set_up=is_set_up)
+        return Standing(
+            place=met.place,
+            vaults=len(vaults),
+            is_set_up=is_set_up,
+            is_deleted=is_set_up and any(map(is_deletion, raised)),
+        )
+
+    def is_there(self) -> bool:
+        """Whether this vault is at the place."""
+        with self.device.vault.reading() as db:
+            vault = log.read(db).vault
+        return vault in self.place().vaults()
 
     def now_ms(self) -> int:
         return to_ms(self.device.clock())

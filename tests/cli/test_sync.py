@@ -36,6 +36,23 @@ def test_one_is_one_and_no_tick_stands_above_an_alarm(capsys: pytest.CaptureFixt
     assert "✓" not in read
 
 
+def test_an_alarm_names_the_device_and_a_deleted_vault_is_no_tick(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = "2026-11-21T12:00:00Z"
+    alarm = {"kind": "deleted", "subject": "vault", "sentence": "Put it back.", "times": 1}
+    gap = {"kind": "gap", "subject": "a", "sentence": "Something is missing.", "times": 1}
+    alarms = [
+        {**alarm, "first_at": at, "last_at": at},
+        {**gap, "device": "phone", "first_at": at, "last_at": at},
+    ]
+    read = shown(capsys, state="deleted", device="study", devices=1, alarms=alarms)
+    assert "this vault was deleted" in read
+    assert "deleted: Put it back." in read
+    assert "gap (phone): Something is missing." in read
+    assert "✓" not in read
+
+
 def test_whoever_mistypes_the_words_is_asked_again(newcomer: Person, tmp_path: Path) -> None:
     own = newcomer.gets("init")["recovery_words"]
     stick = tmp_path / "stick"

@@ -24,6 +24,7 @@ from sync_service.transport import (
     RevokedError,
     SeqGapError,
     Standing,
+    VaultDeletedError,
 )
 
 Shown = tuple[tuple[int, bytes], ...]
@@ -38,6 +39,7 @@ class Relay:
         self.may_push = True
         self.server_time_ms: int | None = None
         self.lives = 0
+        self.deleted = False
         self.wipe()
 
     def wipe(self) -> None:
@@ -54,6 +56,11 @@ class Relay:
         self.segments: dict[str, bytes] = {}
         self.manifests: list[bytes] = []
         self.cosigned: dict[bytes, set[bytes]] = {}
+
+    def delete(self) -> None:
+        """Its owner deletes the vault."""
+        self.wipe()
+        self.deleted = True
 
     def backup(self) -> dict[str, object]:
         kept = ("entries", "members", "log", "head_pos", "min_pos", "hashes", "heads")
@@ -173,10 +180,12 @@ class Line:
 
     def control(self, after_seq: int) -> list[bytes]:
         self.before("control")
+        self._demand_not_deleted()
         return self.tamper_control(self.relay.entries[after_seq : after_seq + 100])
 
     def append_control(self, entry: bytes) -> None:
         self.before("append_control")
+        self._demand_not_deleted()
         self.relay.seen.append(entry)
         if entry in self.relay.entries:
             return
@@ -192,6 +201,10 @@ class Line:
         self.relay.members = after
         self.relay.entries.append(entry)
         self.after("append_control")
+
+    def put_back(self) -> None:
+        self.before("put_back")
+        self.relay.deleted = False
 
     def put_segment(self, name: str, sealed: bytes) -> None:
         self._begin("put_segment")
@@ -225,8 +238,13 @@ class Line:
 
     def _begin(self, name: str) -> Members:
         self.before(name)
+        self._demand_not_deleted()
         if self.relay.members is None:
             raise NoVaultError("There is no such vault.")
         if self.device is not None and not relay.is_active(self.relay.members, self.device):
             raise RevokedError("This device was removed from the vault.")
         return self.relay.members
+
+    def _demand_not_deleted(self) -> None:
+        if self.relay.deleted:
+            raise VaultDeletedError("This vault was deleted here by its owner.")

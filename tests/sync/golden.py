@@ -212,11 +212,24 @@ def _both(seeds: Seeds) -> dict[str, bytes]:
     }
 
 
+def of_floors() -> dict[str, Any]:
+    """A list that demands more and more, and what it demands of a batch by the entry that its header names."""
+    by = Signer(RECOVERY_SIGNER, keys.recovery_seeds(ENTROPY))
+    chain = [amend.found(by.seeds, nonce=bytes(range(16)))]
+    members = control.begin(chain[0])
+    for suite_floor, min_reader in ((1, 2), (2, 2), (2, 3), (4, 3)):
+        chain.append(amend.policy(members, by, suite_floor=suite_floor, min_reader=min_reader))
+        members = control.extend(members, chain[-1])
+    demanded = {str(seq): control.floor_at(members, seq) for seq in range(1, members.seq + 1)}
+    return {"entries": chain, "demanded": demanded}
+
+
 DETERMINISTIC = {
     "frames": of_frames,
     "operations": of_ops,
     "merging": of_merging,
     "keys": of_keys,
+    "floors": of_floors,
 }
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import inbox, log, membership, sealing
+from sync_service import healing, inbox, log, membership, sealing
 from sync_service.step import Engine, Report, Run
 from sync_service.transport import BusyError, ForkError
 from sync_service.transport_folder import FolderTransport, Seen, vaults
@@ -130,6 +130,50 @@ def test_a_folder_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     assert not folder.exists(), "where a stick is plugged in, nothing is written while it is not"
     (tmp_path / "away").rename(folder)
     assert first.sync().pushed > 0
+
+
+def test_an_empty_place_where_a_drive_should_be_is_not_filled(tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    first, second = _pair(stick)
+    first.write(1, "tea")
+    _settle([first, second])
+    (stick / "sunaiva").rename(tmp_path / "unplugged")
+    first.write(2, "coffee")
+    for _ in range(3):
+        report = first.sync()
+        assert report.unavailable is not None
+        assert "plugged in" in report.unavailable
+        assert list(stick.iterdir()) == []
+    (tmp_path / "unplugged").rename(stick / "sunaiva")
+    _settle([first, second])
+    assert second.text(2) == "coffee"
+    assert first.alarms() == second.alarms() == set()
+
+
+def test_a_deleted_folder_is_filled_again_when_a_person_says_so(tmp_path: Path) -> None:
+    first, second = _pair(tmp_path)
+    first.write(1, "tea")
+    _settle([first, second])
+    (tmp_path / "sunaiva").rename(tmp_path / "bin")
+    second.write(2, "coffee")
+    healing.put_back(second.way, second.replica, second.now_ms)
+    _settle([first, second])
+    newcomer = FolderDevice(tmp_path, first.time, 3).enter(first=False)
+    _settle([first, second, newcomer])
+    assert first.replica.states() == second.replica.states() == newcomer.replica.states()
+    assert first.alarms() == second.alarms() == newcomer.alarms() == set()
+
+
+def test_a_device_list_that_is_not_there_yet_is_given_back(tmp_path: Path) -> None:
+    """What carries the folder brings files in any order: that is no deletion."""
+    first, second = _pair(tmp_path)
+    _settle([first, second])
+    (home,) = (tmp_path / "sunaiva").iterdir()
+    (home / "devices").rename(tmp_path / "devices")
+    _settle([first, second])
+    assert (home / "devices").exists()
+    assert first.alarms() == second.alarms() == set()
 
 
 def test_a_copy_of_a_device_is_told_apart(tmp_path: Path) -> None:

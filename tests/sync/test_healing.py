@@ -214,6 +214,87 @@ def test_a_put_back_device_and_a_put_back_server_still_agree() -> None:
     assert second.text(4) == "sugar"
 
 
+def _days(devices: list[Device], days: int = 3) -> None:
+    for _ in range(24 * days):
+        settle(devices, rounds=1, each=lambda device: engine.keep_house(device.engine))
+        devices[0].time.pass_ms(HOUR_MS)
+
+
+def _all_is_told(*devices: Device) -> None:
+    """Nothing is wrong any more, and whoever comes now gets everything."""
+    _days(list(devices))
+    newcomer = Device(devices[0].relay, devices[0].time, 77).join()
+    _days([*devices, newcomer], days=1)
+    _agree(*devices, newcomer)
+    assert [device.all_alarms() for device in (*devices, newcomer)] == [[]] * (len(devices) + 1)
+
+
+def _three() -> tuple[Device, Device, Device]:
+    first, second = _wrote()
+    third = Device(first.relay, first.time, 3).join()
+    third.write(3, "milk")
+    settle([first, second, third])
+    return first, second, third
+
+
+def test_what_a_removed_device_wrote_outlives_a_server_that_lost_everything() -> None:
+    first, second, third = _three()
+    removed = log.read(third.replica.db).device
+    membership.revoke(first.line, first.replica, removed, first.random, first.now_ms)
+    settle([first, second])
+    first.relay.wipe()
+    first.sync()
+    first.sync()
+    assert "rolled_back" in first.alarms()
+    _all_is_told(first, second)
+    assert second.text(3) == "milk"
+
+
+def test_what_a_lost_device_wrote_outlives_an_old_backup_of_the_server() -> None:
+    first, second, third = _three()
+    old = first.relay.backup()
+    third.write(4, "sugar")
+    settle([first, second, third])
+    first.relay.restore(old)
+    _all_is_told(first, second)
+    assert first.text(4) == "sugar"
+
+
+def test_a_server_that_lost_what_was_compacted_is_given_all_of_it() -> None:
+    devices = first, second, _third = _three()
+    _days(list(devices), days=2)
+    with first.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    _days(list(devices), days=1)
+    assert first.relay.compact() > 0
+    _days(list(devices), days=1)
+    first.relay.wipe()
+    first.sync()
+    assert "cloned" not in first.alarms(), "no copy of it is anywhere"
+    _all_is_told(*devices)
+    assert (second.text(1), second.text(3)) == ("tea", "milk")
+
+
+def test_no_snapshot_is_written_again_and_again_for_what_was_given_back() -> None:
+    first, second, third = _three()
+    old = first.relay.backup()
+    third.write(4, "sugar")
+    settle([first, second, third])
+    first.relay.restore(old)
+    _days([first, second], days=2)
+    written = len(first.relay.manifests)
+    _days([first, second], days=5)
+    assert len(first.relay.manifests) == written
+
+
+def test_a_device_that_comes_back_gives_back_what_a_snapshot_held_for_it() -> None:
+    first, second, third = _three()
+    first.relay.wipe()
+    _days([first, second])
+    assert first.alarms() == second.alarms() == set()
+    _all_is_told(first, second, third)
+
+
 def test_a_clock_of_another_century_changes_nothing_for_the_others() -> None:
     time, relay = Time(), Relay()
     first = Device(relay, time, 1, skew_ms=-10 * 365 * DAY_MS).found()

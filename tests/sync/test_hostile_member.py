@@ -14,6 +14,7 @@ from sync_service import (
     membership,
     merge,
     ops,
+    segments,
     snapshots,
 )
 from sync_service.clock import LATEST
@@ -270,13 +271,13 @@ def test_who_claims_what_another_never_wrote_does_not_make_it_begin_new_streams(
 def _claims_by_snapshot(liar: Device, head: Head) -> None:
     with liar.replica.transaction() as db:
         me, key = log.read(db), log.epoch_keys(db)[1]
-    nothing = snapshots.Summary(bytes(32), me.generation, 0)
+    nothing = segments.Summary(bytes(32), me.generation, 0)
     manifest = manifests.Manifest(
         vault=me.vault,
         device=me.device,
         covers=(head,),
         segments=(),
-        sealed=snapshots._seal_summary(key, me.vault, 1, nothing),
+        sealed=segments.seal_summary(key, me.vault, 1, nothing),
     )
     liar.line.put_manifest(manifests.write(manifest, me.sign_seed))
 

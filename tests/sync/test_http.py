@@ -24,6 +24,7 @@ from sync_service.transport import (
     SeqGapError,
     TooLargeError,
     UnreadableAnswerError,
+    VaultDeletedError,
 )
 from sync_service.transport_http import ANSWER_BYTES_MAX, DeviceLogin, HttpTransport
 
@@ -132,6 +133,7 @@ NAMED: dict[str, tuple[httpx.Response, type[SunaivaError]]] = {
     "generation": (_problem(409, "generation_changed", generation="g2"), GenerationChangedError),
     "compacted": (_problem(410, "compacted", manifest="m"), CompactedError),
     "faster": (_problem(409, "control_conflict"), ControlConflictError),
+    "deleted": (_problem(410, "vault_deleted"), VaultDeletedError),
     "no vault": (_problem(404, "vault_not_found"), NoVaultError),
     "no segment": (_problem(404, "segment_not_found"), NoSegmentError),
     "revoked": (_problem(403, "device_revoked"), RevokedError),

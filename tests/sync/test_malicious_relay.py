@@ -5,7 +5,18 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from sync_service import amend, control, entries, frames, keys, log, membership, ops, sealing
+from sync_service import (
+    amend,
+    control,
+    entries,
+    frames,
+    keys,
+    listing,
+    log,
+    membership,
+    ops,
+    sealing,
+)
 from sync_service.entries import MEMBER_SIGNER, Signer
 from sync_service.fields import Field
 from sync_service.keys import Seeds
@@ -211,15 +222,51 @@ def test_a_batch_of_a_stranger_is_not_used() -> None:
     assert second.text(1) is None
 
 
-def test_an_older_suite_than_the_vault_demands_is_refused() -> None:
-    first, second = _victim()
+def _demand_more(first: Device) -> None:
+    """The vault demands a later suite than there is."""
     members = log.members(first.replica.db)
     me = log.read(first.replica.db)
     signer = Signer(MEMBER_SIGNER, Seeds(me.sign_seed, me.kem_seed))
-    first.relay.entries.append(amend.policy(members, signer, suite_floor=2, min_reader=1))
+    entry = amend.policy(members, signer, suite_floor=2, min_reader=1)
+    listing.append(first.line, first.replica, members, entry, first.now_ms)
+
+
+def test_an_older_suite_than_the_vault_demands_is_refused() -> None:
+    first, second = pair()
+    first.write(1, "tea")
+    settle([first, second])
+    _demand_more(first)
+    members = log.members(first.replica.db)
+    me, key = log.read(first.replica.db), log.epoch_keys(first.replica.db)[1]
+    late = frames.seal(
+        ops.encode_content((ops.Set(memory(1), 1 << 60, {Field.TEXT: said("green tea")}),)),
+        vault=me.vault,
+        stream=me.stream,
+        seq=me.seq + 1,
+        epoch=1,
+        control_seq=members.seq,
+        prev_hash=me.head,
+        epoch_key=key,
+        sign_seed=me.sign_seed,
+        salt=bytes(24),
+    )
+    second.relay.log.append((second.relay.head_pos + 1, late.raw))
+    second.relay.head_pos += 1
     second.sync()
     assert "downgrade" in second.alarms()
-    _untouched(second)
+    assert second.text(1) == "tea"
+
+
+def test_what_was_sealed_before_the_vault_demanded_more_stays_readable() -> None:
+    first, second = _victim()
+    _demand_more(first)
+    second.sync()
+    assert "downgrade" not in second.alarms()
+    assert (second.text(1), second.text(2)) == ("green tea", "milk")
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert newcomer.text(2) == "milk"
+    assert "downgrade" not in newcomer.alarms()
 
 
 def _forged_add(second: Device) -> bytes:

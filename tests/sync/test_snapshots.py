@@ -1,7 +1,7 @@
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import engine, inbox, log, manifests, snapshots
+from sync_service import engine, inbox, log, manifests, segments, snapshots
 from tests.sync.devices import Device, pair, settle
 from tests.sync.fake_relay import Relay
 from tests.sync.table_replica import Crash
@@ -133,7 +133,7 @@ def test_the_newest_memories_come_first() -> None:
     rows = [
         memory
         for segment in manifest.segments
-        for memory, _ in snapshots._fetch(first.line, manifest, segment, keys)
+        for memory, _ in segments.fetch(first.line, manifest, segment, keys)
     ]
     assert rows == sorted(rows, reverse=True)
     assert members.vault == manifest.vault

@@ -243,6 +243,14 @@ def test_another_implementation_follows_the_device_list_and_opens_the_keys() -> 
     assert small_seal(derive(keys_seen[2], "previous"), previous[2], bound_to) == keys_seen[1]
 
 
+def test_another_implementation_demands_the_same_suites() -> None:
+    held, floor = vector("floors"), 0
+    for seq, entry in enumerate(map(unhex, held["entries"]), 1):
+        _, _, _, _, kind, body, _, _ = msgpack(entry[:-64])
+        floor = body[3] if kind == 0 else body[0]
+        assert held["demanded"][str(seq)] == floor
+
+
 def test_another_implementation_derives_the_same_keys() -> None:
     held = vector("keys")
     recovery, device = held["recovery"], held["device"]

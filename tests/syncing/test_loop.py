@@ -7,7 +7,7 @@ import pytest
 
 from mcp_server.syncing.loop import Loop, Round, retry_seconds
 from shared.errors import ForbiddenError, SunaivaError, UnavailableError
-from sync_service.transport import NoVaultError
+from sync_service.transport import NoVaultError, VaultDeletedError
 
 PATIENCE_SECONDS = 30.0
 
@@ -165,6 +165,21 @@ def test_an_error_is_shown_and_ends_nothing(
     work.outcomes.put(Round())
     done(loop, number)
     assert loop.state().problem is None
+
+
+def test_what_only_a_person_ends_is_looked_at_once_in_an_hour(
+    loop: Loop, work: Work, clock: Clock
+) -> None:
+    begins(work)
+    work.outcomes.put(VaultDeletedError("deleted"))
+    done(loop, 1)
+    clock.now += 3_590
+    with pytest.raises(queue.Empty):
+        work.begun.get(timeout=0.05)
+    number = loop.hurry()
+    assert begins(work) == number
+    work.outcomes.put(Round())
+    done(loop, number)
 
 
 def test_what_is_left_is_done_at_once(loop: Loop, work: Work) -> None:

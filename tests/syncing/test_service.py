@@ -14,7 +14,8 @@ from mcp_server.model import Draft
 from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
 from mcp_server.vault import store, words
-from shared.errors import ConflictError, ForbiddenError, NotFoundError
+from shared.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from sync_service import log
 from sync_service.log import NotSetUpError
 from sync_service.pairing import DifferentNumberError
 from sync_service.transport import RevokedError
@@ -280,6 +281,60 @@ def test_a_folder_that_is_away_is_waited_for(pair: list[Owner], folder: Path) ->
     away.rename(folder)
     a.syncs()
     assert a.syncing.status().problem is None
+
+
+def test_a_folder_that_was_emptied_is_filled_when_the_person_says_so(
+    pair: list[Owner], folder: Path
+) -> None:
+    a, b = pair
+    a.stores("The gate code is 4711")
+    for owner in (a, b):
+        owner.syncs()
+    with pytest.raises(ConflictError, match="is there"):
+        a.syncing.put_back()
+    (folder / "sunaiva").rename(folder.with_name("bin"))
+    with pytest.raises(UnavailableError, match="sync put-back"):
+        a.syncs()
+    assert a.syncing.status().state == "offline"
+    b.syncing.put_back()
+    for owner in (b, a, b, a):
+        owner.syncs()
+    assert a.texts() == b.texts() == {"The gate code is 4711"}
+    assert a.syncing.status().alarms == b.syncing.status().alarms == ()
+
+
+def test_to_come_to_another_folder_is_to_want_everything_there(
+    pair: list[Owner], folder: Path
+) -> None:
+    a, b = pair
+    a.stores("The gate code is 4711")
+    for owner in (a, b):
+        owner.syncs()
+    other = folder.with_name("other")
+    other.mkdir()
+    for owner in (a, b):
+        owner.syncing.log_out()
+        assert owner.syncing.use_folder(other).is_set_up
+        owner.syncs()
+    b.stores("The cat is called Miau")
+    for owner in (b, a):
+        owner.syncs()
+    assert a.texts() == {"The gate code is 4711", "The cat is called Miau"}
+
+
+def test_an_alarm_says_which_device_it_is_about_by_its_name(pair: list[Owner]) -> None:
+    a, b = pair
+    b.stores("The gate code is 4711")
+    b.syncs()
+    a.syncs()
+    with b.device.vault.reading() as db:
+        stream = log.own_stream(db)
+    with a.device.vault.writing() as db:
+        log.raise_alarm(db, "gap", stream.hex(), "Something is missing.", 1)
+        log.raise_alarm(db, "fork", f"{stream.hex()}/7", "Two things.", 2)
+        log.raise_alarm(db, "stale", "relay", "Nothing came.", 3)
+    told = {alarm.kind: alarm.device for alarm in a.syncing.status().alarms}
+    assert told == {"gap": "phone", "fork": "phone", "stale": None}
 
 
 def test_new_recovery_words_take_the_place_of_the_former(

@@ -58,7 +58,7 @@ class MarkAnswer(Struct, frozen=True):
     opt={"device": True},
     operation_class=TakesOctets,
     request_max_body_size=PUSH_BYTES_MAX,
-    responses=refusals(409, 413, 415, 507),
+    responses=refusals(409, 410, 413, 415, 507),
 )
 async def push_batches(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
@@ -114,6 +114,7 @@ async def pull_batches(
     tags=["sync"],
     guards=[by_device],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def wait_for_batches(
     request: Request[Any, Any, Any],
@@ -148,6 +149,7 @@ async def wait_for_batches(
     media_type="text/event-stream",
     guards=[by_device],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def hear_of_batches(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]

@@ -41,7 +41,7 @@ class VouchedAnswer(Struct, frozen=True):
     opt={"device": True},
     operation_class=TakesOctets,
     request_max_body_size=SEGMENT_BYTES_MAX,
-    responses=refusals(409, 413, 415, 507),
+    responses=refusals(409, 410, 413, 415, 507),
 )
 async def put_segment(
     request: Request[Any, Any, Any],
@@ -61,6 +61,7 @@ async def put_segment(
     media_type=OCTETS,
     guards=[by_device],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def read_segment(
     request: Request[Any, Any, Any],
@@ -82,7 +83,7 @@ async def read_segment(
     opt={"device": True},
     operation_class=TakesOctets,
     request_max_body_size=MANIFEST_BYTES_MAX,
-    responses=refusals(409, 413, 415, 507),
+    responses=refusals(409, 410, 413, 415, 507),
 )
 async def put_manifest(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
@@ -100,6 +101,7 @@ async def put_manifest(
     media_type=OCTETS,
     guards=[by_device],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def list_manifests(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
@@ -122,6 +124,7 @@ async def list_manifests(
     status_code=200,
     guards=[by_device],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def cosign_manifest(
     request: Request[Any, Any, Any],

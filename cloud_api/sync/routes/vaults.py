@@ -52,7 +52,7 @@ class ControlAnswer(Struct, frozen=True):
     summary="Set a vault up by the beginning of its device list; again, it is the same vault",
     tags=["sync"],
     guards=[requires("account.own")],
-    responses=refusals(401, 403, 409),
+    responses=refusals(401, 403, 409, 410),
 )
 async def create_vault(
     request: Request[Any, Any, Any], data: JSONBody[Founding], relay: NamedDependency[Relay]
@@ -81,6 +81,7 @@ async def list_vaults(
     tags=["sync"],
     guards=[by_device],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def read_vault(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
@@ -101,12 +102,27 @@ async def read_vault(
     operation_id="deleteVault",
     summary="Delete the vault here, with everything in it; devices keep what they hold",
     tags=["sync"],
+    description="It stays deleted: devices that come later are told so, and set nothing up anew.",
     guards=[requires("account.own"), step_up],
+    responses=refusals(410),
 )
 async def delete_vault(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
 ) -> None:
     await vaults.delete(relay, known_account(request.scope), VaultId(vault))
+
+
+@delete(
+    "/api/v1/vaults/{vault:uuid}/deletion",
+    operation_id="takeVaultDeletionBack",
+    summary="Let the vault be set up here anew by one of its devices, though it was deleted",
+    tags=["sync"],
+    guards=[requires("account.own")],
+)
+async def take_vault_deletion_back(
+    request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
+) -> None:
+    await vaults.take_deletion_back(relay, known_account(request.scope), VaultId(vault))
 
 
 @get(
@@ -119,6 +135,7 @@ async def delete_vault(
     media_type=OCTETS,
     guards=[by_device_or_person],
     opt={"device": True},
+    responses=refusals(410),
 )
 async def read_control(
     request: Request[Any, Any, Any],
@@ -142,7 +159,7 @@ async def read_control(
     opt={"device": True},
     operation_class=TakesOctets,
     request_max_body_size=rules.ENTRY_BYTES_MAX,
-    responses=refusals(409, 413, 415),
+    responses=refusals(409, 410, 413, 415),
 )
 async def append_control(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
@@ -159,4 +176,12 @@ def _who(request: Request[Any, Any, Any], vault: UUID) -> tuple[AccountId, Pass 
     return found.account, found
 
 
-ROUTES = (create_vault, list_vaults, read_vault, delete_vault, read_control, append_control)
+ROUTES = (
+    create_vault,
+    list_vaults,
+    read_vault,
+    delete_vault,
+    take_vault_deletion_back,
+    read_control,
+    append_control,
+)

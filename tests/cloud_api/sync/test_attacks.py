@@ -85,10 +85,11 @@ async def test_a_batch_of_another_vault_or_of_a_stranger_is_refused(
 
 
 async def test_a_batch_below_the_floor_is_refused(phone: Device) -> None:
-    frame = phone.seal()
+    before = phone.seal()
     entry = amend.policy(phone.vault.members, by("phone"), suite_floor=2, min_reader=1)
     assert (await phone.append(entry)).status_code == 200
-    answer = await phone.push(frame)
+    assert (await phone.push(before)).status_code == 200, "sealed before the floor rose"
+    answer = await phone.push(phone.seal())
     assert (answer.status_code, code_of(answer)) == (403, "batch_downgrade")
 
 

@@ -8,7 +8,7 @@ import pytest
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 
-from sync_service import engine, log, membership, snapshots
+from sync_service import engine, healing, log, membership, snapshots
 from sync_service.keys import Seeds
 from sync_service.step import Engine, Report
 from sync_service.transport_http import DeviceLogin, HttpTransport
@@ -145,3 +145,51 @@ async def test_a_copied_device_goes_on_under_a_stream_that_the_api_takes(
         assert "cloned" in clone.alarms()
 
     await _run(together)
+
+
+async def test_what_its_owner_deletes_comes_back_only_when_a_device_puts_it_back(
+    ada: Person, clock: Hands
+) -> None:
+    first, second, newcomer = (Online(ada, clock, seed) for seed in (1, 2, 3))
+
+    def begin() -> None:
+        first.enter(None)
+        second.enter(first.vault)
+        first.write(1, "tea")
+        for device in (first, second):
+            device.step()
+
+    def sync() -> None:
+        first.write(2, "coffee")
+        for device in (first, second):
+            assert device.step().deleted
+        # Without the account, too: a device that only has its own key.
+        second.way = HttpTransport(
+            ORIGIN,
+            vault=second.vault,
+            login=second.login,
+            account_token=lambda: None,
+            sleep=lambda _: None,
+            jitter=lambda: 0.0,
+            client=httpx.Client(transport=second.bridge),
+        )
+        assert second.step().deleted
+        assert first.alarms() == second.alarms() == {"deleted"}
+
+    def put_back() -> None:
+        healing.put_back(first.way, first.replica, first.now_ms)
+        for device in (first, second, first):
+            device.step()
+        newcomer.enter(first.vault)
+        for device in (newcomer, second, first):
+            device.step()
+        assert first.replica.states() == second.replica.states() == newcomer.replica.states()
+        assert newcomer.text(2) == "coffee"
+        assert first.alarms() == second.alarms() == newcomer.alarms() == set()
+
+    await _run(begin)
+    (there,) = (await ada.get("/vaults")).json()
+    assert (await ada.delete(f"/vaults/{there['id']}")).status_code == 204
+    await _run(sync)
+    assert (await ada.get("/vaults")).json() == []
+    await _run(put_back)

@@ -11,12 +11,15 @@ import pytest
 
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
+from cloud_api.devices.names import VaultId
 from cloud_api.jobs import Tick
+from cloud_api.sync import deletion_store
 from cloud_api.sync.commands import listed, renew_generations
 from cloud_api.sync.rules import VAULTS_MAX
 from tests.cloud_api.accounts.people import Hands, Mailbox, Person, code_of, drain
 from tests.cloud_api.sync.test_snapshots import DATA, NAME, left, vouch
 from tests.cloud_api.sync.vaults import Device, Vault, create, founded, new_vault, parts_of
+from tests.sync.circle import adding, by
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +35,7 @@ TABLES = (
     "compactions",
     "mailboxes",
     "spent_challenges",
+    "vaults_deleted",
 )
 
 
@@ -116,14 +120,72 @@ async def test_a_deleted_vault_leaves_no_row_and_no_file(
     await everything(phone, laptop)
     assert (await phone.person.delete(f"/vaults/{phone.vault.id}")).status_code == 204
     await drain(here)
-    assert await counted(phone.person, here) == {"spent_challenges": 2, "mailboxes": 1}
+    assert await counted(phone.person, here) == {
+        "spent_challenges": 2,
+        "mailboxes": 1,
+        "vaults_deleted": 1,
+    }
     assert files(here) == []
-    for answer in (await phone.pull(), await phone.push(phone.seal())):
-        assert (answer.status_code, code_of(answer)) == (404, "vault_not_found")
+
+
+async def test_a_deleted_vault_stays_deleted_until_its_owner_takes_that_back(
+    phone: Device, laptop: Device
+) -> None:
+    await phone.wrote(b"one")
+    ada = phone.person
+    assert (await ada.delete(f"/vaults/{phone.vault.id}")).status_code == 204
+    sealed = phone.seal()
+    for answer in (
+        await phone.get(),
+        await phone.pull(),
+        await phone.push(sealed),
+        await phone.get("/wait", seconds=50),
+        await phone.get("/events"),
+        await phone.get("/control"),
+        await phone.get("/manifests"),
+        await phone.put(f"/segments/{NAME}", DATA),
+        await phone.put("/manifests", phone.manifest([(NAME, DATA)])),
+        await phone.append(adding(phone.vault.members, "tablet", by("phone"))),
+        await laptop.let_in(),
+        await create(ada, phone.vault),
+        await ada.get(f"/vaults/{phone.vault.id}/control"),
+        await ada.delete(f"/vaults/{phone.vault.id}"),
+    ):
+        assert (answer.status_code, code_of(answer)) == (410, "vault_deleted")
+    for _ in range(2):
+        assert (await ada.delete(f"/vaults/{phone.vault.id}/deletion")).status_code == 204
+    assert (await phone.pull()).status_code == 404
     # The devices have everything: they set it up anew.
-    assert (await create(phone.person, phone.vault)).status_code == 201
+    assert (await create(ada, phone.vault)).status_code == 201
+    assert (await laptop.let_in()).status_code == 200
     again = await phone.push(*phone.sealed)
     assert [each["pos"] for each in again.json()["placed"]] == [1, 2]
+
+
+async def test_a_vault_deleted_in_one_account_may_be_set_up_in_another(
+    phone: Device, bob: Person
+) -> None:
+    assert (await phone.person.delete(f"/vaults/{phone.vault.id}")).status_code == 204
+    assert (await create(bob, phone.vault)).status_code == 201
+    assert (await phone.let_in()).status_code == 200
+    assert (await phone.push(phone.seal())).status_code == 200
+    stranger = Device(bob, phone.vault, "stranger")
+    assert (await stranger.let_in()).status_code == 401
+
+
+async def test_deletions_are_remembered_for_the_thousand_latest(phone: Device, here: Deps) -> None:
+    account = await account_of(phone.person)
+    async with here.db.transaction(account) as connection:
+        await connection.execute(
+            "INSERT INTO vaults_deleted SELECT %s, lpad(to_hex(number), 32, '0')::uuid, %s - make_interval(secs => number) "
+            "FROM generate_series(1, 1000) AS number",
+            [account, here.clock()],
+        )
+        newest = VaultId(UUID(int=0))
+        await deletion_store.remember(connection, account, newest, here.clock())
+        asked = [newest, VaultId(UUID(int=1)), VaultId(UUID(int=999)), VaultId(UUID(int=1000))]
+        kept = [await deletion_store.is_deleted(connection, vault) for vault in asked]
+    assert kept == [True, True, True, False]
 
 
 async def everything(phone: Device, laptop: Device) -> None:
@@ -160,7 +222,7 @@ async def test_no_row_is_seen_by_another_account_or_by_nobody(
 ) -> None:
     await everything(phone, laptop)
     seen = await counted(phone.person, here)
-    assert set(TABLES) - set(seen) == {"compactions"}
+    assert set(TABLES) - set(seen) == {"compactions", "vaults_deleted"}
     assert await counted(bob, here) == {}
     assert await counted(None, here) == {}
     async with here.db.transaction(await account_of(bob)) as connection:

@@ -11,13 +11,14 @@ from msgspec import structs
 from cloud_api import deps as wiring
 from cloud_api.app import create_app
 from cloud_api.deps import Deps
+from cloud_api.devices.actions import VaultDeletedError
 from cloud_api.devices.names import DeviceId, VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.settings import Settings
 from cloud_api.sync import rules, vaults, waiting
 from cloud_api.sync.batches import push
 from cloud_api.sync.commands import renew_generations
-from cloud_api.sync.refusals import DeviceRevokedError, TooManyListenersError
+from cloud_api.sync.refusals import TooManyListenersError
 from cloud_api.sync.rules import LISTENERS_PER_VAULT_MAX
 from cloud_api.sync.store import Mark
 from tests.cloud_api.accounts.people import Hands, Person
@@ -101,8 +102,9 @@ async def test_a_vault_that_is_founded_anew_is_told_although_its_head_is_lower(
     async with asyncio.timeout(20):
         await vaults.delete(here.relay, own.account, own.vault)
         assert await told is None
-        with pytest.raises(DeviceRevokedError):
+        with pytest.raises(VaultDeletedError):
             await waits
+        await vaults.take_deletion_back(here.relay, own.account, own.vault)
         assert (await create(ada, phone.vault)).status_code == 201
         now = await laptop.get("/wait", after=2, generation=before.generation, seconds=50)
     assert (now.status_code, now.json()["head_pos"]) == (200, 0)
