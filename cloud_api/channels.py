@@ -14,7 +14,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cloud_api.db import CONNECT_SECONDS, KEPT_ALIVE, Database
+from cloud_api.connections import CONNECT_SECONDS, KEPT_ALIVE
+from cloud_api.db import Database
 from shared.errors import UnavailableError
 
 WORD_CHARS_MAX = 1024  # PostgreSQL carries 8,000 bytes with the channel's name
