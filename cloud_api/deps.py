@@ -148,7 +148,7 @@ def build(
         accounts=accounts,
         relay=relay,
         routes=_routes(post, settings),
-        authentication=[Authentication(accounts), DeviceAuthentication(devices)],
+        authentication=[DeviceAuthentication(devices), Authentication(accounts)],
         injected={
             "accounts": accounts,
             "devices": devices,

@@ -142,17 +142,12 @@ def _send(pgconn: PGconn, shaping: abc.Transformer, asked: Asked[Any]) -> None:
     if not asked.parameters:
         pgconn.send_query_prepared(asked.question.name.encode(), None)
         return
-    formats = [_format(each) for each in asked.parameters]
+    # Text: PostgreSQL then reads it as the type that the question says, not as one that its value suggests. Bytes are what they are.
+    formats = [
+        PyFormat.BINARY if isinstance(each, bytes) else PyFormat.TEXT for each in asked.parameters
+    ]
     parameters = shaping.dump_sequence(asked.parameters, formats)
     pgconn.send_query_prepared(asked.question.name.encode(), parameters, shaping.formats)
-
-
-def _format(parameter: object) -> PyFormat:
-    """Text: PostgreSQL then reads it as the type that the question says, not as one that its value suggests. But of bytes there is one
-    type only, and as text they are twice as long.
-    """
-    first = parameter[0] if isinstance(parameter, list) and parameter else parameter
-    return PyFormat.BINARY if isinstance(first, bytes) else PyFormat.TEXT
 
 
 async def _results(pgconn: PGconn) -> list[PGresult]:

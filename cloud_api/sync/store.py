@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 from psycopg.rows import class_row
 
+from cloud_api.arrays import bigints, byteas
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import DeviceId, VaultId
 from cloud_api.questions import Asked, Question
@@ -232,14 +233,14 @@ def added(
         account,
         vault,
         now,
-        [batch.pos for batch in batches],
-        [batch.stream for batch in batches],
-        [batch.seq for batch in batches],
-        [batch.hash for batch in batches],
-        [batch.frame for batch in batches],
-        list(last),
-        [batch.seq for batch in last.values()],
-        [batch.hash for batch in last.values()],
+        bigints(batch.pos for batch in batches),
+        byteas(batch.stream for batch in batches),
+        bigints(batch.seq for batch in batches),
+        byteas(batch.hash for batch in batches),
+        byteas(batch.frame for batch in batches),
+        byteas(last),
+        bigints(batch.seq for batch in last.values()),
+        byteas(batch.hash for batch in last.values()),
         batches[-1].pos,
         sum(len(batch.frame) for batch in batches),
     )
