@@ -9,6 +9,7 @@ when anything fails, whoever asked has to close it.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, Generic, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -78,8 +79,7 @@ class Asking:
         Raises:
             psycopg.Error
         """
-        found = await self._first(connection, [_READ, _ACT.of(role, account), *asked, _COMMIT])
-        return found[2:-1]
+        return await self._begun(connection, [_READ, _ACT.of(role, account)], asked, [_COMMIT])
 
     async def begin(
         self, connection: Connection, role: Role, account: str, asked: Sequence[Asked[Any]]
@@ -89,7 +89,7 @@ class Asking:
         Raises:
             psycopg.Error
         """
-        return (await self._first(connection, [_BEGIN, _ACT.of(role, account), *asked]))[2:]
+        return await self._begun(connection, [_BEGIN, _ACT.of(role, account)], asked, [])
 
     async def end(self, connection: Connection, asked: Sequence[Asked[Any]]) -> None:
         """What is still to be done in a transaction, and COMMIT.
@@ -106,36 +106,46 @@ class Asking:
         """
         await self._said(connection, [_ROLLBACK])
 
-    async def _first(self, connection: Connection, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+    async def _begun(
+        self,
+        connection: Connection,
+        before: Sequence[Asked[Any]],
+        asked: Sequence[Asked[Any]],
+        after: Sequence[Asked[Any]],
+    ) -> list[list[Any]]:
+        message = [*before, *asked, *after]
         try:
-            return await self._said(connection, asked)
+            results = await self._said(connection, message)
         except psycopg.errors.InvalidSqlStatementName:
             # After a ROLLBACK psycopg deallocates all that is prepared, its own and ours. So BEGIN failed, and nothing has happened.
             del self._prepared[connection]
-            return await self._said(connection, asked)
+            results = await self._said(connection, message)
+        shaping = Transformer(connection)
+        answers = zip(asked, results[len(before) :], strict=False)
+        return [_rows(shaping, each, result) for each, result in answers]
 
-    async def _said(self, connection: Connection, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+    async def _said(self, connection: Connection, message: Sequence[Asked[Any]]) -> list[PGresult]:
+        """In one message; what was answered to each."""
         pgconn, shaping = connection.pgconn, Transformer(connection)
         prepared = self._prepared.setdefault(connection, {})
         pgconn.enter_pipeline_mode()
-        sent: list[Asked[Any] | None] = []
-        for each in asked:
+        is_answer: list[bool] = []
+        for each in message:
             name, sql = each.question.name, each.question.sql
             if name not in prepared:
                 prepared[name] = sql
                 pgconn.send_prepare(name.encode(), sql.encode())
-                sent.append(None)
+                is_answer.append(False)
             assert prepared[name] == sql, f"two questions are called {name}"
             _send(pgconn, shaping, each)
-            sent.append(each)
+            is_answer.append(True)
         pgconn.pipeline_sync()
         results = await _results(pgconn)
         pgconn.exit_pipeline_mode()
         for result in results:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(result)
-        answered = zip(sent, results, strict=True)
-        return [_rows(shaping, each, result) for each, result in answered if each is not None]
+        return list(compress(results, is_answer))
 
 
 def _send(pgconn: PGconn, shaping: abc.Transformer, asked: Asked[Any]) -> None:
