@@ -1,8 +1,10 @@
 """The API: one Litestar application, made from its parts, with what every answer shares wrapped around it."""
 
+import asyncio
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -43,10 +45,24 @@ def serving() -> ASGIApp:
     assert settings.database_url is not None, "`sunaiva-cloud serve` names the database"
     deps = wiring.build(settings, settings.database_url.reveal)
     configure_logs(sys.stderr, clock=deps.clock, account_key=wiring.account_key(deps))
-    return create_app(deps, beside=[wiring.figures])
+    return create_app(deps, beside=[wiring.figures, _leaving])
 
 
 Beside = Callable[[Deps], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _leaving(deps: Deps) -> AsyncIterator[None]:
+    """Granian asks its processes to leave by SIGTERM, and they answer first what they have begun: those who wait for news would be waited
+    for. Its own handler, which this one stands in for, hears SIGINT as well.
+    """
+
+    def leave() -> None:
+        deps.relay.nudges.end()
+        signal.raise_signal(signal.SIGINT)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
+    yield
 
 
 def create_app(deps: Deps, beside: Sequence[Beside] = ()) -> ASGIApp:

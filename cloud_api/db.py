@@ -1,13 +1,14 @@
 """The database: connections, and transactions in which a row of another account cannot be seen.
 
 Whoever needs it takes a transaction; it is committed when the block ends and rolled back when it raises, and nobody calls
-commit. What is only read is asked in one message, by `ask`, which is a transaction as well. Every transaction takes on a role
-with few rights, and names the account that row-level security lets it see. A transaction must never be held across a call to
-another machine. A database that is down, slow or full is an `UnavailableError`, and heals by itself.
+commit. What is only read is asked in one message, by `ask`, which is a transaction as well; what is decided on rows that are read
+first takes two, by `deciding`. Every transaction takes on a role with few rights, and names the account that row-level security
+lets it see. A transaction must never be held across a call to another machine. A database that is down, slow or full is an
+`UnavailableError`, and heals by itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NewType, Self, TypeVar
@@ -15,12 +16,11 @@ from uuid import UUID
 
 import psycopg
 from msgspec import Struct
-from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from cloud_api import questions
+from cloud_api.connections import Patience, SilentServerError, pool_of
 from cloud_api.questions import Asked, Asking, Role
 from cloud_api.telemetry.tracing import Tracing
 from shared.errors import UnavailableError
@@ -31,28 +31,7 @@ Connection = questions.Connection
 
 A = TypeVar("A")
 
-# Someone waits for the answer: past this a request had better fail and be repeated than hold a connection.
-STATEMENT_SECONDS = 5.0
-LOCK_SECONDS = 2.0
-IDLE_IN_TRANSACTION_SECONDS = 10.0
-# A server that lives ends a statement by itself; so much later it is frozen, or its machine has gone without a word.
-SILENCE_SECONDS = 2.0
-# A free connection comes within milliseconds; two seconds of none is a database in trouble.
-CHECKOUT_SECONDS = 2.0
-CONNECT_SECONDS = 5
-# For a machine that went away while nobody asked it anything, and for what was sent to it and never acknowledged.
-KEPT_ALIVE: dict[str, Any] = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
-# The pool waits twice as long after each attempt that failed; giving up early, it begins anew with the next request, and a
-# database that has come back is found within seconds of it.
-RECONNECT_SECONDS = 2.0
-_LOOK_SECONDS = 0.1  # how often psycopg looks for an interruption
-# So many may stand in line for each connection; the next is told at once to come back.
-WAITING_PER_CONNECTION = 20
+_IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 class DatabaseUnavailableError(UnavailableError):
@@ -67,43 +46,15 @@ class OutcomeUnknownError(UnavailableError):
     code = "outcome_unknown"
 
 
-class SilentServerError(psycopg.OperationalError):
-    """No answer came, not even that the statement took too long. The connection is closed."""
+class Deciding(Struct, frozen=True):
+    """A transaction between its two messages."""
 
-
-class PatientConnection(psycopg.AsyncConnection[TupleRow]):
-    """One that does not wait for ever for a server that has fallen silent."""
-
-    answer_seconds: float | None = None
-    """None for what listens: nothing being said is usual there."""
-
-    async def wait(
-        self,
-        gen: PQGen[RV],
-        interval: float = _LOOK_SECONDS,
-        timeout: float | None = None,  # noqa: ASYNC109 (as in the method that this stands in for)
-    ) -> RV:
-        if timeout is not None or self.answer_seconds is None:
-            return await super().wait(gen, interval, timeout)
-        try:
-            return await super().wait(gen, interval, self.answer_seconds)
-        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 (psycopg's own way to say it)
-            self.pgconn.finish()
-            raise SilentServerError("The server does not answer.") from error
-
-
-class Patience(Struct, frozen=True, kw_only=True):
-    """How long one connection may take over things."""
-
-    statement_seconds: float = STATEMENT_SECONDS
-    silence_seconds: float = SILENCE_SECONDS
-    lock_seconds: float = LOCK_SECONDS
-    checkout_seconds: float = CHECKOUT_SECONDS
-
-    @property
-    def answer_seconds(self) -> float:
-        """When a server that says nothing has fallen silent: it would have ended a statement that takes so long."""
-        return self.statement_seconds + self.silence_seconds
+    connection: Connection
+    """For what has to be asked besides."""
+    found: list[list[Any]]
+    """The rows of each question."""
+    writes: list[Asked[Any]]
+    """Goes out with COMMIT once the block ends."""
 
 
 class Database:
@@ -121,8 +72,8 @@ class Database:
         self._tracing = tracing or Tracing()
         self._patience = patience
         self._asking = Asking()
-        self._primary = _pool(url, connections_max, patience)
-        self._replica = _pool(replica_url, connections_max, patience) if replica_url else None
+        self._primary = pool_of(url, connections_max, patience)
+        self._replica = pool_of(replica_url, connections_max, patience) if replica_url else None
 
     async def __aenter__(self) -> Self:
         # Not waited for: a process that starts while the database is away answers 503 until it is there.
@@ -171,6 +122,32 @@ class Database:
             async with _transaction(pool, begin, otherwise=self._primary) as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def deciding(
+        self, account: AccountId | None, *asked: Asked[Any]
+    ) -> AsyncIterator[Deciding]:
+        """A transaction as above that begins with questions, and waits for the database twice in all.
+
+        Raises:
+            DatabaseUnavailableError: nothing was written. Do not retry at once.
+            OutcomeUnknownError: the connection broke while committing.
+        """
+
+        async def begun(connection: Connection) -> list[list[Any]]:
+            return await self._asking.begin(connection, "sunaiva_app", _named(account), asked)
+
+        with self._tracing.span("transaction", "deciding"):
+            connection, found = await _first_said(self._primary, begun, self._patience)
+            try:
+                between = Deciding(connection, found, [])
+                try:
+                    yield between
+                except psycopg.OperationalError as error:
+                    raise _unavailable(error) from error
+                await self._ended(connection, between.writes)
+            finally:
+                await asyncio.shield(self._left(connection))
+
     async def ask(
         self, account: AccountId | None, asked: Asked[A], *, may_lag: bool = False
     ) -> list[A]:
@@ -188,55 +165,46 @@ class Database:
         """The same for several questions, which one message and one transaction answers: the rows of each."""
         pool = (self._replica if may_lag else None) or self._primary
         role: Role = "sunaiva_read" if may_lag else "sunaiva_app"
-        whose = "" if account is None else str(account)
-        answer_seconds = self._patience.answer_seconds
+
+        async def answers(connection: Connection) -> list[list[Any]]:
+            return await self._asking.answers(connection, role, _named(account), asked)
+
         with self._tracing.span("transaction", "asking"):
             try:
-                return await _answered(pool, self._asking, role, whose, asked, answer_seconds)
+                return await _said(pool, answers, self._patience)
             except DatabaseUnavailableError:
                 if pool is self._primary:
                     raise
-                return await _answered(
-                    self._primary, self._asking, role, whose, asked, answer_seconds
-                )
+                return await _said(self._primary, answers, self._patience)
+
+    async def _ended(self, connection: Connection, writes: Sequence[Asked[Any]]) -> None:
+        try:
+            async with asyncio.timeout(self._patience.answer_seconds):
+                await self._asking.end(connection, writes)
+        except TimeoutError:
+            await connection.close()
+            raise _unknown() from None
+        except psycopg.Error as error:
+            await connection.close()
+            if not isinstance(error, psycopg.OperationalError):
+                raise
+            raise (_unknown() if error.sqlstate is None else _unavailable(error)) from error
+
+    async def _left(self, connection: Connection) -> None:
+        """Given back without a transaction; closed if there is half an answer on it."""
+        if connection.info.transaction_status in _IN_TRANSACTION:
+            try:
+                async with asyncio.timeout(self._patience.answer_seconds):
+                    await self._asking.give_up(connection)
+            except (psycopg.Error, TimeoutError):
+                await connection.close()
+        elif connection.info.transaction_status != TransactionStatus.IDLE:
+            await connection.close()
+        await self._primary.putconn(connection)
 
     @property
     def _pools(self) -> list[AsyncConnectionPool[Connection]]:
         return [pool for pool in (self._primary, self._replica) if pool is not None]
-
-
-def _pool(url: str, connections_max: int, patience: Patience) -> AsyncConnectionPool[Connection]:
-    async def configure(connection: Connection) -> None:
-        assert isinstance(connection, PatientConnection)
-        # BEGIN is sent by us, in one message with the role and the account. Set here and not on connecting, because
-        # procrastinate's listener connects with the pool's arguments and this one of its own.
-        await connection.set_autocommit(True)
-        connection.answer_seconds = patience.answer_seconds
-        await connection.execute(_limits(patience))
-
-    return AsyncConnectionPool(
-        url,
-        connection_class=PatientConnection,
-        kwargs={"connect_timeout": CONNECT_SECONDS, "application_name": "sunaiva", **KEPT_ALIVE},
-        min_size=1,
-        max_size=connections_max,
-        max_waiting=connections_max * WAITING_PER_CONNECTION,
-        timeout=patience.checkout_seconds,
-        reconnect_timeout=RECONNECT_SECONDS,
-        configure=configure,
-        open=False,
-    )
-
-
-def _limits(patience: Patience) -> bytes:
-    limits = {
-        "statement_timeout": patience.statement_seconds,
-        "lock_timeout": patience.lock_seconds,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS,
-    }
-    settings = [f"SET {name} = {round(seconds * 1000)}" for name, seconds in limits.items()]
-    # Whoever forgets to take a role can do nothing at all.
-    return "; ".join([*settings, "SET ROLE sunaiva_app", "SET timezone = 'UTC'"]).encode()
 
 
 def _begin(role: Role, account: AccountId | None) -> bytes:
@@ -246,34 +214,49 @@ def _begin(role: Role, account: AccountId | None) -> bytes:
     return f"BEGIN{mode}; SET LOCAL ROLE {role}; SET LOCAL sunaiva.account = '{name}'".encode()
 
 
-async def _answered(
+def _named(account: AccountId | None) -> str:
+    return "" if account is None else str(account)
+
+
+async def _said(
     pool: AsyncConnectionPool[Connection],
-    asking: Asking,
-    role: Role,
-    account: str,
-    asked: Sequence[Asked[Any]],
-    answer_seconds: float,
-) -> list[list[Any]]:
+    say: Callable[[Connection], Awaitable[A]],
+    patience: Patience,
+) -> A:
+    connection, answer = await _first_said(pool, say, patience)
+    await pool.putconn(connection)
+    return answer
+
+
+async def _first_said(
+    pool: AsyncConnectionPool[Connection],
+    say: Callable[[Connection], Awaitable[A]],
+    patience: Patience,
+) -> tuple[Connection, A]:
+    """The first message of a transaction, and the connection that answered it."""
     # As in `_begun`, and here nothing can have happened at all.
     for attempt in range(pool.max_size + 1):
         connection = await _checked_out(pool)
         try:
-            async with asyncio.timeout(answer_seconds):
-                return await asking.answers(connection, role, account, asked)
+            async with asyncio.timeout(patience.answer_seconds):
+                return connection, await say(connection)
         except TimeoutError:
-            await connection.close()
+            await _discard(pool, connection)
             raise _unavailable(SilentServerError("The server does not answer.")) from None
         except psycopg.OperationalError as error:
             is_stale = connection.closed and attempt < pool.max_size
-            await connection.close()
+            await _discard(pool, connection)
             if not is_stale:
                 raise _unavailable(error) from error
         except BaseException:
-            await connection.close()
+            await _discard(pool, connection)
             raise
-        finally:
-            await pool.putconn(connection)
     raise AssertionError("the last attempt returns or raises")
+
+
+async def _discard(pool: AsyncConnectionPool[Connection], connection: Connection) -> None:
+    await connection.close()
+    await pool.putconn(connection)
 
 
 @asynccontextmanager
@@ -333,9 +316,7 @@ async def _commit(connection: Connection) -> None:
     except psycopg.OperationalError as error:
         if isinstance(error, psycopg.errors.TransactionRollback):
             raise _unavailable(error) from error
-        raise OutcomeUnknownError(
-            "The connection to the database broke at the last moment. Look whether it was done before trying again."
-        ) from error
+        raise _unknown() from error
 
 
 async def _give_back(pool: AsyncConnectionPool[Connection], connection: Connection) -> None:
@@ -355,4 +336,10 @@ async def _rolled_back(pool: AsyncConnectionPool[Connection], connection: Connec
 def _unavailable(error: psycopg.Error) -> DatabaseUnavailableError:
     return DatabaseUnavailableError(
         f"The database cannot do this now ({type(error).__name__}). Try again in a few seconds."
+    )
+
+
+def _unknown() -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "The connection to the database broke at the last moment. Look whether it was done before trying again."
     )

@@ -60,9 +60,10 @@ from cloud_api.settings import Settings, is_for_this_machine
 from cloud_api.sync.chains import Chains
 from cloud_api.sync.jobs import sync_jobs
 from cloud_api.sync.nudges import Nudges
-from cloud_api.sync.relay import Relay, Turns
+from cloud_api.sync.relay import Relay
 from cloud_api.sync.routes.every import SYNC_ROUTES
 from cloud_api.sync.rules import MayPush, everybody_may
+from cloud_api.sync.turns import Turns
 from cloud_api.telemetry.exposition import metrics_shown
 from cloud_api.telemetry.metrics import Metrics
 from cloud_api.telemetry.tracing import Tracing, otlp
@@ -147,7 +148,7 @@ def build(
         accounts=accounts,
         relay=relay,
         routes=_routes(post, settings),
-        authentication=[Authentication(accounts), DeviceAuthentication(devices)],
+        authentication=[DeviceAuthentication(devices), Authentication(accounts)],
         injected={
             "accounts": accounts,
             "devices": devices,

@@ -1,4 +1,5 @@
 """Questions to the database that go out in one message: begin, role, account, what is asked, and commit, with one wait for all.
+What is written takes two: what it is decided on, and what was decided with COMMIT.
 
 Most requests only read. Through a cursor each of these steps is a round trip, and turning to something else and back while it is on
 its way costs this process more than the answer costs the database. A question is prepared on each connection when it is first asked
@@ -8,6 +9,7 @@ when anything fails, whoever asked has to close it.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, Generic, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -25,7 +27,7 @@ R = TypeVar("R")
 
 
 class Question(Struct, Generic[R], frozen=True):
-    """One SELECT. Its parameters are `$1::uuid`, `$2::timestamptz` and so on: each says its type where it first stands."""
+    """One statement, mostly a SELECT. Its parameters are `$1::uuid`, `$2::timestamptz` and so on: each says its type where it first stands."""
 
     name: str
     """No other question's: it is prepared under this."""
@@ -50,7 +52,8 @@ class Asked(Struct, Generic[R], frozen=True):
             return [self.question.row(*row) for row in await cursor.fetchall()]
 
 
-_BEGIN: Asked[None] = Question("begin", "BEGIN READ ONLY", lambda: None).of()
+_READ: Asked[None] = Question("read", "BEGIN READ ONLY", lambda: None).of()
+_BEGIN: Asked[None] = Question("begin", "BEGIN", lambda: None).of()
 # As SET LOCAL does, which takes no parameters.
 _ACT: Question[None] = Question(
     "act",
@@ -58,6 +61,8 @@ _ACT: Question[None] = Question(
     lambda *_: None,
 )
 _COMMIT: Asked[None] = Question("commit", "COMMIT", lambda: None).of()
+# Through a cursor it would have psycopg deallocate all that is prepared.
+_ROLLBACK: Asked[None] = Question("rollback", "ROLLBACK", lambda: None).of()
 
 
 class Asking:
@@ -74,44 +79,85 @@ class Asking:
         Raises:
             psycopg.Error
         """
-        try:
-            return await self._answers(connection, role, account, asked)
-        except psycopg.errors.InvalidSqlStatementName:
-            # After a ROLLBACK psycopg deallocates all that is prepared, its own and ours.
-            del self._prepared[connection]
-            return await self._answers(connection, role, account, asked)
+        return await self._begun(connection, [_READ, _ACT.of(role, account)], asked, [_COMMIT])
 
-    async def _answers(
+    async def begin(
         self, connection: Connection, role: Role, account: str, asked: Sequence[Asked[Any]]
     ) -> list[list[Any]]:
+        """The same in a transaction that may write and goes on: `end` or `give_up` ends it.
+
+        Raises:
+            psycopg.Error
+        """
+        return await self._begun(connection, [_BEGIN, _ACT.of(role, account)], asked, [])
+
+    async def end(self, connection: Connection, asked: Sequence[Asked[Any]]) -> None:
+        """What is still to be done in a transaction, and COMMIT.
+
+        Raises:
+            psycopg.Error: with a `sqlstate` nothing was done; without one it may have been.
+        """
+        await self._said(connection, [*asked, _COMMIT])
+
+    async def give_up(self, connection: Connection) -> None:
+        """
+        Raises:
+            psycopg.Error
+        """
+        await self._said(connection, [_ROLLBACK])
+
+    async def _begun(
+        self,
+        connection: Connection,
+        before: Sequence[Asked[Any]],
+        asked: Sequence[Asked[Any]],
+        after: Sequence[Asked[Any]],
+    ) -> list[list[Any]]:
+        message = [*before, *asked, *after]
+        try:
+            results = await self._said(connection, message)
+        except psycopg.errors.InvalidSqlStatementName:
+            # After a ROLLBACK psycopg deallocates all that is prepared, its own and ours. So BEGIN failed, and nothing has happened.
+            del self._prepared[connection]
+            results = await self._said(connection, message)
+        shaping = Transformer(connection)
+        answers = zip(asked, results[len(before) :], strict=False)
+        return [_rows(shaping, each, result) for each, result in answers]
+
+    async def _said(self, connection: Connection, message: Sequence[Asked[Any]]) -> list[PGresult]:
+        """In one message; what was answered to each."""
         pgconn, shaping = connection.pgconn, Transformer(connection)
         prepared = self._prepared.setdefault(connection, {})
         pgconn.enter_pipeline_mode()
-        sent: list[Asked[Any] | None] = []
-        for each in (_BEGIN, _ACT.of(role, account), *asked, _COMMIT):
+        is_answer: list[bool] = []
+        for each in message:
             name, sql = each.question.name, each.question.sql
             if name not in prepared:
                 prepared[name] = sql
                 pgconn.send_prepare(name.encode(), sql.encode())
-                sent.append(None)
+                is_answer.append(False)
             assert prepared[name] == sql, f"two questions are called {name}"
             _send(pgconn, shaping, each)
-            sent.append(each)
+            is_answer.append(True)
         pgconn.pipeline_sync()
         results = await _results(pgconn)
         pgconn.exit_pipeline_mode()
         for result in results:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(result)
-        answered = [pair for pair in zip(sent, results, strict=True) if pair[0] is not None]
-        return [_rows(shaping, each, result) for each, result in answered[2:-1] if each is not None]
+        return list(compress(results, is_answer))
 
 
 def _send(pgconn: PGconn, shaping: abc.Transformer, asked: Asked[Any]) -> None:
-    # As text: PostgreSQL then reads each as the type that the question says, not as one that its value suggests.
-    formats = [PyFormat.TEXT] * len(asked.parameters)
-    parameters = shaping.dump_sequence(asked.parameters, formats) if formats else None
-    pgconn.send_query_prepared(asked.question.name.encode(), parameters)
+    if not asked.parameters:
+        pgconn.send_query_prepared(asked.question.name.encode(), None)
+        return
+    # Text: PostgreSQL then reads it as the type that the question says, not as one that its value suggests. Bytes are what they are.
+    formats = [
+        PyFormat.BINARY if isinstance(each, bytes) else PyFormat.TEXT for each in asked.parameters
+    ]
+    parameters = shaping.dump_sequence(asked.parameters, formats)
+    pgconn.send_query_prepared(asked.question.name.encode(), parameters, shaping.formats)
 
 
 async def _results(pgconn: PGconn) -> list[PGresult]:

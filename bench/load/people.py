@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from cloud_api import deps as wiring
 from cloud_api.accounts.sessions.rules import SESSION_LIFE_MAX
-from cloud_api.accounts.tokens import Bearer, Issuer, SessionId, SigningKey, sign_access_token
+from cloud_api.accounts.signed import Issuer, SigningKey
+from cloud_api.accounts.tokens import Bearer, SessionId, sign_access_token
 from cloud_api.db import AccountId
 from cloud_api.settings import Settings
 from shared.clock import system_clock

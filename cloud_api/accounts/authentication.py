@@ -4,32 +4,17 @@ It needs no database, but for a key it does not know yet. A request without a to
 needs somebody has a guard. This module must never answer a request itself.
 """
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any
 
-from jwt import PyJWK
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
-from msgspec import Struct
 
 from cloud_api.accounts.means import Means
-from cloud_api.accounts.tokens import (
-    Bearer,
-    Claims,
-    Issuer,
-    NotLoggedInError,
-    bearer_now,
-    claims_of,
-    key_id_of,
-    verification_key,
-)
-from cloud_api.http.caller import identify
+from cloud_api.accounts.signed import Known
+from cloud_api.accounts.tokens import ACCESS, Bearer, Claims, NotLoggedInError, bearer_now
+from cloud_api.http.caller import caller, identify
 
-# Some 5 MB of each process.
-KNOWN_TOKENS_MAX = 10_000
 _BEARER = "sunaiva.bearer"
 _MEANS = "sunaiva.accounts"
 
@@ -39,12 +24,13 @@ class Authentication(ASGIMiddleware):
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._known = KnownTokens()
+        self._known = Known(ACCESS)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         own: Any = scope  # ours beside what ASGI names
         own[_MEANS] = self._means
-        token = _presented(scope)
+        # Who was identified by something else shows no access token.
+        token = _presented(scope) if caller(scope).account is None else None
         if token is not None:
             try:
                 bearer = await authenticate(self._means, token, self._known)
@@ -56,57 +42,7 @@ class Authentication(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-class _Known(Struct, frozen=True):
-    """A token whose signature was good. Under another key or issuer it means nothing."""
-
-    kid: str
-    key: str
-    issuer: Issuer
-    claims: Claims
-
-
-class KnownTokens:
-    """What tokens say whose signature was good: to check one again costs as much as a question to the database. The least
-    recently used go first. Their digests are kept, never they themselves.
-    """
-
-    def __init__(self, most: int = KNOWN_TOKENS_MAX) -> None:
-        self._most = most
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._keys: dict[str, PyJWK] = {}
-
-    def key_id(self, token: str) -> str:
-        """
-        Raises:
-            NotLoggedInError: no access token looks like this.
-        """
-        known = self._known.get(_digest(token))
-        return key_id_of(token) if known is None else known.kid
-
-    def claims(self, token: str, public_jwk: Mapping[str, str], issuer: Issuer) -> Claims:
-        """
-        Raises:
-            NotLoggedInError: forged, altered, made for somebody else, or by somebody else.
-        """
-        digest = _digest(token)
-        known = self._known.get(digest)
-        if known is None or known.key != public_jwk["x"] or known.issuer != issuer:
-            claims = claims_of(token, self._key(public_jwk), issuer)
-            known = _Known(public_jwk["kid"], public_jwk["x"], issuer, claims)
-            self._known[digest] = known
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
-        self._known.move_to_end(digest)
-        return known.claims
-
-    def _key(self, public_jwk: Mapping[str, str]) -> PyJWK:
-        # Kept, because the library works on a new one for as long as half a signature takes.
-        if public_jwk["x"] not in self._keys:
-            self._keys = {public_jwk["x"]: verification_key(public_jwk)}
-        return self._keys[public_jwk["x"]]
-
-
-async def authenticate(means: Means, token: str, known: KnownTokens) -> Bearer:
+async def authenticate(means: Means, token: str, known: Known[Claims]) -> Bearer:
     """
     Raises:
         NotLoggedInError
@@ -129,10 +65,6 @@ def bearer_of(scope: Any) -> Bearer:
 def means_of(scope: Any) -> Means:
     means: Means = scope[_MEANS]
     return means
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _presented(scope: Scope) -> str | None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from cloud_api.accounts.agreements import Agreements
 from cloud_api.accounts.keys.keyring import Keyring
 from cloud_api.accounts.passwords.hashing import PasswordHasher
-from cloud_api.accounts.tokens import Issuer
+from cloud_api.accounts.signed import Issuer
 from cloud_api.db import Database
 from cloud_api.notifications.actions import MailKey
 from shared.clock import Clock

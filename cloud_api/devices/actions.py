@@ -109,7 +109,7 @@ async def let_in(
         raise DeviceRefusedError
     return passes.issue(
         await devices.keys.signing(),
-        devices.public_url,
+        passes.issuer_of(devices.public_url),
         Pass(account, vault, device),
         token_id=str(devices.new_id()),
         now=now,

@@ -12,9 +12,10 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from cloud_api.accounts.guards import requires
+from cloud_api.accounts.signed import Known
 from cloud_api.accounts.tokens import NotLoggedInError
 from cloud_api.devices.actions import Devices
-from cloud_api.devices.passes import DevicePassError, KnownPasses, Pass
+from cloud_api.devices.passes import PASS, DevicePassError, Pass, issuer_of, pass_now
 from cloud_api.http.caller import identify
 
 _PASS = "sunaiva.device"  # noqa: S105 (where it is found, no secret)
@@ -27,7 +28,7 @@ class DeviceAuthentication(ASGIMiddleware):
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        self._known = KnownPasses()
+        self._known = Known(PASS)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         own: Any = scope  # ours beside what ASGI names
@@ -48,7 +49,8 @@ class DeviceAuthentication(ASGIMiddleware):
         token = header[len(_SCHEME) :].decode("latin-1").strip()
         devices = self._devices
         jwk = await devices.keys.public(self._known.key_id(token))
-        return self._known.read(token, jwk, devices.public_url, now=devices.clock())
+        claims = self._known.claims(token, jwk, issuer_of(devices.public_url))
+        return pass_now(claims, now=devices.clock())
 
 
 def pass_of(scope: Any) -> Pass | None:

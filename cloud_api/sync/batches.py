@@ -6,49 +6,29 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cloud_api.db import Connection
+from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.sync import rules, snapshot_store, store
+from cloud_api.sync.placing import Places, Pushed, Standing
 from cloud_api.sync.refusals import (
     BatchMalformedError,
     CompactedError,
     DeviceRevokedError,
     GenerationChangedError,
-    NotEntitledError,
-    VaultFullError,
     error_of,
 )
-from cloud_api.sync.relay import Relay, locked, missing, seen
-from cloud_api.sync.rules import No
-from cloud_api.sync.store import NewBatch, PageRow, StoredBatch, VaultRow
+from cloud_api.sync.relay import Relay, missing, seen
+from cloud_api.sync.store import PageRow, StoredBatch
+from cloud_api.sync.turns import Outcome, Push
+from shared.errors import SunaivaError
 from sync_service.control import Members, owner_of
 from sync_service.frames import Frame, split
 from sync_service.ops import MalformedError
-from sync_service.relay import (
-    BATCHES_PER_PUSH_MAX,
-    Admitted,
-    Duplicate,
-    Refused,
-    StreamHead,
-    authenticate,
-    place,
-)
+from sync_service.relay import BATCHES_PER_PUSH_MAX, Refused, StreamHead, authenticate
 
 # A signature takes an eighth of a millisecond to verify; more than these are not done while others wait.
 VERIFIED_HERE_MAX = 8
-
-
-class Placed(Struct, frozen=True):
-    stream: bytes
-    seq: int
-    pos: int
-
-
-class Pushed(Struct, frozen=True):
-    generation: UUID
-    head_pos: int
-    placed: list[Placed]
 
 
 class Page(Struct, frozen=True):
@@ -66,20 +46,12 @@ async def push(relay: Relay, device_pass: Pass, body: bytes) -> Pushed:
         NotEntitledError, VaultFullError, VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     frames = _split(body)
-    vault = device_pass.vault
-    async with relay.turns.of(vault):
-        await _authenticate(relay, device_pass, frames)
-        async with relay.db.transaction(device_pass.account) as connection:
-            row, members = await locked(relay, connection, device_pass)
-            placed, new = await _placed(connection, row, members, frames)
-            if new:
-                await demand_entitlement(relay, connection, device_pass)
-                demand_room(row, sum(len(batch.frame) for batch in new))
-                await store.add(connection, device_pass.account, vault, new, now=relay.clock())
-    head = new[-1].pos if new else row.head_pos
-    if new:
-        relay.nudges.tell(vault)
-    return Pushed(row.generation, head, placed)
+    await _authenticate(relay, device_pass, frames)
+
+    async def store_all(pushes: Sequence[Push]) -> list[Outcome]:
+        return await _store(relay, device_pass.account, device_pass.vault, pushes)
+
+    return await relay.turns.together(Push(device_pass, frames), store_all)
 
 
 async def pull(
@@ -116,29 +88,6 @@ async def pull(
     return Page(first.generation, first.head_pos, first.min_pos, _batches(rows))
 
 
-async def demand_entitlement(relay: Relay, connection: Connection, device_pass: Pass) -> None:
-    """
-    Raises:
-        NotEntitledError
-    """
-    verdict = await relay.may_push(connection, device_pass.account)
-    if isinstance(verdict, No):
-        raise NotEntitledError(rules.SENTENCES[verdict.reason], reason=verdict.reason)
-
-
-def demand_room(row: VaultRow, more: int) -> None:
-    """
-    Raises:
-        VaultFullError
-    """
-    if row.used_bytes + more > row.quota_bytes:
-        raise VaultFullError(
-            "This vault has no more room here. Nothing was stored, and your devices keep everything; a snapshot makes room.",
-            quota_bytes=row.quota_bytes,
-            used_bytes=row.used_bytes,
-        )
-
-
 def _split(body: bytes) -> list[Frame]:
     try:
         frames = split(body, most=BATCHES_PER_PUSH_MAX)
@@ -173,39 +122,39 @@ def _first_refused(members: Members, frames: Sequence[Frame]) -> tuple[Frame, Re
     return None
 
 
-async def _placed(
-    connection: Connection, row: VaultRow, members: Members, frames: Sequence[Frame]
-) -> tuple[list[Placed], list[NewBatch]]:
-    vault = VaultId(row.id)
-    found = await store.heads(connection, vault, list({one.header.stream for one in frames}))
-    heads = {
-        stream: StreamHead(head.seq, head.hash)
-        for stream, head in found.items()
-        if head.hash is not None
-    }
-    stored = await _stored(connection, vault, frames, heads)
-    placed: list[Placed] = []
-    new: list[NewBatch] = []
-    for frame in frames:
-        stream, seq = frame.header.stream, frame.header.seq
-        known = stored.get((stream, seq))
-        verdict = place(
-            members, frame, heads.get(stream), stored=None if known is None else known.hash
+async def _store(
+    relay: Relay, account: AccountId, vault: VaultId, pushes: Sequence[Push]
+) -> list[Outcome]:
+    frames = [frame for push in pushes for frame in push.frames]
+    streams = {frame.header.stream for frame in frames}
+    # Two messages: heads are read after the lock is there, so they are those that count.
+    questions = store.locked(vault), store.heads(vault, streams)
+    async with relay.db.deciding(account, *questions) as transaction:
+        connection, (rows, heads) = transaction.connection, transaction.found
+        if not rows:
+            raise await missing(connection, vault)
+        places = Places(
+            Standing(
+                rows[0],
+                await relay.chains.current(connection, rows[0]),
+                dict(heads),
+                await _stored(connection, vault, frames, dict(heads)),
+                await relay.may_push(connection, account),
+            )
         )
-        match verdict:
-            case Admitted(head):
-                heads[stream] = head
-                pos = row.head_pos + len(new) + 1
-                new.append(NewBatch(pos, stream, seq, frame.hash, frame.raw))
-                placed.append(Placed(stream, seq, pos))
-            case Duplicate() if known is not None:
-                placed.append(Placed(stream, seq, known.pos))
-            case Duplicate():
-                # Twice in this push, or compacted away: then its place is not a position any more.
-                placed.append(Placed(stream, seq, _pos_of(placed, stream, seq)))
-            case _:
-                raise error_of(verdict, stream=stream)
-    return placed, new
+        outcomes = [_outcome(places, push) for push in pushes]
+        if places.new:
+            transaction.writes.append(store.added(account, vault, places.new, now=relay.clock()))
+    if places.new:
+        relay.nudges.tell(vault)
+    return outcomes
+
+
+def _outcome(places: Places, push: Push) -> Outcome:
+    try:
+        return places.take(push.device_pass.device, push.frames)
+    except SunaivaError as error:
+        return error
 
 
 async def _stored(
@@ -213,7 +162,7 @@ async def _stored(
     vault: VaultId,
     frames: Sequence[Frame],
     heads: dict[bytes, StreamHead],
-) -> dict[tuple[bytes, int], StoredBatch]:
+) -> list[StoredBatch]:
     """What is stored already of what was sent: nothing, unless an answer was lost."""
     places = [
         (one.header.stream, one.header.seq)
@@ -221,13 +170,8 @@ async def _stored(
         if one.header.stream in heads and one.header.seq <= heads[one.header.stream].seq
     ]
     if not places:
-        return {}
-    found = await store.stored(connection, vault, places)
-    return {(each.stream_id, each.seq): each for each in found}
-
-
-def _pos_of(placed: Sequence[Placed], stream: bytes, seq: int) -> int:
-    return next((one.pos for one in placed if (one.stream, one.seq) == (stream, seq)), 0)
+        return []
+    return await store.stored(connection, vault, places)
 
 
 async def _compacted(connection: Connection, vault: VaultId, min_pos: int) -> CompactedError:

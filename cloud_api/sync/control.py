@@ -20,7 +20,7 @@ from cloud_api.sync.relay import Relay, missing, seen
 from shared.errors import SunaivaError
 from sync_service.control import Members, OutOfOrderError, extend, lasts_named
 from sync_service.entries import entry_hash
-from sync_service.relay import StreamHead, is_stranding
+from sync_service.relay import is_stranding
 
 
 class Changes(Struct, frozen=True):
@@ -159,13 +159,8 @@ async def _demand_nothing_stranded(
     named = lasts_named(before, after)
     if not named:
         return
-    found = await store.heads(connection, vault, list(named))
-    heads = {
-        stream: StreamHead(head.seq, head.hash)
-        for stream, head in found.items()
-        if head.hash is not None
-    }
-    if is_stranding(before, after, heads):
+    heads = await store.heads(vault, named).within(connection)
+    if is_stranding(before, after, dict(heads)):
         raise ControlConflictError(
             "The device that is to be removed has sent more than this entry counts. Read it, then decide again.",
             control_seq=before.seq,

@@ -28,6 +28,15 @@ class Nudges:
         self._listeners: dict[VaultId, set[asyncio.Event]] = {}
         self._untold: set[VaultId] = set()
         self._pushed = asyncio.Event()
+        self.has_ended = False
+        """Nobody is told of anything any more, and whoever waits goes."""
+
+    def end(self) -> None:
+        """The process is about to leave: it would stay as long as anybody waits."""
+        self.has_ended = True
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.set()
 
     def tell(self, vault: VaultId) -> None:
         """After the transaction in which its head or its device list moved, or it went."""

@@ -1,10 +1,5 @@
 """What the use cases of sync stand on, and the one look at a vault that all of them begin with."""
 
-import asyncio
-from contextlib import AbstractAsyncContextManager
-from uuid import UUID
-from weakref import WeakValueDictionary
-
 from msgspec import Struct
 
 from cloud_api.blobs import Blobs
@@ -18,24 +13,10 @@ from cloud_api.sync.nudges import Nudges
 from cloud_api.sync.refusals import DeviceRevokedError, VaultNotFoundError
 from cloud_api.sync.rules import MayPush
 from cloud_api.sync.store import VaultRow
+from cloud_api.sync.turns import Turns
 from shared.clock import Clock
 from sync_service.control import Members
 from sync_service.relay import is_active
-
-
-class Turns:
-    """One at a time for each vault, before a connection is taken: else those who wait for one busy vault's row would hold all the
-    connections of the process, and everybody else would wait with them.
-    """
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-
-    def of(self, vault: VaultId) -> AbstractAsyncContextManager[None]:
-        lock = self._locks.get(vault)
-        if lock is None:
-            lock = self._locks[vault] = asyncio.Lock()
-        return lock
 
 
 class Relay(Struct, frozen=True, kw_only=True):

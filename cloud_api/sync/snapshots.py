@@ -9,7 +9,7 @@ from cloud_api.db import Connection
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.sync import rules, snapshot_store, store
-from cloud_api.sync.batches import demand_entitlement, demand_room
+from cloud_api.sync.placing import demand_entitlement, demand_room
 from cloud_api.sync.refusals import (
     ManifestAheadError,
     ManifestForgedError,
@@ -61,7 +61,7 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
         if there is not None and there.stored_at is not None:
             return
         if there is None:
-            await demand_entitlement(relay, connection, device_pass)
+            demand_entitlement(await relay.may_push(connection, account))
             demand_room(row, len(data))
             await snapshot_store.begin_segment(
                 connection, account, vault, wanted, now=relay.clock()
@@ -119,7 +119,7 @@ async def put_manifest(relay: Relay, device_pass: Pass, raw: bytes) -> UUID:
             raise ManifestsFullError(
                 "There are many snapshots already. Let a second device confirm one, so that older ones can go."
             )
-        await demand_entitlement(relay, connection, device_pass)
+        demand_entitlement(await relay.may_push(connection, device_pass.account))
         demand_room(row, len(raw))
         await snapshot_store.add_manifest(
             connection,
@@ -211,7 +211,8 @@ async def _demand_stored(
 
 async def _demand_known(connection: Connection, vault: VaultId, manifest: Manifest) -> None:
     """What it says to cover has to be here: else batches would be deleted that nobody has sent yet."""
-    heads = await store.heads(connection, vault, [head.stream for head in manifest.covers])
+    covered = [head.stream for head in manifest.covers]
+    heads = dict(await store.heads(vault, covered).within(connection))
     for said in manifest.covers:
         head = heads.get(said.stream)
         if head is None or said.seq > head.seq or (said.seq == head.seq and said.hash != head.hash):

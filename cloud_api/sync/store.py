@@ -4,16 +4,19 @@ Positions are gapless and follow the order of commits, because they are taken fr
 batch, an entry of the device list or bytes to a vault holds that lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 from psycopg.rows import class_row
 
+from cloud_api.arrays import bigints, byteas
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import DeviceId, VaultId
+from cloud_api.questions import Asked, Question
 from sync_service.control import Members
+from sync_service.relay import StreamHead
 
 
 class VaultRow(Struct, frozen=True):
@@ -35,12 +38,6 @@ class Mark(Struct, frozen=True):
     generation: UUID
     control_seq: int
     head_pos: int
-
-
-class HeadRow(Struct, frozen=True):
-    id: bytes
-    seq: int
-    hash: bytes | None
 
 
 class StoredBatch(Struct, frozen=True):
@@ -85,6 +82,16 @@ _VAULT = (
     "id, generation, head_pos, min_pos, control_seq, control_hash, quota_bytes, used_bytes, "
     "created_at, pushed_at"
 )
+_LOCK = Question(
+    "lock_vault",
+    f"SELECT {_VAULT} FROM vaults WHERE id = $1::uuid FOR UPDATE",  # noqa: S608 (ours)
+    VaultRow,
+)
+_HEADS = Question(
+    "heads",
+    "SELECT id, seq, hash FROM streams WHERE vault_id = $1::uuid AND id = ANY($2::bytea[]) AND hash IS NOT NULL",
+    lambda stream, seq, digest: (stream, StreamHead(seq, digest)),
+)
 
 # One statement, so that no batch can be compacted away between looking at the vault and reading the page.
 _PAGE = """
@@ -103,19 +110,23 @@ FROM vaults v LEFT JOIN LATERAL (
 WHERE v.id = %(vault)s ORDER BY b.pos
 """
 
-_STORE = """
+_STORE = Question(
+    "store_batches",
+    """
 WITH stored AS (
     INSERT INTO batches (account_id, vault_id, pos, stream_id, seq, hash, bytes, frame, received_at)
-    SELECT %(account)s, %(vault)s, pos, stream, seq, hash, length(frame), frame, %(now)s
-    FROM unnest(%(pos)b::bigint[], %(stream)b::bytea[], %(seq)b::bigint[], %(hash)b::bytea[], %(frame)b::bytea[])
+    SELECT $1::uuid, $2::uuid, pos, stream, seq, hash, length(frame), frame, $3::timestamptz
+    FROM unnest($4::bigint[], $5::bytea[], $6::bigint[], $7::bytea[], $8::bytea[])
         AS new (pos, stream, seq, hash, frame)
 ), moved AS (
     UPDATE streams SET seq = head.seq, hash = head.hash
-    FROM unnest(%(head_stream)b::bytea[], %(head_seq)b::bigint[], %(head_hash)b::bytea[]) AS head (stream, seq, hash)
-    WHERE streams.vault_id = %(vault)s AND streams.id = head.stream
+    FROM unnest($9::bytea[], $10::bigint[], $11::bytea[]) AS head (stream, seq, hash)
+    WHERE streams.vault_id = $2 AND streams.id = head.stream
 )
-UPDATE vaults SET head_pos = %(head)s, used_bytes = used_bytes + %(bytes)s, pushed_at = %(now)s WHERE id = %(vault)s
-"""
+UPDATE vaults SET head_pos = $12::bigint, used_bytes = used_bytes + $13::bigint, pushed_at = $3 WHERE id = $2
+""",
+    lambda: None,
+)
 
 
 async def create(
@@ -166,10 +177,13 @@ async def vault(connection: Connection, vault: VaultId) -> VaultRow | None:
         return await cursor.fetchone()
 
 
+def locked(vault: VaultId) -> Asked[VaultRow]:
+    """The vault, if there is one, and its lock until the transaction ends."""
+    return _LOCK.of(vault)
+
+
 async def lock(connection: Connection, vault: VaultId) -> VaultRow | None:
-    async with connection.cursor(row_factory=class_row(VaultRow)) as cursor:
-        await cursor.execute(f"SELECT {_VAULT} FROM vaults WHERE id = %s FOR UPDATE", [vault])  # noqa: S608 (ours)
-        return await cursor.fetchone()
+    return next(iter(await locked(vault).within(connection)), None)
 
 
 async def delete(connection: Connection, vault: VaultId) -> bool:
@@ -192,15 +206,9 @@ async def is_member(connection: Connection, vault: VaultId, device: DeviceId) ->
     return cursor.rowcount == 1
 
 
-async def heads(
-    connection: Connection, vault: VaultId, streams: Sequence[bytes]
-) -> dict[bytes, HeadRow]:
-    async with connection.cursor(row_factory=class_row(HeadRow)) as cursor:
-        await cursor.execute(
-            "SELECT id, seq, hash FROM streams WHERE vault_id = %s AND id = ANY(%s)",
-            [vault, list(streams)],
-        )
-        return {row.id: row for row in await cursor.fetchall()}
+def heads(vault: VaultId, streams: Collection[bytes]) -> Asked[tuple[bytes, StreamHead]]:
+    """The last batch of each of these streams that has any."""
+    return _HEADS.of(vault, list(streams))
 
 
 async def stored(
@@ -216,33 +224,25 @@ async def stored(
         return await cursor.fetchall()
 
 
-async def add(
-    connection: Connection,
-    account: AccountId,
-    vault: VaultId,
-    batches: Sequence[NewBatch],
-    *,
-    now: datetime,
-) -> None:
+def added(
+    account: AccountId, vault: VaultId, batches: Sequence[NewBatch], *, now: datetime
+) -> Asked[None]:
     """In one statement: batches, the heads of their streams, and the vault's head."""
     last = {batch.stream: batch for batch in batches}
-    await connection.execute(
-        _STORE,
-        {
-            "account": account,
-            "vault": vault,
-            "now": now,
-            "pos": [batch.pos for batch in batches],
-            "stream": [batch.stream for batch in batches],
-            "seq": [batch.seq for batch in batches],
-            "hash": [batch.hash for batch in batches],
-            "frame": [batch.frame for batch in batches],
-            "head_stream": list(last),
-            "head_seq": [batch.seq for batch in last.values()],
-            "head_hash": [batch.hash for batch in last.values()],
-            "head": batches[-1].pos,
-            "bytes": sum(len(batch.frame) for batch in batches),
-        },
+    return _STORE.of(
+        account,
+        vault,
+        now,
+        bigints(batch.pos for batch in batches),
+        byteas(batch.stream for batch in batches),
+        bigints(batch.seq for batch in batches),
+        byteas(batch.hash for batch in batches),
+        byteas(batch.frame for batch in batches),
+        byteas(last),
+        bigints(batch.seq for batch in last.values()),
+        byteas(batch.hash for batch in last.values()),
+        batches[-1].pos,
+        sum(len(batch.frame) for batch in batches),
     )
 
 

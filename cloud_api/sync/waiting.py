@@ -55,13 +55,14 @@ async def beyond(
                 or (control_seq is not None and found.control_seq > control_seq)
             )
             left = deadline - asyncio.get_running_loop().time()
-            if is_news or left <= 0:
+            if is_news or left <= 0 or relay.nudges.has_ended:
                 return found
             await _is_woken(woken, min(left, rules.HEARTBEAT_SECONDS))
 
 
 async def marks(relay: Relay, device_pass: Pass, *, after: Mark) -> AsyncIterator[Mark | None]:
-    """Each time that the vault has moved; None when nothing has happened for a while. Ends when the device was removed, or the vault is gone.
+    """Each time that the vault has moved; None when nothing has happened for a while. Ends when the device was removed, the vault is gone,
+    or this process leaves.
 
     Raises:
         TooManyListenersError
@@ -70,7 +71,7 @@ async def marks(relay: Relay, device_pass: Pass, *, after: Mark) -> AsyncIterato
     async with relay.nudges.listening(device_pass.vault) as woken:
         # What was pushed before listening began.
         woken.set()
-        while True:
+        while not relay.nudges.has_ended:
             is_woken = await _is_woken(woken, rules.HEARTBEAT_SECONDS)
             try:
                 found = await mark(relay, device_pass)

@@ -11,7 +11,8 @@ from litestar.types import ASGIApp
 from msgspec import Struct, structs
 
 from cloud_api import deps as wiring
-from cloud_api.accounts.tokens import Bearer, SessionId, SigningKey, sign_access_token
+from cloud_api.accounts.signed import SigningKey
+from cloud_api.accounts.tokens import Bearer, SessionId, sign_access_token
 from cloud_api.app import create_app
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps

@@ -16,7 +16,8 @@ from msgspec import structs
 
 from cloud_api import deps as wiring
 from cloud_api.app import create_app
-from cloud_api.db import Database, Patience
+from cloud_api.connections import Patience
+from cloud_api.db import Database
 from cloud_api.deps import Deps
 from cloud_api.embedded import embedded
 from cloud_api.settings import Settings

@@ -12,7 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from cloud_api.db import AccountId, Connection, Database, DatabaseUnavailableError, Patience
+from cloud_api.connections import Patience
+from cloud_api.db import AccountId, Connection, Database, DatabaseUnavailableError
 from cloud_api.embedded import embedded
 from cloud_api.questions import Question
 

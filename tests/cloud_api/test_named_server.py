@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from cloud_api.catalogue import faults
-from cloud_api.db import Database, Patience
+from cloud_api.connections import Patience
+from cloud_api.db import Database
 from cloud_api.embedded import Server, embedded
 from cloud_api.migrating import head, migrate
 from shared.errors import ForbiddenError

@@ -7,7 +7,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from cloud_api.db import AccountId, Database, DatabaseUnavailableError, Patience
+from cloud_api.connections import Patience
+from cloud_api.db import AccountId, Database, DatabaseUnavailableError
 from cloud_api.questions import Question
 
 pytestmark = pytest.mark.anyio

@@ -30,10 +30,11 @@ from cloud_api.accounts.possession import act_as
 from cloud_api.accounts.sessions import actions as sessions
 from cloud_api.accounts.sessions import store as sessions_store
 from cloud_api.accounts.sessions.actions import Opening, Place, SessionOverError, Tokens
+from cloud_api.accounts.signed import SigningKey
 from cloud_api.accounts.telling import tell
 from cloud_api.accounts.throttles import actions as throttles
 from cloud_api.accounts.throttles.actions import throttle_key
-from cloud_api.accounts.tokens import Bearer, SigningKey, digest_of, new_token
+from cloud_api.accounts.tokens import Bearer, digest_of, new_token
 from cloud_api.db import Connection
 from cloud_api.notifications.letters import DeviceApproved
 from shared import crypto

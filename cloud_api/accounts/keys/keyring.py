@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from cloud_api.accounts.keys import store
 from cloud_api.accounts.keys.rules import PUBLISHED_AHEAD, is_due, published_kids, signing_kid
 from cloud_api.accounts.keys.store import KeyRow
-from cloud_api.accounts.tokens import ALGORITHM, NotLoggedInError, SigningKey
+from cloud_api.accounts.signed import ALGORITHM, SigningKey
+from cloud_api.accounts.tokens import NotLoggedInError
 from cloud_api.db import Connection, Database
 from shared import crypto
 from shared.clock import Clock

@@ -21,11 +21,11 @@ from cloud_api.accounts.sessions.rules import (
     on_refresh,
 )
 from cloud_api.accounts.sessions.store import NewSession, PresentedRow, SessionRow
+from cloud_api.accounts.signed import SigningKey
 from cloud_api.accounts.tokens import (
     Bearer,
     NotLoggedInError,
     SessionId,
-    SigningKey,
     digest_of,
     new_token,
     sign_access_token,

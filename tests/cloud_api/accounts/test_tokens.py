@@ -18,21 +18,17 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_api.accounts.authentication import KnownTokens
+from cloud_api.accounts.signed import Issuer, Known, SigningKey, claims_of, key_id_of, key_of
 from cloud_api.accounts.tokens import (
+    ACCESS,
     ACCESS_TOKEN_CHARS_MAX,
     Bearer,
-    Issuer,
     NotLoggedInError,
     SessionId,
-    SigningKey,
     bearer_now,
-    claims_of,
     digest_of,
-    key_id_of,
     new_token,
     sign_access_token,
-    verification_key,
 )
 from cloud_api.db import AccountId
 from shared import crypto
@@ -77,8 +73,8 @@ def signed(payload: dict[str, Any], **headers: Any) -> str:
 
 
 def bearer(token: str, *, issuer: Issuer = ISSUER, later: timedelta = timedelta(0)) -> Bearer:
-    assert key_id_of(token) == "first-key"
-    return bearer_now(claims_of(token, verification_key(public(key())), issuer), now=NOON + later)
+    assert key_id_of(ACCESS, token) == "first-key"
+    return bearer_now(claims_of(ACCESS, token, key_of(public(key())), issuer), now=NOON + later)
 
 
 def test_a_token_speaks_for_whom_it_was_made() -> None:
@@ -134,7 +130,7 @@ def unsigned(header: dict[str, Any], signature: bytes = b"") -> str:
 def test_no_other_algorithm_is_obeyed(algorithm: str) -> None:
     token = unsigned({"alg": algorithm, "typ": "at+jwt", "kid": "first-key"})
     with pytest.raises(NotLoggedInError):
-        key_id_of(token)
+        key_id_of(ACCESS, token)
 
 
 def test_a_public_key_is_no_secret_to_sign_with() -> None:
@@ -143,7 +139,7 @@ def test_a_public_key_is_no_secret_to_sign_with() -> None:
         claims(), secret, algorithm="HS256", headers={"kid": "first-key", "typ": "at+jwt"}
     )
     with pytest.raises(NotLoggedInError):
-        bearer_now(claims_of(token, verification_key(public(key())), ISSUER), now=NOON)
+        bearer_now(claims_of(ACCESS, token, key_of(public(key())), ISSUER), now=NOON)
 
 
 def test_a_token_of_another_kind_of_key_is_refused() -> None:
@@ -154,24 +150,24 @@ def test_a_token_of_another_kind_of_key_is_refused() -> None:
         claims(), pem, algorithm="RS256", headers={"kid": "first-key", "typ": "at+jwt"}
     )
     with pytest.raises(NotLoggedInError):
-        key_id_of(token)
+        key_id_of(ACCESS, token)
 
 
 @pytest.mark.parametrize("kind", ["JWT", "id+jwt", None], ids=str)
 def test_a_token_made_for_something_else_is_no_access_token(kind: str | None) -> None:
     with pytest.raises(NotLoggedInError):
-        key_id_of(signed(claims(), typ=kind))
+        key_id_of(ACCESS, signed(claims(), typ=kind))
 
 
 @given(st.text(max_size=300) | st.from_regex(r"[\w-]{0,40}\.[\w-]{0,40}\.[\w-]{0,40}"))
 def test_no_text_that_is_no_token_does_anything_else_than_be_refused(text: str) -> None:
     with pytest.raises(NotLoggedInError):
-        key_id_of(text)
+        key_id_of(ACCESS, text)
 
 
 def test_a_huge_token_is_not_even_read() -> None:
     with pytest.raises(NotLoggedInError):
-        key_id_of(signed(claims(padding="x" * ACCESS_TOKEN_CHARS_MAX)))
+        key_id_of(ACCESS, signed(claims(padding="x" * ACCESS_TOKEN_CHARS_MAX)))
 
 
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
@@ -198,7 +194,7 @@ def test_what_is_no_token_has_no_digest_that_is_known(text: str) -> None:
 
 def test_a_token_that_was_verified_once_is_judged_by_its_time_key_and_issuer_again() -> None:
     token = sign_access_token(key(), ISSUER, ADA, token_id="x", now=NOON)
-    known = KnownTokens()
+    known = Known(ACCESS)
     said = known.claims(token, public(key()), ISSUER)
     assert known.claims(token, public(key()), ISSUER) is said
     with pytest.raises(NotLoggedInError):
@@ -213,7 +209,7 @@ def test_of_the_known_tokens_the_least_recently_used_go_first() -> None:
     tokens = [
         sign_access_token(key(), ISSUER, ADA, token_id=str(number), now=NOON) for number in range(3)
     ]
-    known = KnownTokens(most=2)
+    known = Known(ACCESS, most=2)
     first = known.claims(tokens[0], public(key()), ISSUER)
     second = known.claims(tokens[1], public(key()), ISSUER)
     assert known.claims(tokens[0], public(key()), ISSUER) is first

@@ -76,6 +76,19 @@ async def test_heads_are_told_as_they_move_until_the_device_is_removed(
         assert [each async for each in marks] == []
 
 
+async def test_who_waits_is_let_go_when_the_process_leaves(laptop: Device, here: Deps) -> None:
+    own = await pass_of(laptop)
+    present = await waiting.mark(here.relay, own)
+    marks = waiting.marks(here.relay, own, after=present)
+    async with asyncio.timeout(20):
+        polls = asyncio.create_task(
+            waiting.beyond(here.relay, own, after=0, generation=None, control_seq=None, seconds=50)
+        )
+        here.relay.nudges.end()
+        assert await polls == present
+        assert [each async for each in marks] == []
+
+
 async def test_a_longer_device_list_is_told_at_once(
     phone: Device, laptop: Device, here: Deps
 ) -> None:
