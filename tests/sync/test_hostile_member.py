@@ -351,6 +351,25 @@ def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one()
     assert one.alarms() == {"malformed"}
 
 
+def test_versions_of_one_memory_beyond_all_measure_stop_no_snapshot() -> None:
+    liar, one, other = three()
+    one.write(2, "before it")
+    for number in range(5):
+        text = msgspec.msgpack.encode(f"{number}" * 1_200_000)
+        send(liar, ops.encode_content([ops.Set(memory(1), number, {Field.TEXT: text})]))
+    one.write(3, "after it")
+    settle([one, other])
+    members = log.members(one.replica.db)
+    snapshots.write(one.line, one.replica, members, one.random, one.now_ms)
+    (manifest,) = one.relay.manifests
+    assert snapshots.check(other.line, other.replica, members, manifest, other.now_ms)
+    assert one.relay.compact() > 5
+    newcomer = Device(one.relay, one.time, 5).join()
+    newcomer.sync()
+    assert newcomer.replica.states() == one.replica.states()
+    assert newcomer.digest() == one.digest()
+
+
 @pytest.mark.parametrize(
     ("demanded", "is_read"),
     [({"suite_floor": 2, "min_reader": 1}, True), ({"suite_floor": 1, "min_reader": 2}, False)],
