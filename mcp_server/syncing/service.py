@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from mcp_server import replica
 from mcp_server.device import Device
+from mcp_server.naming import as_name
 from mcp_server.replica import Replica
 from mcp_server.syncing import roster
 from mcp_server.syncing.counting import Counted
@@ -252,7 +253,7 @@ class Syncing:
         if self._newcomer is not None:
             return (yield from self._newcomer.meet(talk)), None
         met = yield from self._demand_member().meet(talk)
-        return met.number, met.name
+        return met.number, as_name(met.name) or "a device without a name"
 
     def pair_finish(self, *, is_same_number: bool, cancelled: Callable[[], bool]) -> Steps[None]:
         """Join, or admit, once the person has said that the numbers are the same."""
