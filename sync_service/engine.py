@@ -94,7 +94,7 @@ class Report(Struct, kw_only=True):
     after_seconds: float = 0.0
     """The relay asked for so much rest."""
     due_in_ms: int | None = None
-    """In how long something waits to be sent; `None` if nothing does."""
+    """In how long something waits to be sent, or to be decided; `None` if nothing does."""
     head_pos: int = 0
     alarms: list[Alarm] = []
 
@@ -107,6 +107,7 @@ class _Run(Struct):
     may_push: bool = True
     min_pos: int = 1
     began_reread: bool = False
+    weigh_in_ms: int | None = None
 
     @property
     def replica(self) -> Replica:
@@ -269,7 +270,7 @@ def _receive(run: _Run) -> None:
 
 def _weigh_forgets(run: _Run) -> None:
     if run.report.reached_head:
-        deciding.weigh(run.replica, run.now_ms)
+        run.weigh_in_ms = deciding.weigh(run.replica, run.now_ms)
 
 
 def _pull(run: _Run) -> None:
@@ -608,6 +609,9 @@ def _look_back(run: _Run) -> None:
             run.report.due_in_ms = plan.seal_in_ms(
                 waiting=waiting, sealed_ms=me.sealed_ms, now_ms=run.now_ms
             )
+        if run.weigh_in_ms is not None:
+            due_in_ms = run.report.due_in_ms
+            run.report.due_in_ms = min(run.weigh_in_ms, due_in_ms or run.weigh_in_ms)
         run.report.alarms = log.alarms(db)
 
 

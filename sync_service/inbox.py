@@ -265,3 +265,9 @@ def held_forgets(db: "Database", most: int) -> list[bytes]:
 def held_forgets_count(db: "Database") -> int:
     (count,) = db.execute("SELECT count(*) FROM sync_forgets").fetchone()
     return int(count)
+
+
+def forgets_held_ms(db: "Database") -> int:
+    """When the last of them came."""
+    (held_ms,) = db.execute("SELECT coalesce(max(held_ms), 0) FROM sync_forgets").fetchone()
+    return int(held_ms)
