@@ -354,10 +354,10 @@ async def _in_thread(work: Callable[[], None]) -> SunaivaError | None:
             work()
         except SunaivaError as error:
             problem = error
-        except Exception as error:  # told to whoever waits for the agent
+        except Exception:  # told to whoever waits for the agent
             logger.exception("%s failed", work.__qualname__)
             problem = UnavailableError(
-                f"The memory agent met an unexpected {type(error).__name__}. Its log says where."
+                "The memory agent failed in a way that nobody foresaw. Its log says where."
             )
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, problem)

@@ -12,6 +12,7 @@ from mcp_server.model import (
     Draft,
     Memory,
 )
+from mcp_server.naming import is_name
 from shared.errors import InvalidError
 
 
@@ -37,6 +38,8 @@ def checked(draft: Draft, which: str) -> Draft:
             _name_checked(name, f"{which}'s {what}")
     for tag in draft.tags:
         _name_checked(tag, f"A tag of {which[0].lower() + which[1:]}")
+    for link in draft.links:
+        _name_checked(link.relation, f"A relation of {which[0].lower() + which[1:]}")
     if len(draft.tags) > TAGS_MAX or len(draft.links) > LINKS_MAX:
         raise InvalidError(
             f"{which} has too many tags or links: at most {TAGS_MAX} and {LINKS_MAX}."
@@ -64,7 +67,7 @@ def text_checked(text: str, which: str) -> None:
 
 
 def _name_checked(name: str, which: str) -> None:
-    if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
+    if not is_name(name):
         raise InvalidError(
             f"{which} is {name[:40]!r}; a name has 1 to {NAME_CHARS_MAX} printable characters."
         )

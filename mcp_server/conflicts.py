@@ -16,6 +16,7 @@ from mcp_server.device import Device
 from mcp_server.findings import Finding
 from mcp_server.memory import Decision
 from mcp_server.model import Link, Memory
+from mcp_server.naming import as_name
 from mcp_server.replica import Replica
 from mcp_server.vault import states, store, wire
 from shared.clock import from_ms, to_ms
@@ -300,6 +301,7 @@ def _names(db: "Database") -> dict[bytes, str]:
             )
         except (SunaivaError, KeyError):
             continue  # named under a key that is still on the way
+        name = as_name(name) or "a device without a name"
         for stream in member.streams:
             named[stream] = f"this device ({name})" if stream == own else name
     return named

@@ -22,6 +22,7 @@ from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
 from mcp_server.index.live import EMBED_AT_ONCE_MAX
 from mcp_server.model import Draft, Kind, Link, Memory, Source
+from mcp_server.naming import as_name
 from mcp_server.sensitive import Policy
 from mcp_server.vault import audit, names, store
 from mcp_server.vault.store import Row
@@ -152,7 +153,9 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             )
             known = there is not None or recorded.is_dead(db, memory.id)
             if not known:
-                checked(_as_draft(memory), f"Memory {memory.id}")
+                # It may have ended before it began: two devices may have said so, and so does what was superseded early.
+                spanless = msgspec.structs.replace(_as_draft(memory), valid_from=None)
+                checked(spanless, f"Memory {memory.id}")
                 kept = msgspec.structs.replace(memory, source=_kept(memory.source))
                 digest = text_digest(device, kept.text)
                 added.append(recorded.insert(device.clock, db, kept, digest))
@@ -364,10 +367,12 @@ def _from_draft(device: Device, draft: Draft) -> Memory:
 
 
 def _kept(source: Source) -> Source:
-    """The source as the vault holds it: of the key, what tells it from others; a name that is empty is none."""
-    key = None if source.key is None else names.short_key(source.key)
+    """The source as the vault holds it: of the key, what tells it from others; of a program's name, what is one."""
     return msgspec.structs.replace(
-        source, key=key, client=source.client or None, tool=source.tool or None
+        source,
+        key=None if source.key is None else names.short_key(source.key),
+        client=None if source.client is None else as_name(source.client),
+        tool=None if source.tool is None else as_name(source.tool),
     )
 
 

@@ -26,7 +26,7 @@ from shared.errors import UnavailableError
 from shared.ids import MemoryId
 from sync_service import log
 from sync_service.fields import Field
-from sync_service.merge import State, present
+from sync_service.merge import State
 from sync_service.replica import Change, Unrecorded, is_new
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Replica:
         return bulk.New(
             id=incoming.id,
             values=values,
-            tags=present(state.tags) if state.tags else (),
+            tags=wire.tags_of(state),
             links=incoming.shown.links,
             digest=text_digest(self._device, values[Field.TEXT]),
             updated_ms=incoming.shown.written_ms if after is None else to_ms(after.updated_at),
@@ -323,7 +323,7 @@ def _memory(
     return wire.memory(
         before.id,
         incoming.shown,
-        tags=present(incoming.change.after.tags),
+        tags=wire.tags_of(incoming.change.after),
         version=before.version if version is None else version,
         updated_ms=to_ms(before.updated_at) if updated_ms is None else updated_ms,
     )

@@ -33,6 +33,8 @@ class CallContext(Struct, frozen=True, kw_only=True):
     cancelled: Callable[[], bool]
 
 
+_UNFORESEEN = "The memory agent failed at this in a way that nobody foresaw. Its log says where; nothing half-done was kept."
+
 Call = Callable[[CallContext, dict[str, Any]], Generator[Any, None, Any]]
 
 
@@ -106,9 +108,9 @@ class Terminal:
             return _failure(error)
         except ConnectionError:  # the terminal went away while we told it how far we are
             return b""
-        except Exception as error:  # allow broad-except: an error of one call never ends the agent
+        except Exception:  # allow broad-except: an error of one call never ends the agent
             logger.exception("the call %s failed", name)
-            return _failure(_unexpected(error))
+            return _failure(UnavailableError(_UNFORESEEN))
 
     def _run(self, request: _Request) -> Any:
         call = self._calls.get(request.call)
@@ -141,9 +143,3 @@ def _failure(error: SunaivaError) -> bytes:
     )
     assert issubclass(family, SunaivaError)
     return msgspec.json.encode({"error": {"code": family.code, "message": str(error)}})
-
-
-def _unexpected(error: Exception) -> SunaivaError:
-    return UnavailableError(
-        f"The memory agent met an unexpected {type(error).__name__}. Its log says where; nothing half-done was kept."
-    )

@@ -1,4 +1,7 @@
-"""Codes by which two devices find each other: typed, scanned or handed to a device without a person; and for how long they are good."""
+"""Codes by which two devices find each other: typed, scanned or handed to a device without a person; and for how long they are good.
+
+A mailbox that nobody looks into is found by any mistyped code, so a code that is typed tells by itself whether it is one.
+"""
 
 import base64
 import binascii
@@ -11,13 +14,17 @@ from shared.errors import ForbiddenError, InvalidError
 from sync_service.ops import HASH_BYTES, ID_BYTES
 
 SECRET_BYTES = 16
-CODE_CHARS = 26
+CODE_CHARS = 28
 TRIES_MAX = 3
 CODE_MS_MAX = 10 * 60 * 1000
 
 _MAILBOX = b"sunaiva/mailbox/1"
 _PREFIX = "SUNAIVA:1:"
 _GROUP_CHARS = 4
+_CHECK_CHARS = 2
+# The greatest prime below 32²: so a wrong letter, and two that have changed places, always show.
+_CHECK_PRIME = 1021
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _MISREAD = str.maketrans("018", "OIB")
 
 
@@ -36,9 +43,10 @@ class Invitation(Struct, frozen=True, kw_only=True):
 
 
 def code_of(secret: bytes) -> str:
-    """For typing: 26 letters and digits in groups. It is the one-time code, and the interactive pairing's address."""
+    """For typing: 28 letters and digits in groups, the last two to check the others. It is the one-time code, and the interactive
+    pairing's address."""
     assert len(secret) == SECRET_BYTES
-    letters = _base32(secret)
+    letters = _base32(secret) + _check(secret)
     return "-".join(letters[at : at + _GROUP_CHARS] for at in range(0, len(letters), _GROUP_CHARS))
 
 
@@ -55,16 +63,21 @@ def read_code(typed: str) -> tuple[bytes, bytes | None]:
     """
     text = typed.strip().upper().removeprefix(_PREFIX)
     letters = "".join(text.split()).replace("-", "").translate(_MISREAD)
-    try:
-        raw = base64.b32decode(letters + "=" * (-len(letters) % 8))
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) == SECRET_BYTES and _base32(raw) == letters:
+    if len(letters) == CODE_CHARS:
+        secret = _decoded(letters[:-_CHECK_CHARS])
+        if len(secret) == SECRET_BYTES and letters[-_CHECK_CHARS:] == _check(secret):
+            return secret, None
+        raise InvalidError(
+            "This code is mistyped: a character is wrong, or two have changed places. Compare it with the one that is shown."
+        )
+    raw = _decoded(letters)
+    if len(raw) == SECRET_BYTES:  # as an earlier Sunaiva shows it
         return raw, None
-    if len(raw) == SECRET_BYTES + HASH_BYTES and _base32(raw) == letters:
+    if len(raw) == SECRET_BYTES + HASH_BYTES:
         return raw[:SECRET_BYTES], raw[SECRET_BYTES:]
     raise InvalidError(
-        f"This is no pairing code: a code has {CODE_CHARS} letters and digits. Compare it with the one that is shown."
+        f"This is no pairing code: a code has {CODE_CHARS} letters and digits, and {len(letters)} were given. Compare it with the one "
+        "that is shown."
     )
 
 
@@ -95,6 +108,20 @@ def demand_open(invitation: Invitation, now_ms: int) -> None:
 
 def attempt_of(invitation: Invitation) -> int:
     return TRIES_MAX - invitation.tries_left
+
+
+def _check(secret: bytes) -> str:
+    high, low = divmod(int.from_bytes(secret, "big") % _CHECK_PRIME, len(_LETTERS))
+    return _LETTERS[high] + _LETTERS[low]
+
+
+def _decoded(letters: str) -> bytes:
+    """What these letters were made of; nothing if nothing is written so."""
+    try:
+        raw = base64.b32decode(letters + "=" * (-len(letters) % 8))
+    except (binascii.Error, ValueError):
+        return b""
+    return raw if _base32(raw) == letters else b""
 
 
 def _base32(raw: bytes) -> str:

@@ -238,6 +238,15 @@ def is_removed(members: Members, stream: bytes) -> bool:
     return owner is not None and owner.revoked is not None
 
 
+def removed_streams(members: Members) -> list[bytes]:
+    return [
+        stream
+        for member in members.members.values()
+        if member.revoked is not None
+        for stream in member.streams
+    ]
+
+
 def counts(member: Member, stream: bytes, seq: int, digest: bytes) -> bool:
     """Whether this batch of the member's stream still counts: of a removed device, nothing after what its removal names."""
     if member.revoked is None:

@@ -20,29 +20,36 @@ _KEPT = b"sunaiva/kept/1"
 _TIME_BYTES = 6  # of a UUIDv7
 
 
-def weigh(replica: Replica, now_ms: int) -> None:
+def weigh(replica: Replica, now_ms: int) -> int | None:
     """Everything that others have written is here: do what they forgot, or ask a person, if it is much. All of it at once, so that
-    the first part of much does not pass for little."""
+    the first part of much does not pass for little. In how long to weigh again, if more may be to come."""
     with replica.transaction() as db:
         count = inbox.held_forgets_count(db)
         asked = [alarm.sentence for alarm in log.alarms(db) if alarm.kind == "many_forgotten"]
         if not count:
             if asked:  # what waited was forgotten here
                 log.settle(db, "many_forgotten")
-            return
+            return None
         me = log.read(db)
-        is_same_window = 0 <= now_ms - me.forgets_from_ms < plan.FORGETS_WINDOW_MS
-        before, since = (me.forgets, me.forgets_from_ms) if is_same_window else (0, now_ms)
-        if asked or plan.forgets_wait(before=before, more=count, present=replica.count(db)):
+        is_lately = 0 <= now_ms - me.forgets_from_ms < plan.FORGETS_WINDOW_MS
+        before = me.forgets if is_lately else 0
+        quiet_ms = now_ms - inbox.forgets_held_ms(db)
+        weighed = plan.weigh_forgets(
+            before=before, more=count, present=replica.count(db), quiet_ms=quiet_ms
+        )
+        if asked or weighed == "ask":
             sentence = (
                 f"Another device forgot much at once: {count} memories. Here they are kept until you say yes or no; everything "
                 "else goes on."
             )
             if sentence not in asked:
                 log.raise_alarm(db, "many_forgotten", "vault", sentence, now_ms)
-            return
-        log.write(db, forgets=before + count, forgets_from_ms=since)
+            return None
+        if weighed == "wait":
+            return plan.FORGETS_QUIET_MS - quiet_ms
+        log.write(db, forgets=before + count, forgets_from_ms=now_ms)
     _forget(replica)
+    return None
 
 
 def let_forget(replica: Replica, now_ms: int) -> int:

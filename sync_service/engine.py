@@ -167,4 +167,7 @@ def _look_back(run: Run) -> None:
             run.report.due_in_ms = plan.seal_in_ms(
                 waiting=waiting, sealed_ms=me.sealed_ms, now_ms=run.now_ms
             )
+        if run.weigh_in_ms is not None:
+            due_in_ms = run.report.due_in_ms
+            run.report.due_in_ms = min(run.weigh_in_ms, due_in_ms or run.weigh_in_ms)
         run.report.alarms = log.alarms(db)

@@ -93,7 +93,7 @@ def compare(
     log.write(db, caught_up=1, reached_ms=now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
     _compare_shown(db, now_ms)
-    waiting = {held.stream.hex() for held in inbox.held(db) if held.reason == "waiting"}
+    waiting = {stream.hex() for stream in inbox.waiting_streams(db)}
     for alarm in log.alarms(db):
         if alarm.kind == "reordered" and alarm.subject not in waiting:
             log.settle(db, "reordered", alarm.subject)

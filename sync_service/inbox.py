@@ -189,6 +189,13 @@ def hold(db: "Database", held: Held) -> None:
     )
 
 
+def drop_held(db: "Database", streams: Iterable[bytes]) -> int:
+    """Let go of what is set aside of these streams; how many bytes."""
+    before = room(db)
+    db.conn.executemany("DELETE FROM sync_held WHERE stream = ?", [(each,) for each in streams])
+    return room(db) - before
+
+
 def release(db: "Database", stream: bytes, seq: int, hash_: bytes) -> None:
     db.execute(
         "DELETE FROM sync_held WHERE stream = ? AND seq = ? AND hash = ?", [stream, seq, hash_]
@@ -203,6 +210,12 @@ def held(db: "Database", stream: bytes | None = None, *, most: int = 256) -> lis
         [stream, stream, most],
     )
     return [_held(row) for row in found.fetchall()]
+
+
+def waiting_streams(db: "Database") -> list[bytes]:
+    """Streams of which something waits for what comes before it."""
+    found = db.execute("SELECT DISTINCT stream FROM sync_held WHERE reason = 'waiting'")
+    return [bytes(stream) for (stream,) in found.fetchall()]
 
 
 def next_held(db: "Database", stream: bytes, seq: int) -> list[Held]:
@@ -270,3 +283,9 @@ def held_forgets(db: "Database", most: int) -> list[bytes]:
 def held_forgets_count(db: "Database") -> int:
     (count,) = db.execute("SELECT count(*) FROM sync_forgets").fetchone()
     return int(count)
+
+
+def forgets_held_ms(db: "Database") -> int:
+    """When the last of them came."""
+    (held_ms,) = db.execute("SELECT coalesce(max(held_ms), 0) FROM sync_forgets").fetchone()
+    return int(held_ms)

@@ -60,7 +60,9 @@ class Self(Struct, frozen=True, kw_only=True):
     reread_ms: int
     rereads: int
     forgets_from_ms: int
+    """When others last forgot something."""
     forgets: int
+    """How much they have, each time less than an hour after the time before."""
 
 
 class OwnFrame(Struct, frozen=True):

@@ -7,19 +7,26 @@ nothing else is left.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sync_service import amend, control, entries, frames, inbox, keys, listing, log
-from sync_service.control import Members
+from sync_service import amend, control, entries, frames, inbox, keys, listing, log, relay
+from sync_service.control import Member, Members
 from sync_service.keys import Random, Seeds
 from sync_service.listing import NotSyncedError
+from sync_service.log import Self
 from sync_service.merge import EMPTY
+from sync_service.ops import MalformedError
 from sync_service.replica import Replica, change
-from sync_service.transport import NoVaultError, Transport
+from sync_service.transport import CompactedError, NoVaultError, Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _FIRST_INCARNATION = 1
 _COUNTED_AT_ONCE = 4_096
+# Of the relay's log, to find where somebody's streams end: more than it holds between two snapshots.
+_PAGES_MAX = 4_096
+
+Beyond = dict[tuple[bytes, int], list[tuple[bytes, bytes]]]
+"""By stream and place: the hash before and the hash of each batch that the relay shows there."""
 
 
 def found(
@@ -112,7 +119,8 @@ def revoke(
 ) -> Members:
     """Remove a device: nothing that it writes from now on counts, and it reads nothing that is written from now on.
 
-    What it has written until now counts, also what cannot be read here: else one such batch would keep it in for ever.
+    What it has written until now counts, also what cannot be read here, or has no room here any more: else such batches would keep it
+    in for ever.
 
     Raises:
         NotSyncedError: there is no such device.
@@ -124,24 +132,58 @@ def revoke(
         member = members.members.get(device)
         if member is None or (member.revoked is not None and not members.rotation_due):
             raise NotSyncedError("There is no such device in this vault.")
-        lasts = {stream: _last_genuine(db, stream) for stream in member.streams}
     if member.revoked is None:
+        beyond = _beyond(transport, me, members, member)
+        with replica.transaction() as db:
+            lasts = {stream: _last_genuine(db, stream, beyond) for stream in member.streams}
         entry = amend.revoke(members, listing.signer_of(me), device, lasts)
         members = listing.append(transport, replica, members, entry, now_ms)
     return listing.rotate(transport, replica, members, random, now_ms)
 
 
-def _last_genuine(db: "Database", stream: bytes) -> tuple[int, bytes]:
+def _beyond(transport: Transport, me: Self, members: Members, member: Member) -> Beyond:
+    """What the relay holds of a member's streams and this device has neither applied nor set aside."""
+    found: Beyond = {}
+    after = me.cursor if me.reread_after is None else min(me.cursor, me.reread_after)
+    for _ in range(_PAGES_MAX):
+        try:
+            page = transport.pull(after, generation=me.generation)
+        except CompactedError as error:
+            after = error.min_pos - 1
+            continue
+        shown = [(pos, raw) for pos, raw in page.frames if pos > after]
+        for _, raw in shown:
+            try:
+                frame = frames.parse(raw)
+            except MalformedError:
+                continue
+            stream = frame.header.stream
+            if stream in member.streams and relay.authenticate(members, frame) is None:
+                place = found.setdefault((stream, frame.header.seq), [])
+                place.append((frame.header.prev_hash, frame.hash))
+        if not shown or shown[-1][0] >= page.head_pos:
+            break
+        after = shown[-1][0]
+    return found
+
+
+def _last_genuine(db: "Database", stream: bytes, beyond: Beyond) -> tuple[int, bytes]:
     """The last batch of a stream that follows the one before it, whether it could be applied or not. What is held was verified."""
     applied = inbox.heads(db).get(stream)
     seq, digest = (0, frames.NO_HASH) if applied is None else (applied.seq, applied.hash)
-    while following := [
-        held.hash
-        for held in inbox.next_held(db, stream, seq + 1)
-        if frames.parse(held.raw).header.prev_hash == digest
-    ]:
+    while True:
+        held = [
+            (frames.parse(each.raw).header.prev_hash, each.hash)
+            for each in inbox.next_held(db, stream, seq + 1)
+        ]
+        following = [
+            hash_
+            for before, hash_ in (*held, *beyond.get((stream, seq + 1), ()))
+            if before == digest
+        ]
+        if not following:
+            return seq, digest
         seq, digest = seq + 1, following[0]
-    return seq, digest
 
 
 def rename(

@@ -29,8 +29,11 @@ BATCH_BYTES = 512 * 1024
 # Operations applied in one transaction, and bytes of opened batches held for it.
 APPLY_OPS = 4_096
 APPLY_BYTES = 8 * 1024 * 1024
-# How much forgetting by others within an hour is done without asking. A tidy-up of a small vault is no catastrophe.
+# How much forgetting by others is done without asking, all together of which none came an hour after the one before. A tidy-up of a
+# small vault is no catastrophe.
 FORGETS_WINDOW_MS = 3_600_000
+# What is neither little nor much may be the first part of much: the rest of it comes within so long.
+FORGETS_QUIET_MS = 60_000
 FORGETS_MIN = 20
 FORGETS_MAX = 500
 FORGETS_PER_CENT = 20
@@ -64,6 +67,7 @@ class Wrong(Struct, frozen=True):
     """Whether the relay may show something better at this place another time."""
 
 
+Weighed = Literal["forget", "wait", "ask"]
 Verdict = Fits | Seen | Waits | Elsewhere | Wrong
 
 _SENTENCES: Mapping[Kind, str] = {
@@ -147,12 +151,14 @@ def seal_in_ms(
     return max(0, DEBOUNCE_MS - since, rest)
 
 
-def forgets_wait(*, before: int, more: int, present: int) -> bool:
-    """Whether what others forget is so much that somebody should say yes: `before` in this hour, `more` now, of `present` memories."""
+def weigh_forgets(*, before: int, more: int, present: int, quiet_ms: int) -> Weighed:
+    """What to do with what others forget: `before` lately, `more` now, of `present` memories, and nothing more for `quiet_ms`."""
     together = before + more
     if together < FORGETS_MIN:
-        return False
-    return together > FORGETS_MAX or together * 100 > (present + before) * FORGETS_PER_CENT
+        return "forget"
+    if together > FORGETS_MAX or together * 100 > (present + before) * FORGETS_PER_CENT:
+        return "ask"
+    return "wait" if 0 <= quiet_ms < FORGETS_QUIET_MS else "forget"
 
 
 def reread_in_ms(times: int) -> int:

@@ -62,7 +62,7 @@ def catch_up(run: Run) -> None:
 
 def weigh_forgets(run: Run) -> None:
     if run.report.reached_head:
-        deciding.weigh(run.replica, run.now_ms)
+        run.weigh_in_ms = deciding.weigh(run.replica, run.now_ms)
 
 
 def pull(run: Run) -> None:

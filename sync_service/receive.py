@@ -106,8 +106,8 @@ def retry_held(replica: Replica, members: Members, random: Random, now_ms: int) 
         ready = [
             (each.pos, each.raw)
             for stream, seq in _first_held(db)
-            for each in inbox.next_held(db, stream, seq)
             if seq <= (heads[stream].seq if stream in heads else 0) + 1
+            for each in inbox.next_held(db, stream, seq)
         ]
     return take(replica, members, ready[:HELD_TRIED], random, now_ms, cursor_moves=False)
 
@@ -274,6 +274,11 @@ def _hold(
 ) -> None:
     stream, seq = frame.header.stream, frame.header.seq
     if len(frame.raw) > work.room:
+        # What removed devices have left behind gives way, and is not asked for again.
+        work.room += inbox.drop_held(work.db, control.removed_streams(work.members))
+    if len(frame.raw) > work.room:
+        if control.is_removed(work.members, stream):
+            return
         work.troubled_pos = pos if work.troubled_pos is None else min(pos, work.troubled_pos)
         return
     work.room -= len(frame.raw)

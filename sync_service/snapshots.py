@@ -19,6 +19,7 @@ from sync_service import (
     manifests,
     merge,
     ops,
+    parting,
     receive,
     relay,
     segments,
@@ -31,7 +32,7 @@ from sync_service.log import Self
 from sync_service.manifests import Manifest, Segment
 from sync_service.merge import State
 from sync_service.ops import Content, Forget, Head, MalformedError, Op
-from sync_service.replica import Replica, change
+from sync_service.replica import Change, Replica, change
 from sync_service.transport import (
     CompactedError,
     GenerationChangedError,
@@ -42,9 +43,8 @@ from sync_service.transport import (
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-# States in one segment: with their texts they stay far below the 4 MiB that a segment may have.
+# States read in one transaction, and in one segment if they fit.
 SEGMENT_STATES = 4_096
-SEGMENT_BYTES = 3 * 1024 * 1024
 # Joined in one transaction.
 JOINED_AT_ONCE = 2_048
 # A snapshot is due after so many batches, or when the log is that much larger than the last snapshot.
@@ -90,10 +90,11 @@ def write(
     pieces: list[Segment] = []
     total = 0
     for rows in _pieces(replica, states_per_segment):
-        name = random(_NAME_BYTES).hex()
-        sealed = segments.seal_segment(key, me.vault, members.epoch, name, rows)
-        transport.put_segment(name, sealed)
-        pieces.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
+        for portion in parting.portions(rows):
+            name = random(_NAME_BYTES).hex()
+            sealed = segments.seal_segment(key, me.vault, members.epoch, name, portion)
+            transport.put_segment(name, sealed)
+            pieces.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
     digest = merge.digest(total)
     # From where something is in doubt, whoever begins with this snapshot looks again.
@@ -142,21 +143,8 @@ def _pieces(replica: Replica, most: int) -> Iterator[list[tuple[bytes, State]]]:
             rows = list(replica.rows(db, after, most))
         if not rows:
             return
-        piece: list[tuple[bytes, State]] = []
-        size = 0
-        for memory, state in rows:
-            length = _size(state)
-            if piece and size + length > SEGMENT_BYTES:
-                yield piece
-                piece, size = [], 0
-            piece.append((memory, state))
-            size += length
-        yield piece
+        yield rows
         after = rows[-1][0]
-
-
-def _size(state: State) -> int:
-    return 200 + sum(len(value) for _, _, value in state.fields.values())
 
 
 # --- joining -------------------------------------------------------------------------------------------------
@@ -310,14 +298,14 @@ def _merge_rows(
         if state.forgotten and receive.is_present(states[memory])
     }
     waiting = receive.held_back(db, gone, now_ms) if gone else frozenset()
-    changes = {}
+    changes: dict[bytes, Change] = {}
     latest: list[Hlc] = []
     for memory, state in rows:
-        before = states[memory]
+        before = changes[memory].after if memory in changes else states[memory]
         after = merge.join(before, state)
         if memory in waiting or after == before:
             continue
-        changes[memory] = change(before, after)
+        changes[memory] = change(states[memory], after)
         latest += [Hlc(hlc) for hlc, _, _ in state.fields.values()]
     receive.save(db, replica, changes)
     log.hear(db, latest, now_ms)
@@ -346,12 +334,11 @@ def check(
         return None
     total = 0
     seen: set[bytes] = set()
-    for segment in manifest.segments:
-        for memory, state in segments.fetch(transport, manifest, segment, epoch_keys):
-            if memory in seen:
-                raise MalformedError("A snapshot holds a memory twice.")
-            seen.add(memory)
-            total += merge.fingerprint(memory, _applied(state, tail.pop(memory, ())))
+    for memory, state in _whole_states(transport, manifest, epoch_keys):
+        if memory in seen:
+            raise MalformedError("A snapshot holds a memory twice.")
+        seen.add(memory)
+        total += merge.fingerprint(memory, _applied(state, tail.pop(memory, ())))
     total += sum(
         merge.fingerprint(memory, _applied(merge.EMPTY, said)) for memory, said in tail.items()
     )
@@ -374,6 +361,23 @@ def check(
         log.settle(db, "diverged", "snapshot")
     transport.cosign(manifest_id, manifests.cosign(manifest_id, me.vault, me.sign_seed))
     return True
+
+
+def _whole_states(
+    transport: Transport, manifest: Manifest, epoch_keys: dict[int, bytes]
+) -> Iterator[tuple[bytes, State]]:
+    """What a snapshot holds, with what was parted joined again: the rows of one memory follow each other."""
+    last: tuple[bytes, State] | None = None
+    for segment in manifest.segments:
+        for memory, state in segments.fetch(transport, manifest, segment, epoch_keys):
+            if last is not None and last[0] == memory:
+                last = (memory, merge.join(last[1], state))
+                continue
+            if last is not None:
+                yield last
+            last = (memory, state)
+    if last is not None:
+        yield last
 
 
 def _is_quiet(db: "Database", me: Self) -> bool:

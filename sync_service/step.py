@@ -40,7 +40,7 @@ class Report(Struct, kw_only=True):
     after_seconds: float = 0.0
     """The relay asked for so much rest."""
     due_in_ms: int | None = None
-    """In how long something waits to be sent; `None` if nothing does."""
+    """In how long something waits to be sent, or to be decided; `None` if nothing does."""
     head_pos: int = 0
     alarms: list[Alarm] = []
 
@@ -53,6 +53,7 @@ class Run(Struct):
     may_push: bool = True
     min_pos: int = 1
     began_reread: bool = False
+    weigh_in_ms: int | None = None
 
     @property
     def replica(self) -> Replica:

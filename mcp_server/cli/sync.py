@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from cyclopts import App
-from rich.console import Console
 
 from mcp_server.cli import screen
 from mcp_server.cli.accounts import (
@@ -17,28 +16,10 @@ from mcp_server.cli.accounts import (
 )
 from mcp_server.cli.screen import Json, printable
 from mcp_server.cli.session import agent
+from mcp_server.cli.standing import alarms, said_of
 from mcp_server.syncing.status import Status
 
 sync = App(name="sync", help="See and steer how this vault keeps in step with your other devices.")
-
-_DOING = {
-    "not_set_up": "This vault does not sync. Begin with `sunaiva login`, or with `sunaiva sync folder PATH`.",
-    "removed": "This device was removed from the vault. Its memories are all here; `sunaiva pair` lets it join again.",
-    "off": "Sync is off: this vault meets its devices nowhere. `sunaiva login` goes on with it.",
-    "deleted": "Sync has ended: this vault was deleted where your devices meet. Your memories are all here.",
-    "paused": "Sync is paused. `sunaiva sync resume` goes on with it.",
-    "starting": "Sync is starting.",
-    "syncing": "Syncing.",
-    "waiting": "In step with what is there.",
-    "offline": "Nobody answers now; it is tried again by itself.",
-    "stopped": "Sync has stopped and needs you.",
-}
-
-
-_CAME = (
-    "Join your other devices with `sunaiva pair`; if this is the first, say once more how it came there (`sunaiva login`, or `sunaiva "
-    "sync folder PATH`), which asks for the recovery words."
-)
 
 
 @sync.command
@@ -124,28 +105,17 @@ def folder(
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
 
-def alarms(given: Any, to: Console = screen.err) -> None:
-    """What is wrong, for `status` and `doctor`."""
-    for alarm in msgspec.convert(given, Status).alarms:
-        often = (
-            f" ({alarm.times} times, last {alarm.last_at:%Y-%m-%d %H:%M})"
-            if alarm.times > 1
-            else ""
-        )
-        about = "" if alarm.device is None else f" ({alarm.device})"
-        screen.warn(f"{alarm.kind.replace('_', ' ')}{about}: {alarm.sentence}{often}", to)
-
-
 def show_status(answer: Any) -> None:
     """How sync stands."""
     found = msgspec.convert(answer, Status)
+    said = said_of(answer)
     is_well = found.state in ("waiting", "syncing") and not (found.alarms or found.problem)
     if is_well:
-        screen.ok(_standing(found))
+        screen.ok(said)
     elif found.state in ("not_set_up", "starting"):
-        screen.say(_standing(found), screen.out)
+        screen.say(said, screen.out)
     else:
-        screen.warn(_standing(found), screen.out)
+        screen.warn(said, screen.out)
     if found.problem:
         screen.fail(found.problem, screen.out)
     if found.device is not None:
@@ -173,12 +143,6 @@ def show_status(answer: Any) -> None:
             screen.out,
         )
     alarms(answer, screen.out)
-
-
-def _standing(found: Status) -> str:
-    if found.state == "not_set_up" and found.place is not None:
-        return f"This device is at {found.place} and does not sync yet. {_CAME}"
-    return _DOING[found.state]
 
 
 def _show_verified(answer: Any) -> None:

@@ -20,6 +20,7 @@ from mcp_server.cli.session import (
     require_vault,
     typed_line,
 )
+from mcp_server.cli.standing import alarms, said_of
 from mcp_server.health import Health
 from mcp_server.index.export import bundled_model_folder, export_in_child
 from mcp_server.index.models import Reindexing
@@ -480,10 +481,8 @@ def _show_doctor(
     if standing["state"] != "not_set_up":
         is_well = standing["state"] in ("waiting", "syncing") and not standing["alarms"]
         say = screen.ok if is_well else screen.warn
-        say(f"Sync: {standing['state']}; `sunaiva sync status` says more")
-    for alarm in standing["alarms"]:
-        about = f" ({alarm['device']})" if alarm["device"] else ""
-        screen.warn(f"Sync, {alarm['kind'].replace('_', ' ')}{about}: {alarm['sentence']}")
+        say(f"Sync: {said_of(standing)} `sunaiva sync status` says more.")
+    alarms(standing)
 
 
 def _show_contents(settings: Settings, found: Health) -> None:

@@ -290,8 +290,9 @@ class LiveIndex:
                 # Nothing is lost: the texts are there, and what has no vector yet is found by its words.
                 _log.warning("the indexes wait: %s", error)
                 patience = _RETRY_SECONDS
-            except Exception as error:  # noqa: BLE001 (the end of this thread: nobody else would tell the person)
-                self._give_up(f"The indexes stopped ({type(error).__name__}). Restart the agent.")
+            except Exception:  # noqa: BLE001 (the end of this thread: nobody else would tell the person)
+                _log.exception("the indexes stopped")
+                self._give_up("The indexes stopped. Restart the agent; its log says why.")
                 return
             self._wake.wait(patience)
             self._wake.clear()
@@ -313,8 +314,9 @@ class LiveIndex:
             self._open_cross()
         except SunaivaError as error:
             self._give_up(str(error))
-        except Exception as error:  # noqa: BLE001 (as above; memories are still found by their words)
-            self._give_up(f"The language model cannot be used ({type(error).__name__}).")
+        except Exception:  # noqa: BLE001 (as above; memories are still found by their words)
+            _log.exception("the language model cannot be used")
+            self._give_up("The language model cannot be used. The agent's log says why.")
 
     def _neighbours(self, dim: int) -> Neighbours:
         if self._graph_from is None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mcp_server import replica
 from mcp_server.device import Device
+from mcp_server.naming import as_name
 from mcp_server.syncing import device_list, roster
 from mcp_server.syncing.device_list import APPEND_TRIES, BusyListError
 from mcp_server.syncing.pairing import Conversation, Member, Newcomer
@@ -106,7 +107,7 @@ class Pairing:
         if self._newcomer is not None:
             return (yield from self._newcomer.meet(talk)), None
         met = yield from self._demand_member().meet(talk)
-        return met.number, met.name
+        return met.number, as_name(met.name) or "a device without a name"
 
     def finish(self, *, is_same_number: bool, cancelled: Callable[[], bool]) -> Steps[None]:
         """Join, or admit, once the person has said that the numbers are the same."""

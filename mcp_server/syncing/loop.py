@@ -32,6 +32,9 @@ NUDGE_SECONDS = 55.0
 # A round ends between two of its steps; one that hangs in the network is left behind.
 _LEAVE_SECONDS = 3.0
 _DOUBLINGS_MAX = 10
+_UNFORESEEN = (
+    "Sync failed in a way that nobody foresaw. The agent's log says where; it is tried again."
+)
 
 Doing = Literal["off", "starting", "syncing", "waiting", "offline", "stopped"]
 """off: nowhere to sync, or paused. starting: the first round is not over. stopped: it cannot go on without the person."""
@@ -168,11 +171,11 @@ class Loop:
                 self._note_failed(error, "offline")
             except SunaivaError as error:
                 self._note_failed(error, "stopped", rest=getattr(error, "after_seconds", 0.0))
-            except Exception as error:  # allow broad-except: a defect ends one round, not all
+            except Exception:  # allow broad-except: a defect ends one round, not all
                 if self._stop:
                     return
                 logger.exception("a round of sync failed")
-                self._note_failed(_unexpected(error), "offline")
+                self._note_failed(UnavailableError(_UNFORESEEN), "offline")
             else:
                 if done.unavailable is None:
                     self._note_done(done)
@@ -269,9 +272,3 @@ class Loop:
                 lambda: self._stop or self._hurries != before,
                 LOOK_UNNUDGED_SECONDS * self._chance(),
             )
-
-
-def _unexpected(error: Exception) -> SunaivaError:
-    return UnavailableError(
-        f"Sync met an unexpected {type(error).__name__}. The agent's log says where; it is tried again."
-    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from mcp_server.naming import as_name, is_name
 from shared.errors import ConflictError, InvalidError, NotFoundError
 from sync_service import amend, control, inbox, keys, listing, log
 from sync_service.control import Member, Members
@@ -40,7 +41,7 @@ def checked_name(name: str) -> str:
         InvalidError
     """
     given = name.strip()
-    if not given or not given.isprintable() or len(given.encode()) > DEVICE_NAME_BYTES_MAX:
+    if not is_name(given) or len(given.encode()) > DEVICE_NAME_BYTES_MAX:
         raise InvalidError(
             f"A device's name has 1 to {DEVICE_NAME_BYTES_MAX} printable characters. Give another one."
         )
@@ -73,13 +74,15 @@ def devices(db: "Database") -> list[Device]:
 
 def name_of(member: Member, vault: bytes, epoch_keys: dict[int, bytes]) -> str:
     """What its owner calls it; a device whose name cannot be read is called by its id."""
+    shown_id = member.device.hex()[:_SHOWN_CHARS]
     key = epoch_keys.get(keys.epoch_of_name(member.sealed_name)) if member.sealed_name else None
     if key is not None:
         try:
-            return keys.open_name(member.sealed_name, key, vault=vault, device=member.device)
+            name = keys.open_name(member.sealed_name, key, vault=vault, device=member.device)
+            return as_name(name) or f"device {shown_id}"
         except UnreadableError:
             pass
-    return f"device {member.device.hex()[:_SHOWN_CHARS]}"
+    return f"device {shown_id}"
 
 
 def chosen(db: "Database", given: str) -> Member:

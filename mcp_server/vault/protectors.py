@@ -198,10 +198,9 @@ def _asked(question: Callable[[], T]) -> T:
 
     try:
         return _in_time(question, ANSWER_SECONDS)
-    except (KeyringError, OSError) as error:
+    except (KeyringError, OSError):
         raise UnavailableError(
-            f"The keychain refused ({type(error).__name__}). Unlock it and try again, or use the recovery words: "
-            f"{RECOVER}."
+            f"The keychain refused. Unlock it and try again, or use the recovery words: {RECOVER}."
         ) from None
 
 

@@ -1,7 +1,8 @@
 """A memory as the values of its fields in the change log, and back. Pure.
 
 What arrives was written by another device, perhaps a newer or a broken one: a value that this version's tables cannot hold is
-put aside whole, never bent to fit, and the memory is shown with the field's default meanwhile. Only a text has no default.
+put aside whole, and the memory is shown with the field's default meanwhile; a name is shown as far as it is one. Only a text has no
+default. What is shown follows from the state alone, so that it is the same on every device.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +13,18 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec import Struct
 
-from mcp_server.model import DEFAULT_SPACE, TEXT_BYTES_MAX, Kind, Link, Memory, Source, Trust
+from mcp_server.model import (
+    DEFAULT_SPACE,
+    LINKS_MAX,
+    TAGS_MAX,
+    TEXT_BYTES_MAX,
+    Kind,
+    Link,
+    Memory,
+    Source,
+    Trust,
+)
+from mcp_server.naming import as_name, is_name
 from mcp_server.vault.store import as_bytes, as_id
 from shared.clock import from_ms, to_ms
 from shared.ids import MemoryId
@@ -30,7 +42,8 @@ _TRUSTS: Final = frozenset(get_args(Trust))
 # What a datetime can hold: from the year 1 to the year 9999.
 _EARLIEST_MS: Final = -62_135_596_800_000
 _LATEST_MS: Final = 253_402_300_799_999
-_INTEGER_MAX: Final = (1 << 63) - 1
+# The next position has to fit as well, into the tables and into JSON.
+_POSITION_MAX: Final = 1 << 53
 # So short a value is mostly one that thousands of memories share.
 _SHARED_BYTES_MAX = 64
 
@@ -51,7 +64,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return type(value) is str and value != ""
+    return type(value) is str and is_name(value)
 
 
 def _is_id(value: Any) -> bool:
@@ -63,7 +76,12 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _is_text(value: Any) -> bool:
-    return type(value) is str and len(value.encode()) <= TEXT_BYTES_MAX
+    return (
+        type(value) is str
+        and value != ""
+        and not value.isspace()
+        and len(value.encode()) <= TEXT_BYTES_MAX
+    )
 
 
 def _is_flag(value: Any) -> bool:
@@ -79,7 +97,7 @@ _FITS: dict[int, Callable[[Any], bool]] = {
     Field.VALID_TO: _or_none(_is_time),
     Field.SPEAKER: _or_none(_is_name),
     Field.CONVERSATION: _or_none(_is_name),
-    Field.POSITION: _or_none(lambda value: type(value) is int and abs(value) <= _INTEGER_MAX),
+    Field.POSITION: _or_none(lambda value: type(value) is int and 0 <= value <= _POSITION_MAX),
     Field.TRUST: lambda value: value in _TRUSTS if type(value) is str else False,
     Field.CLIENT: _or_none(_is_name),
     Field.TOOL: _or_none(_is_name),
@@ -93,6 +111,9 @@ _FITS: dict[int, Callable[[Any], bool]] = {
     Field.SUPERSEDED_BY: _or_none(_is_id),
     Field.CREATED: _is_time,
 }
+_NAMED: Final = frozenset(
+    (Field.SPACE, Field.SPEAKER, Field.CONVERSATION, Field.CLIENT, Field.TOOL)
+)
 _LAST: Final = int(max(Field))
 _NUMBERS: Final = range(int(Field.TEXT), _LAST + 1)
 
@@ -153,6 +174,8 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
         value = _read(number, raw)
         if isinstance(value, _Unfit):
             kept[number] = raw
+            if number in _NAMED and (name := _as_name(raw)) is not None:
+                values[number] = name
         else:
             values[number] = value
             if number != Field.TEXT and len(raw) <= _SHARED_BYTES_MAX:
@@ -161,9 +184,22 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
         return None
     if values[Field.CREATED] is None:
         values[Field.CREATED] = _made_ms(memory)
-    return Shown(
-        values, present(state.links) if state.links else [], kept, milliseconds(Hlc(written))
-    )
+    return Shown(values, _links_of(state), kept, milliseconds(Hlc(written)))
+
+
+def tags_of(state: State) -> list[str]:
+    """The tags that are shown: the first ones, by their names."""
+    if not state.tags:
+        return []
+    named = {as_name(tag) for tag in present(state.tags)}
+    return sorted(tag for tag in named if tag is not None)[:TAGS_MAX]
+
+
+def _links_of(state: State) -> list[tuple[str, bytes]]:
+    if not state.links:
+        return []
+    named = {(as_name(relation), target) for relation, target in present(state.links)}
+    return sorted((name, target) for name, target in named if name is not None)[:LINKS_MAX]
 
 
 def encoded(number: int, value: Value) -> bytes:
@@ -251,6 +287,14 @@ def _read(number: int, raw: bytes) -> Value | _Unfit:
         return _UNFIT
     # Written in another way than ours, it would not come out again as it came.
     return value if _FITS[number](value) and _encode(value) == raw else _UNFIT
+
+
+def _as_name(raw: bytes) -> str | None:
+    try:
+        said = _decode(raw)
+    except UNREADABLE:
+        return None
+    return as_name(said) if isinstance(said, str) else None
 
 
 def _values(memory: Memory) -> Values:

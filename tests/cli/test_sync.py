@@ -32,7 +32,7 @@ def test_one_is_one_and_no_tick_stands_above_an_alarm(capsys: pytest.CaptureFixt
     read = shown(capsys, state="waiting", device="study", devices=1, conflicts=1, alarms=[alarm])
     assert "1 device;" in read
     assert "1 memory was changed" in read
-    assert "Something is missing." in read
+    assert "Something is missing. (gap)" in read
     assert "✓" not in read
 
 

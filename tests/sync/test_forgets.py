@@ -170,15 +170,54 @@ def test_a_new_device_is_not_asked_about_what_was_forgotten_long_ago() -> None:
 
 
 def test_the_measure_of_too_much() -> None:
-    def waits(before: int, more: int, present: int) -> bool:
-        return plan.forgets_wait(before=before, more=more, present=present)
+    def weighed(before: int, more: int, present: int, quiet_ms: int = 60_000) -> str:
+        return plan.weigh_forgets(before=before, more=more, present=present, quiet_ms=quiet_ms)
 
-    assert not waits(0, 19, 19)
-    assert waits(0, 20, 99)
-    assert not waits(0, 20, 100)
-    assert waits(10, 11, 90)
-    assert not waits(0, 500, 100_000)
-    assert waits(0, 501, 100_000)
+    assert weighed(0, 19, 19, 0) == "forget"
+    assert weighed(0, 20, 99) == "ask"
+    assert weighed(0, 20, 100) == "forget"
+    assert weighed(0, 20, 100, 59_999) == "wait"
+    assert weighed(0, 20, 100, -1) == "forget", "the clock was put back"
+    assert weighed(10, 11, 90) == "ask"
+    assert weighed(0, 500, 100_000) == "forget"
+    assert weighed(0, 501, 100_000, 0) == "ask"
+
+
+def test_the_first_pieces_of_much_wait_for_the_rest() -> None:
+    first, second = _many(2_000)
+    for piece in range(6):
+        for number in range(100 * piece, 100 * (piece + 1)):
+            first.forget(number)
+        settle([first, second], rounds=1)
+        assert second.replica.count(second.replica.db) == 2_000
+    assert inbox.held_forgets_count(second.replica.db) == 600
+    assert second.alarms() == {"many_forgotten"}
+
+
+def test_what_is_neither_little_nor_much_is_forgotten_after_a_minute() -> None:
+    first, second = _many(200)
+    for number in range(30):
+        first.forget(number)
+    first.sync()
+    assert second.sync().due_in_ms == plan.FORGETS_QUIET_MS
+    assert second.text(7) == "tea"
+    second.time.pass_ms(plan.FORGETS_QUIET_MS)
+    assert second.sync().due_in_ms is None
+    assert second.text(7) is None
+    settle([first, second])
+    assert first.digest() == second.digest()
+    assert second.alarms() == set()
+
+
+def test_much_over_hours_counts_together_if_it_does_not_rest_for_one() -> None:
+    first, second = _many(100)
+    for number in range(30):
+        first.forget(number)
+        if number % 10 == 9:
+            settle([first, second], rounds=2)
+            first.time.pass_ms(HOUR_MS - 10_000)
+    assert second.alarms() == {"many_forgotten"}
+    assert second.replica.count(second.replica.db) == 90
 
 
 def test_what_waits_for_a_yes_is_gone_if_it_is_forgotten_here() -> None:

@@ -8,6 +8,7 @@ from sync_service import (
     control,
     engine,
     frames,
+    inbox,
     listing,
     log,
     manifests,
@@ -202,14 +203,64 @@ def test_a_device_is_removed_whatever_it_has_sent(noise: bytes) -> None:
 def test_what_it_sends_while_it_is_removed_counts_or_it_is_read_first() -> None:
     leaving, one, other = three()
     other.sync()
-    leaving.write(1, "the last word")
-    leaving.sync()
+
+    def send_meanwhile(name: str) -> None:
+        if name == "append_control":
+            leaving.write(1, "the last word")
+            leaving.sync()
+
+    other.line.before = send_meanwhile
     device = log.read(leaving.replica.db).device
     with pytest.raises(ControlConflictError):
         membership.revoke(other.line, other.replica, device, other.random, other.now_ms)
-    removed(leaving, by=other)
+    other.line.before = lambda _: None
+    membership.revoke(other.line, other.replica, device, other.random, other.now_ms)
     settle([one, other])
     assert one.text(1) == other.text(1) == "the last word"
+
+
+def full() -> tuple[Device, Device, Device]:
+    """The first device has sent more that cannot be read than the last has room to set aside."""
+    liar, one, other = three()
+    too_early = inbox.Held(
+        stream=stream_of(liar),
+        seq=1_000,
+        hash=bytes(32),
+        pos=1,
+        reason="waiting",
+        applied=False,
+        raw=bytes(inbox.HELD_BYTES_MAX),
+    )
+    with other.replica.transaction() as db:
+        inbox.hold(db, too_early)
+    for _ in range(3):
+        send(liar, ops.encode_content([]), key=bytes(32))
+    other.sync()
+    return liar, one, other
+
+
+def test_a_device_that_has_filled_all_room_is_removed_all_the_same() -> None:
+    liar, one, other = full()
+    assert log.read(other.replica.db).reread_after is not None
+    removed(liar, by=other)
+    other.write(2, "not for it")
+    other.sync()
+    one.sync()
+    assert one.text(2) == "not for it"
+    assert log.members(one.replica.db).epoch == 2
+
+
+def test_what_a_removed_device_left_behind_takes_no_room_from_others() -> None:
+    liar, one, other = full()
+    removed(liar, by=other)
+    one.sync()
+    send(one, ops.encode_content([]), key=bytes(32))
+    other.sync()
+    other.time.pass_seconds(3_600)
+    other.sync()
+    held = [held.stream for held in inbox.held(other.replica.db) if held.stream == stream_of(one)]
+    assert held == [stream_of(one)]
+    assert log.read(other.replica.db).reread_after is None
 
 
 def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:
@@ -299,6 +350,25 @@ def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one()
         log.read(each.replica.db).device for each in (liar, one)
     ]
     assert one.alarms() == {"malformed"}
+
+
+def test_versions_of_one_memory_beyond_all_measure_stop_no_snapshot() -> None:
+    liar, one, other = three()
+    one.write(2, "before it")
+    for number in range(5):
+        text = msgspec.msgpack.encode(f"{number}" * 1_200_000)
+        send(liar, ops.encode_content([ops.Set(memory(1), number, {Field.TEXT: text})]))
+    one.write(3, "after it")
+    settle([one, other])
+    members = log.members(one.replica.db)
+    snapshots.write(one.line, one.replica, members, one.random, one.now_ms)
+    (manifest,) = one.relay.manifests
+    assert snapshots.check(other.line, other.replica, members, manifest, other.now_ms)
+    assert one.relay.compact() > 5
+    newcomer = Device(one.relay, one.time, 5).join()
+    newcomer.sync()
+    assert newcomer.replica.states() == one.replica.states()
+    assert newcomer.digest() == one.digest()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sync_service import merge, ops
+from sync_service import merge, ops, parting
 from sync_service.clock import AHEAD_MS_MAX, BELIEVED_MS_MAX, COUNTER_BITS, LATEST, Hlc, heard, tick
 from sync_service.fields import GUARDED, Field
 from sync_service.merge import EMPTY, FORGOTTEN, State, apply, join
@@ -112,6 +113,20 @@ def test_forgetting_absorbs_in_every_interleaving(history: list[Sent], at: int, 
     assert state == FORGOTTEN
     assert merge.clocks(state) == merge.clocks(FORGOTTEN)
     assert join(FORGOTTEN, state) == join(state, FORGOTTEN) == FORGOTTEN
+
+
+@given(history=histories, bytes_max=st.integers(100, 400))
+def test_a_state_is_the_join_of_its_parts_and_each_has_its_size(
+    history: list[Sent], bytes_max: int
+) -> None:
+    state = after(history)
+    if state.forgotten:
+        return
+    parts = list(parting.parts(state, bytes_max=bytes_max))
+    assert functools.reduce(join, parts, EMPTY) == state
+    for part in parts:
+        assert len(merge.encode(part)) <= bytes_max * 4 / 3
+        assert merge.decode(merge.encode(part)) == part
 
 
 def test_forgetting_absorbs_in_all_orders_of_a_small_history() -> None:

@@ -380,6 +380,31 @@ def test_a_scanned_code_says_what_was_promised() -> None:
     assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:"), "a QR's denser alphabet"
 
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+@given(secret=st.binary(min_size=16, max_size=16), data=st.data())
+def test_one_wrong_character_or_two_that_changed_places_are_told_at_once(
+    secret: bytes, data: st.DataObject
+) -> None:
+    right = list(codes.code_of(secret).replace("-", ""))
+    places = st.integers(0, codes.CODE_CHARS - 1)
+    one, two = data.draw(places), data.draw(places)
+    wrong = right.copy()
+    if data.draw(st.booleans()):
+        wrong[one] = data.draw(st.sampled_from(LETTERS))
+    elif max(one, two) < codes.CODE_CHARS - 2 or abs(one - two) == 1:
+        wrong[one], wrong[two] = wrong[two], wrong[one]
+    if wrong == right:
+        return
+    with pytest.raises(InvalidError, match="mistyped"):
+        codes.read_code("".join(wrong))
+
+
+def test_a_code_without_its_check_is_an_earlier_programs() -> None:
+    assert codes.read_code(codes.code_of(SECRET)[:-2]) == (SECRET, None)
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -387,7 +412,7 @@ def test_a_scanned_code_says_what_was_promised() -> None:
         "hello",
         codes.code_of(SECRET)[:-1],
         codes.code_of(SECRET) + "A",
-        "é" * 26,
+        "é" * 28,
         "A" * 25 + "B",
     ],
 )
