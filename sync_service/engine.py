@@ -162,7 +162,7 @@ def keep_house(engine: Engine) -> None:
         members = log.members(db)
         epoch_keys = log.epoch_keys(db)
         at_odds = any(alarm.kind in _AT_ODDS for alarm in log.alarms(db))
-        is_rested = now_ms - snapshots.last_written_ms(db) >= plan.BEACON_MS
+        is_rested = plan.is_over(snapshots.last_written_ms(db), now_ms, plan.BEACON_MS)
     standing = engine.transport.standing()
     if me.generation != standing.generation or not me.caught_up:
         return
@@ -195,7 +195,7 @@ def _keep_house_at_times(run: _Run) -> None:
     if (
         not run.report.reached_head
         or run.report.is_behind
-        or 0 <= run.now_ms - me.house_ms < HOUSE_MS
+        or not plan.is_over(me.house_ms, run.now_ms, HOUSE_MS)
     ):
         return
     with run.replica.transaction() as db:
@@ -351,7 +351,7 @@ def _reread(run: _Run, min_pos: int) -> None:
     """Go back to where something was wrong, once its time has come."""
     with run.replica.transaction() as db:
         me = log.read(db)
-        if me.reread_after is None or run.now_ms < me.reread_ms:
+        if me.reread_after is None or not plan.is_reread_due(me.reread_ms, run.now_ms):
             return
         run.began_reread = True
         after = max(0, min_pos - 1, me.reread_after if me.rereads < 2 else 0)

@@ -79,7 +79,7 @@ def compare(
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
-    _compare_shown(db, now_ms)
+    _compare_shown(db, members, now_ms)
     waiting = {held.stream.hex() for held in inbox.held(db) if held.reason == "waiting"}
     for alarm in log.alarms(db):
         if alarm.kind == "reordered" and alarm.subject not in waiting:
@@ -120,7 +120,8 @@ def send_again(
 def expire(db: "Database", now_ms: int) -> None:
     for kind in _FACTS:
         db.execute(
-            "DELETE FROM sync_alarms WHERE kind = ? AND last_ms < ?", [kind, now_ms - _EXPIRE_MS]
+            "DELETE FROM sync_alarms WHERE kind = ? AND last_ms NOT BETWEEN ? AND ?",
+            [kind, now_ms - _EXPIRE_MS, now_ms + _EXPIRE_MS],
         )
 
 
@@ -131,10 +132,13 @@ def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms
     inbox.serve_anew(db)
 
 
-def _compare_shown(db: "Database", now_ms: int) -> None:
+def _compare_shown(db: "Database", members: Members, now_ms: int) -> None:
     """Whether the relay shows what it has shown before, and what it said it had taken."""
     short = inbox.withheld_streams(db)
     for stream in short:
+        if control.is_removed(members, stream):
+            inbox.give_up(db, stream)  # nobody sends it again: a snapshot gives what it held
+            continue
         sentence = (
             "The server no longer shows everything that another device sent and this one has. That device gives it back as soon "
             "as it is there again; here nothing is missing."
@@ -145,7 +149,7 @@ def _compare_shown(db: "Database", now_ms: int) -> None:
         log.raise_alarm(db, "rolled_back", stream.hex(), _LOST, now_ms)
     if short or is_refused:
         log.write(db, snapshot_owed=1)
-    still = {stream.hex() for stream in (*short, *lost)} | {"device list"}
+    still = {stream.hex() for stream in (*inbox.withheld_streams(db), *lost)} | {"device list"}
     all_sent = not log.unsent_count(db)
     for alarm in log.alarms(db):
         if alarm.kind == "rolled_back" and all_sent and alarm.subject not in still:
@@ -200,7 +204,7 @@ def _ask_again(db: "Database", now_ms: int) -> None:
 
 
 def _settle_older(db: "Database", kind: Kind, now_ms: int) -> None:
-    db.execute("DELETE FROM sync_alarms WHERE kind = ? AND last_ms < ?", [kind, now_ms])
+    db.execute("DELETE FROM sync_alarms WHERE kind = ? AND last_ms <> ?", [kind, now_ms])
 
 
 _RESET = "The server began anew and has lost what was there. Nothing is missing here: everything from this device is being sent again."

@@ -22,6 +22,7 @@ implementation writes such a thing; only a newer version reads it."""
 CHAIN_KEPT = 1_024
 # Batches that wait are as large as the ones that flow, and a relay could show them for ever. What does not fit is asked for again.
 HELD_BYTES_MAX = 64 * 1024 * 1024
+_GIVEN_UP = -1  # in place of a position
 
 
 class Applied(Struct, frozen=True):
@@ -102,9 +103,19 @@ def serve_anew(db: "Database") -> None:
     db.execute("UPDATE sync_heads SET served = 0, pos = 0")
 
 
+def give_up(db: "Database", stream: bytes) -> None:
+    """The relay lost what nobody can send again. It is no longer asked for, unless the relay shows it, or loses something once more."""
+    db.execute(
+        "UPDATE sync_heads SET served = seq, pos = ? WHERE stream = ?", [_GIVEN_UP, stream]
+    )
+
+
 def served_heads(db: "Database") -> dict[bytes, int]:
     """How far the relay has shown each stream, of those that it has shown at all."""
-    found = db.execute("SELECT stream, served FROM sync_heads WHERE served > 0 AND seq > 0")
+    found = db.execute(
+        "SELECT stream, served FROM sync_heads WHERE served > 0 AND seq > 0 AND pos <> ?",
+        [_GIVEN_UP],
+    )
     return {bytes(stream): seq for stream, seq in found}
 
 

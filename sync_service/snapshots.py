@@ -110,8 +110,14 @@ def write(
             heads.append(Head(me.stream, me.seq, me.head))
         if key is None or me.adopting or me.seeding or not heads or inbox.is_half_applied(db):
             return None
-        if log.unsent_count(db) or me.reread_after is not None:
-            return None  # nobody takes a snapshot of what is not there, or covers what is in doubt
+        if log.unsent_count(db):
+            return None  # nobody takes a snapshot of what is not there
+        # What is asked for again is missing before the cursor. It may be lost for ever, and the others wait for what only this device
+        # has: then they get it, in a snapshot that covers what was applied and no position.
+        is_in_doubt = me.reread_after is not None
+        is_forked = any(alarm.kind == "fork" for alarm in log.alarms(db))
+        if is_in_doubt and (is_forked or not me.snapshot_owed):
+            return None
     segments: list[Segment] = []
     total = 0
     for rows in _pieces(replica, states_per_segment):
@@ -121,7 +127,7 @@ def write(
         segments.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
     digest = (total % (1 << 256)).to_bytes(32, "big")
-    summary = Summary(digest, me.generation, me.cursor)
+    summary = Summary(digest, me.generation, 0 if is_in_doubt else me.cursor)
     sealed = _seal_summary(key, me.vault, members.epoch, summary)
     manifest = Manifest(
         vault=me.vault,
