@@ -105,9 +105,7 @@ def serve_anew(db: "Database") -> None:
 
 def give_up(db: "Database", stream: bytes) -> None:
     """The relay lost what nobody can send again. It is no longer asked for, unless the relay shows it, or loses something once more."""
-    db.execute(
-        "UPDATE sync_heads SET served = seq, pos = ? WHERE stream = ?", [_GIVEN_UP, stream]
-    )
+    db.execute("UPDATE sync_heads SET served = seq, pos = ? WHERE stream = ?", [_GIVEN_UP, stream])
 
 
 def served_heads(db: "Database") -> dict[bytes, int]:

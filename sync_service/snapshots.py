@@ -233,9 +233,11 @@ def join_others(
         except (CorruptError, ForbiddenError):
             continue
         with replica.transaction() as db:
-            is_own = manifest.device == log.read(db).device
+            me = log.read(db)
             known = standing_of(db, manifests.id_of(raw))
-        if manifest.device in looked_at or known in ("joined", "written") or (is_own and known):
+            is_known = known in ("joined", "written") or (manifest.device == me.device and known)
+            is_beyond = _is_beyond(db, me, manifest)
+        if manifest.device in looked_at or (is_known and not is_beyond):
             continue
         looked_at.add(manifest.device)
         before = _digest(replica)
@@ -248,6 +250,16 @@ def join_others(
         if _digest(replica) != before:
             with replica.transaction() as db:
                 log.write(db, snapshot_owed=1)  # what is in two snapshots now is to be in one
+
+
+def _is_beyond(db: "Database", me: Self, manifest: Manifest) -> bool:
+    """Whether it covers what is not here: for all that is remembered of it, this device may have given up since what it sent itself
+    (`adopting.begin`), and the relay deleted it."""
+    heads = inbox.heads(db)
+    return any(
+        head.stream != me.stream and (head.stream not in heads or heads[head.stream].seq < head.seq)
+        for head in manifest.covers
+    )
 
 
 def _digest(replica: Replica) -> bytes:

@@ -72,8 +72,9 @@ def disk(world: "World", _: int, device: Device) -> None:
 
 
 def _put_back(world: "World", device: Device) -> None:
-    """What was not sent since the backup is lost with the disk; nobody can be blamed for that."""
-    lost = people.unsent(device)
+    """What was not sent since the backup is lost with the disk; nobody can be blamed for that, nor for what was to be sent and was
+    written over before it was."""
+    lost = {memory for memory, _ in people.unsent(device)}
     saved, upto = world.backups.pop(device)
     device.replica = _opened(saved)
     kept = people.unsent(device)
@@ -83,7 +84,7 @@ def _put_back(world: "World", device: Device) -> None:
         if promise.number <= upto
         or promise.device is not device
         # Nor for what the relay lost as well before anybody else had it.
-        or (not world.kind.relay_fails and people.name(promise.op) not in lost)
+        or (not world.kind.relay_fails and promise.op.memory not in lost)
         or people.name(promise.op) in kept
     ]
     world.trace.append("put back")

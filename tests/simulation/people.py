@@ -44,9 +44,7 @@ def write(world: "World", _: int, device: Device) -> None:
             links = [("about", memory(world.chance.randrange(world.memories)))]
             device.replica.write(memory(which), device.now_ms, links=links)
         elif what < 39:
-            archived: dict[int, bytes] = {
-                Field.ARCHIVED: world.chance.choice((b"\xc2", b"\xc3"))
-            }
+            archived: dict[int, bytes] = {Field.ARCHIVED: world.chance.choice((b"\xc2", b"\xc3"))}
             device.replica.write(memory(which), device.now_ms, fields=archived)
         else:
             device.forget(which)
@@ -106,9 +104,7 @@ def _remove(world: "World", device: Device, other: Device) -> None:
     target = _name(other)
     with world.dangers(device):
         device.sync()
-        membership.revoke(
-            device.line, device.replica, target, device.random, device.now_ms
-        )
+        membership.revoke(device.line, device.replica, target, device.random, device.now_ms)
     if all(member.device != target for member in control.live(relay.members)):
         copies = [each for each in world.devices if _name(each) == target]
         world.trace.append(f"removed {len(copies)}")
@@ -120,13 +116,12 @@ def _remove(world: "World", device: Device, other: Device) -> None:
 
 def _disown(world: "World", device: Device) -> None:
     """What only the removed device has, and whatever else is lost with it once the relay loses things as well."""
-    lost = unsent(device)
+    lost = {memory for memory, _ in unsent(device)}
     world.backups.pop(device, None)
     world.written = [
         promise
         for promise in world.written
-        if promise.device is not device
-        or not (world.kind.relay_fails or name(promise.op) in lost)
+        if promise.device is not device or not (world.kind.relay_fails or promise.op.memory in lost)
     ]
 
 
