@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.progress import Progress
 from bench.report import Bar, at_most
-from tests.simulation.world import BrokenError, World
+from tests.simulation.afterwards import BrokenError
+from tests.simulation.world import World
 
 RUNS_DEFAULT = 200
 STEPS_DEFAULT = 100

@@ -83,7 +83,7 @@ def keep_house(engine: Engine) -> None:
         members = log.members(db)
         epoch_keys = log.epoch_keys(db)
         at_odds = any(alarm.kind in _AT_ODDS for alarm in log.alarms(db))
-        is_rested = now_ms - snapshots.last_written_ms(db) >= plan.BEACON_MS
+        is_rested = plan.is_over(snapshots.last_written_ms(db), now_ms, plan.BEACON_MS)
     standing = engine.transport.standing()
     if me.generation != standing.generation or not me.caught_up:
         return
@@ -116,7 +116,7 @@ def _keep_house_at_times(run: Run) -> None:
     if (
         not run.report.reached_head
         or run.report.is_behind
-        or 0 <= run.now_ms - me.house_ms < HOUSE_MS
+        or not plan.is_over(me.house_ms, run.now_ms, HOUSE_MS)
     ):
         return
     with run.replica.transaction() as db:

@@ -88,7 +88,7 @@ def compare(
     reread: bool,
 ) -> bool:
     """The relay's log was read to its end: does it hold what this device, and what the others, have seen in it? Whether this device
-    lacks something of theirs, which a snapshot may have."""
+    lacks something, which a snapshot may have: what others have seen, or, put back from a backup, what was deleted meanwhile."""
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
@@ -101,7 +101,7 @@ def compare(
         log.write(db, rereads=0)
         for kind in _OF_PASSAGE:
             _settle_older(db, kind, now_ms)
-    return is_lacking
+    return is_lacking or bool(waiting)
 
 
 def send_again(
@@ -134,7 +134,8 @@ def send_again(
 def expire(db: "Database", now_ms: int) -> None:
     for kind in _FACTS:
         db.execute(
-            "DELETE FROM sync_alarms WHERE kind = ? AND last_ms < ?", [kind, now_ms - _EXPIRE_MS]
+            "DELETE FROM sync_alarms WHERE kind = ? AND last_ms NOT BETWEEN ? AND ?",
+            [kind, now_ms - _EXPIRE_MS, now_ms + _EXPIRE_MS],
         )
 
 
@@ -213,7 +214,7 @@ def _ask_again(db: "Database", now_ms: int) -> None:
 
 
 def _settle_older(db: "Database", kind: Kind, now_ms: int) -> None:
-    db.execute("DELETE FROM sync_alarms WHERE kind = ? AND last_ms < ?", [kind, now_ms])
+    db.execute("DELETE FROM sync_alarms WHERE kind = ? AND last_ms <> ?", [kind, now_ms])
 
 
 _RESET = "The server began anew and has lost what was there. Nothing is missing here: everything from this device is being sent again."

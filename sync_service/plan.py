@@ -166,6 +166,16 @@ def reread_in_ms(times: int) -> int:
     return min(_REREAD_FIRST_MS << min(times, 20), _REREAD_LAST_MS)
 
 
+def is_reread_due(at_ms: int, now_ms: int) -> bool:
+    """Whether it is time for that; also if the clock was put back since: then the time that was set may be years away."""
+    return not 0 < at_ms - now_ms <= _REREAD_LAST_MS
+
+
+def is_over(since_ms: int, now_ms: int, lasts_ms: int) -> bool:
+    """Whether so long has passed; also if it began in what is now the future, because the clock was put back."""
+    return not 0 <= now_ms - since_ms < lasts_ms
+
+
 def same_place(
     heads: Mapping[bytes, Applied], own: Head | None, told: Iterable[Head], teller: Head
 ) -> bool:

@@ -145,7 +145,7 @@ def _reread(run: Run, min_pos: int) -> None:
     """Go back to where something was wrong, once its time has come."""
     with run.replica.transaction() as db:
         me = log.read(db)
-        if me.reread_after is None or run.now_ms < me.reread_ms:
+        if me.reread_after is None or not plan.is_reread_due(me.reread_ms, run.now_ms):
             return
         run.began_reread = True
         after = max(0, min_pos - 1, me.reread_after if me.rereads < 2 else 0)

@@ -87,6 +87,8 @@ def write(
             return None
         if log.unsent_count(db):
             return None  # nobody takes a snapshot of what is not there
+        if me.reread_after is not None and any(alarm.kind == "fork" for alarm in log.alarms(db)):
+            return None  # nor while it is not clear which of two histories counts
     pieces: list[Segment] = []
     total = 0
     for rows in _pieces(replica, states_per_segment):
@@ -198,9 +200,11 @@ def join_others(
         except (CorruptError, ForbiddenError):
             continue
         with replica.transaction() as db:
-            is_own = manifest.device == log.read(db).device
+            me = log.read(db)
             known = standing_of(db, manifests.id_of(raw))
-        if manifest.device in looked_at or known in ("joined", "written") or (is_own and known):
+            is_known = known in ("joined", "written") or (manifest.device == me.device and known)
+            is_beyond = _is_beyond(db, me, manifest)
+        if manifest.device in looked_at or (is_known and not is_beyond):
             continue
         looked_at.add(manifest.device)
         before = _digest(replica)
@@ -213,6 +217,16 @@ def join_others(
         if _digest(replica) != before:
             with replica.transaction() as db:
                 log.write(db, snapshot_owed=1)  # what is in two snapshots now is to be in one
+
+
+def _is_beyond(db: "Database", me: Self, manifest: Manifest) -> bool:
+    """Whether it covers what is not here: for all that is remembered of it, this device may have given up since what it sent itself
+    (`adopting.begin`), and the relay deleted it."""
+    heads = inbox.heads(db)
+    return any(
+        head.stream != me.stream and (head.stream not in heads or heads[head.stream].seq < head.seq)
+        for head in manifest.covers
+    )
 
 
 def _digest(replica: Replica) -> bytes:

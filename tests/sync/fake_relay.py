@@ -19,6 +19,7 @@ from sync_service.transport import (
     NoVaultError,
     Page,
     Pushed,
+    QuotaError,
     Reached,
     RefusedError,
     RevokedError,
@@ -37,6 +38,7 @@ class Relay:
         self.page_frames = page_frames
         self.seen: list[bytes] = []
         self.may_push = True
+        self.is_full = False
         self.server_time_ms: int | None = None
         self.lives = 0
         self.deleted = False
@@ -74,6 +76,17 @@ class Relay:
         """Put back from an old backup, without noticing."""
         for name, value in backup.items():
             setattr(self, name, value.copy() if isinstance(value, list | dict) else value)
+
+    def split(self) -> "Relay":
+        """Another with the same past, for a relay that shows different things to different devices. Both are one to the audit."""
+        other = Relay(page_frames=self.page_frames)
+        other.restore(self.backup())
+        other.seen = self.seen
+        other.lives, other.generation, other.min_pos = self.lives, self.generation, self.min_pos
+        other.may_push, other.is_full = self.may_push, self.is_full
+        other.segments, other.manifests = self.segments.copy(), self.manifests.copy()
+        other.cosigned = {manifest: by.copy() for manifest, by in self.cosigned.items()}
+        return other
 
     def compact(self) -> int:
         """Drop what a snapshot holds that enough devices vouch for; how many batches."""
@@ -128,6 +141,8 @@ class Line:
         self.relay.seen += batches
         if not self.relay.may_push:
             raise NotEntitledError("Nothing new is taken from this account.")
+        if self.relay.is_full:
+            raise QuotaError("There is no room for more of this vault.")
         heads = dict(self.relay.heads)
         admitted: list[tuple[frames.Frame, bool]] = []
         for frame in frames.split(b"".join(batches), most=relay.BATCHES_PER_PUSH_MAX):
@@ -210,6 +225,7 @@ class Line:
         self._begin("put_segment")
         self.relay.seen += [name.encode(), sealed]
         self.relay.segments[name] = sealed
+        self.after("put_segment")
 
     def segment(self, name: str) -> bytes:
         self._begin("segment")
@@ -221,6 +237,7 @@ class Line:
         self._begin("put_manifest")
         self.relay.seen.append(manifest)
         self.relay.manifests.append(manifest)
+        self.after("put_manifest")
 
     def manifests(self) -> list[bytes]:
         self._begin("manifests")
@@ -232,6 +249,7 @@ class Line:
         public = members.members[self.device].sign_public
         manifests.verify_cosignature(signature, manifest, members.vault, public)
         self.relay.cosigned.setdefault(manifest, set()).add(self.device)
+        self.after("cosign")
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self.relay.head_pos > reached.head_pos

@@ -1,0 +1,145 @@
+"""A simulated world after all its faults: repaired, and asked what has to hold of all devices at once."""
+
+from typing import TYPE_CHECKING, Literal
+
+from sync_service import engine, frames, inbox, log
+from sync_service.ops import Forget, Op, Set, Tag
+from tests.simulation import faults, people
+from tests.sync.devices import Device, memory
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_HOUR_MS = 3_600_000
+# Within so many hours of virtual time after everything was repaired, everybody agrees.
+HEALED_WITHIN_HOURS = 400
+_FRAME_OVERHEAD = 120 + 16 + 64  # header, tag, signature: the same for every batch
+_ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
+
+
+class BrokenError(AssertionError):
+    """The world of this seed ended in what must never be."""
+
+
+def repair(world: "World") -> None:
+    world.offline.clear()
+    world.withheld.clear()
+    faults.join_histories(world)
+    world.relay.may_push = True
+    world.relay.is_full = False
+    for hour in range(HEALED_WITHIN_HOURS):
+        reports = [device.sync() for device in world.devices]
+        for device in world.devices:
+            people.answer(world, device)
+            engine.keep_house(device.engine)
+        world.time.pass_ms(_HOUR_MS)
+        if _is_quiet(world) and all(report.reached_head for report in reports):
+            world.trace.append(f"healed after {hour} hours")
+            return
+    raise BrokenError(
+        f"seed {world.seed}: not healed: "
+        + "; ".join(
+            f"{device.digest().hex()[:8]} {sorted(device.alarms())} out={log.outbox_count(device.replica.db)} "
+            f"unsent={log.unsent_count(device.replica.db)}"
+            for device in world.devices
+        )
+    )
+
+
+def _is_quiet(world: "World") -> bool:
+    return len({device.digest() for device in world.devices}) == 1 and not any(
+        log.outbox_count(device.replica.db)
+        or log.unsent_count(device.replica.db)
+        or inbox.held_forgets_count(device.replica.db)
+        or log.read(device.replica.db).snapshot_owed
+        for device in world.devices
+    )
+
+
+def check(world: "World") -> None:
+    promised = [promise.op for promise in world.written]
+    states = world.devices[0].replica.states()
+    for device in world.devices[1:]:
+        if device.replica.states() != states:
+            raise BrokenError(f"seed {world.seed}: equal digests of unequal memories")
+    for op in promised:
+        state = states.get(op.memory)
+        if state is None or not (state.forgotten or _holds(state.fields, state.tags, op)):
+            raise BrokenError(f"seed {world.seed}: lost {op}")
+    _welcome(world)
+    _shut_out(world)
+    _audit(world)
+
+
+def _welcome(world: "World") -> None:
+    """A new device holds what the others hold: at once as a rule; where relay and disks had failed together, once they have
+    told each other."""
+    newcomer = Device(world.relay, world.time, world.seed * 131).join()
+    everybody = [newcomer, *world.devices]
+    for _ in range(HEALED_WITHIN_HOURS):
+        newcomer.sync()
+        if len({device.digest() for device in everybody}) == 1:
+            return
+        for device in everybody:
+            device.sync()
+            engine.keep_house(device.engine)
+        world.time.pass_ms(_HOUR_MS)
+    raise BrokenError(f"seed {world.seed}: a new device does not get everything")
+
+
+def _shut_out(world: "World") -> None:
+    """A removed device that asks on and on has no later key and no later text, and nothing is sealed with a key that it has."""
+    for removed in world.removed:
+        db = removed.device.replica.db
+        removed.device.sync()
+        if max(log.epoch_keys(db)) > removed.epoch:
+            raise BrokenError(f"seed {world.seed}: a removed device has a later key")
+        texts = {
+            state.fields[1][2][1:]
+            for state in removed.device.replica.states().values()
+            if 1 in state.fields
+        }
+        if texts & set(world.texts[removed.texts :]):
+            raise BrokenError(f"seed {world.seed}: a removed device read on")
+        for raw in _batches(world):
+            header = frames.parse(raw).header
+            if header.control_seq >= removed.entry and header.epoch <= removed.epoch:
+                raise BrokenError(f"seed {world.seed}: sealed for a removed device")
+
+
+def _batches(world: "World") -> list[bytes]:
+    return [raw for raw in world.relay.seen if raw.startswith(b"SV")]
+
+
+def _audit(world: "World") -> None:
+    """The relay has seen no text, no id, no time of a write; and batches of the padded lengths only."""
+    seen = b"".join(world.relay.seen)
+    for text in world.texts:
+        if text in seen:
+            raise BrokenError(f"seed {world.seed}: the relay saw a text")
+    for number in range(world.memories):
+        if memory(number) in seen or memory(number).hex().encode() in seen:
+            raise BrokenError(f"seed {world.seed}: the relay saw an id")
+    for hlc in {promise.op.hlc for promise in world.written}:
+        # Six bytes of milliseconds and a count, in either order of bytes.
+        if any(hlc.to_bytes(8, order) in seen for order in _ORDERS):
+            raise BrokenError(f"seed {world.seed}: the relay saw a time")
+    batches = _batches(world)
+    if not batches:
+        raise BrokenError(f"seed {world.seed}: the relay saw no batch")
+    for raw in batches:
+        plain = len(raw) - _FRAME_OVERHEAD
+        if plain <= 0 or plain != frames.padded_length(plain):
+            raise BrokenError(f"seed {world.seed}: the relay saw a length")
+
+
+def _holds(fields: dict[int, tuple[int, bytes, bytes]], tags: dict[str, int], op: Op) -> bool:
+    match op:
+        case Set():
+            return all(field in fields and fields[field][0] >= op.hlc for field in op.fields)
+        case Tag():
+            return all(tags.get(tag, 0) >= length for tag, length in op.tags.items())
+        case Forget():
+            return False
+        case _:
+            return True
