@@ -151,6 +151,8 @@ def show_status(answer: Any) -> None:
             f"Last in touch: {went}. Sent {found.sent_bytes:,} bytes, received {found.received_bytes:,}."
             + (" Something waits to be sent." if waiting else "")
         )
+    if spared := _spared(found):
+        screen.say(spared, screen.out)
     if found.conflicts:
         screen.warn(
             f"{screen.number(found.conflicts, 'memory was', 'memories were')} changed on two devices at once. Look with `sunaiva conflicts`.",
@@ -169,6 +171,19 @@ def _standing(found: Status) -> str:
     if found.state == "not_set_up" and found.place is not None:
         return f"This device is at {found.place} and does not sync yet. {_CAME}"
     return _DOING[found.state]
+
+
+def _spared(found: Status) -> str:
+    """What waits because of the battery or the network; empty if nothing does."""
+    waits = [
+        *(["snapshots, because this network is metered"] if found.is_metered else []),
+        *(
+            ["reading by meaning and packing, because the battery is low"]
+            if found.is_battery_low
+            else []
+        ),
+    ]
+    return f"What can wait does: {'; '.join(waits)}." if waits else ""
 
 
 def _show_verified(answer: Any) -> None:
