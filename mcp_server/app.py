@@ -10,6 +10,7 @@ from mcp_server.consolidate import WhenIdle
 from mcp_server.device import Device
 from mcp_server.server import create_server
 from mcp_server.syncing.calls import build_sync_calls
+from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
 from mcp_server.terminal import Call
@@ -22,9 +23,16 @@ class App:
     server: MCPServer[Any]
     calls: Mapping[str, Call]
 
-    def __init__(self, open_device: Callable[[], Device], *, syncs: bool = True) -> None:
+    def __init__(
+        self,
+        open_device: Callable[[], Device],
+        *,
+        syncs: bool = True,
+        hints: Hints = NO_HINTS,
+    ) -> None:
         self._open_device = open_device
         self._syncs = syncs
+        self._hints = hints
         self._device: Device | None = None
         self.server = create_server(self._opened)
         self.calls = {**build_calls(self._opened), **build_sync_calls(self._opened_syncing)}
@@ -34,9 +42,10 @@ class App:
         SunaivaError: the vault cannot be opened; the sentence says why.
         """
         self._device = self._open_device()
-        self._consolidating = WhenIdle(self._device)
+        self._device.index.rests = self._hints.is_battery_low
+        self._consolidating = WhenIdle(self._device, rests=self._hints.is_battery_low)
         self._consolidating.start()
-        self._syncing = Syncing(self._device, Ways(self._device))
+        self._syncing = Syncing(self._device, Ways(self._device), self._hints)
         if self._syncs:
             self._syncing.start()
 

@@ -140,9 +140,17 @@ def last(device: Device) -> Last | None:
 class WhenIdle:
     """Owns the thread that consolidates while nobody uses the vault. What was undone by hand stays so."""
 
-    def __init__(self, device: Device, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        device: Device,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        rests: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`rests`: whether what nobody waits for shall wait, because the battery is low."""
         self._device = device
         self._idle_seconds = idle_seconds
+        self._rests = rests
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="consolidate", daemon=True)
 
@@ -167,7 +175,9 @@ class WhenIdle:
     def _needed(self) -> bool:
         """Whether somebody needs the vault, or the machine, now."""
         used = self._device.unused_seconds() < self._idle_seconds
-        return used or self._stop.is_set() or self._device.index.state().waiting > 0
+        if used or self._stop.is_set() or self._device.index.state().waiting > 0:
+            return True
+        return self._rests()
 
     def _consolidate(self) -> None:
         with self._device.vault.reading() as db:

@@ -43,6 +43,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     cross_encoder: Path | None = None
     cloud: str = CLOUD
     """Where `sunaiva login` logs in unless another address is given."""
+    heeds_hints: bool = True
+    """Whether what can wait does, on a low battery and on a metered network."""
     places: Places
     """Where assistants keep their configuration."""
     connect_backups: Path
@@ -66,6 +68,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     recall = env.get("SUNAIVA_RECALL", "fast")
     if recall not in get_args(Tier):
         raise InvalidError(f"SUNAIVA_RECALL is {recall!r}; it can be fast, late or cross.")
+    sparing = env.get("SUNAIVA_SPARING", "auto")
+    if sparing not in ("auto", "off"):
+        raise InvalidError(f"SUNAIVA_SPARING is {sparing!r}; it can be auto or off.")
     if recall == "cross" and not env.get("SUNAIVA_CROSS_ENCODER"):
         raise InvalidError(
             "SUNAIVA_RECALL=cross needs SUNAIVA_CROSS_ENCODER, the folder of a sentence-transformers CrossEncoder."
@@ -84,6 +89,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         recall=recall,  # type: ignore[arg-type] # as above
         cross_encoder=_folder(env, "SUNAIVA_CROSS_ENCODER"),
         cloud=env.get("SUNAIVA_CLOUD") or CLOUD,
+        heeds_hints=sparing == "auto",
         places=_places(env),
         connect_backups=user_state_path("sunaiva") / "connect",
         home_if_unusual=vault_home(env) if env.get("SUNAIVA_HOME") else None,

@@ -17,6 +17,8 @@ class Engine(Struct, frozen=True, kw_only=True):
     transport: Transport
     clock: Clock
     random: Random
+    sparing: bool = False
+    """The line is metered: snapshots wait for another."""
 
 
 class Report(Struct, kw_only=True):

@@ -51,6 +51,8 @@ def device(tmp_path: Path) -> Iterator[Device]:
         "SUNAIVA_MODEL_CACHE": str(model_cache()),
         "XDG_CONFIG_HOME": str(config),
         "XDG_RUNTIME_DIR": str(runtime),
+        # What is tested shall not wait for the charger of who tests it.
+        "SUNAIVA_SPARING": "off",
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
     yield Device(home, config, runtime, environ)

@@ -361,6 +361,23 @@ def test_it_does_not_happen_while_the_vault_is_used_or_after_it_was_undone(mine:
     assert block_count(mine) == 0
 
 
+def test_it_waits_while_the_battery_is_low(mine: Device) -> None:
+    tell(mine, *a_blocks_worth())
+    asked: list[bool] = []
+
+    def rests() -> bool:
+        asked.append(True)
+        return True
+
+    idle = WhenIdle(mine, idle_seconds=0.01, rests=rests)
+    idle.start()
+    try:
+        until(lambda: len(asked) > 1)
+    finally:
+        idle.close()
+    assert block_count(mine) == 0
+
+
 # --- the rest of the product on a consolidated vault ---------------------------------------------------------
 
 

@@ -1,10 +1,13 @@
 """The half of the command line that serves: imported only by the process that becomes the server."""
 
+import sys
+
 from mcp_server import agent as agents
 from mcp_server import opening
 from mcp_server.app import App
 from mcp_server.http import Address
 from mcp_server.settings import Settings
+from mcp_server.syncing import hints
 from shared.clock import system_clock
 
 
@@ -21,5 +24,7 @@ def in_process(settings: Settings) -> int:
 
 def _app(settings: Settings, *, syncs: bool = True) -> App:
     return App(
-        lambda: opening.open_here(settings, opening.access(settings), system_clock), syncs=syncs
+        lambda: opening.open_here(settings, opening.access(settings), system_clock),
+        syncs=syncs,
+        hints=hints.of_system(sys.platform) if settings.heeds_hints else hints.NO_HINTS,
     )

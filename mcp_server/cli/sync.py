@@ -131,6 +131,8 @@ def show_status(answer: Any) -> None:
             f"Last in touch: {went}. Sent {found.sent_bytes:,} bytes, received {found.received_bytes:,}."
             + (" Something waits to be sent." if waiting else "")
         )
+    if spared := _spared(found):
+        screen.say(spared, screen.out)
     if found.conflicts:
         screen.warn(
             f"{screen.number(found.conflicts, 'memory was', 'memories were')} changed on two devices at once. Look with `sunaiva conflicts`.",
@@ -143,6 +145,19 @@ def show_status(answer: Any) -> None:
             screen.out,
         )
     alarms(answer, screen.out)
+
+
+def _spared(found: Status) -> str:
+    """What waits because of the battery or the network; empty if nothing does."""
+    waits = [
+        *(["snapshots, because this network is metered"] if found.is_metered else []),
+        *(
+            ["reading by meaning and packing, because the battery is low"]
+            if found.is_battery_low
+            else []
+        ),
+    ]
+    return f"What can wait does: {'; '.join(waits)}." if waits else ""
 
 
 def _show_verified(answer: Any) -> None:

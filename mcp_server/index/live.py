@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server.index import codes, late, loading
+from mcp_server.index import codes, loading
 from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
-from mcp_server.index.entries import memory_text
+from mcp_server.index.filling import Filling
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import IndexState, Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.precedence import Precedence
-from mcp_server.index.words import HEAD_CHARS
 from mcp_server.vault import listing, store, vector_store
 from mcp_server.vault.db import OpenVault
 from shared.errors import CorruptError, SunaivaError, UnavailableError
@@ -35,12 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
-_EMBED_BATCH = 32
-_CUES_BATCH = 500  # some 50 ms, for the same reason
+_CUES_BATCH = 500  # some 50 ms: who stores a memory meanwhile waits no longer
 # Vectors of another model go on serving if at least so many memories have one; or else there is little to lose.
 _WORTH_KEEPING = 0.5
-# A full disk or a busy vault: embedding is tried again after this, or as soon as something new is stored.
+# A full disk, a busy vault or a low battery: embedding is tried again after this, or as soon as something new is stored.
 _RETRY_SECONDS = 60.0
 # Up to so many memories are embedded before they are stored, so that they are found by meaning at once.
 EMBED_AT_ONCE_MAX = 4
@@ -48,18 +45,6 @@ EMBED_AT_ONCE_MAX = 4
 _READ_AT_ONCE_MAX = 64
 # What comes by the thousand comes in pieces. Before anything slower is begun, the next piece is waited for so long.
 _NEXT_PIECE_SECONDS = 0.25
-
-
-class _Filling:
-    """A table that one model fills, memory by memory, the oldest first."""
-
-    def __init__(self, table: vector_store.Table, embedder: Embedder, number: int) -> None:
-        self.table: vector_store.Table = table
-        self.embedder = embedder
-        self.number = number
-        """The model's, in this vault."""
-        self.below = 0
-        """Every row up to this one has its vector or is gone."""
 
 
 class LiveIndex:
@@ -79,6 +64,8 @@ class LiveIndex:
         self.catalogue = Catalogue()
         self.keeps_tokens = keep_tokens
         self.cross: CrossEncoder | None = None
+        self.rests: Callable[[], bool] = lambda: False
+        """Whether the model shall read nothing now that nobody waits for."""
         self._vault = vault
         self._models = models
         self._graph = graph
@@ -91,10 +78,10 @@ class LiveIndex:
         self._trouble: str | None = None
         self._refused: str | None = None
         self._serving: tuple[Embedder, Neighbours] | None = None
-        self._filling: _Filling | None = None
-        self._coming: _Filling | None = None
+        self._filling: Filling | None = None
+        self._coming: Filling | None = None
         self._come = 0  # how many vectors the coming model has made
-        self._tokens: _Filling | None = None
+        self._tokens: Filling | None = None
         self._asked_for: list[
             Path | None
         ] = []  # models asked for and not looked at yet; the last counts
@@ -271,7 +258,7 @@ class LiveIndex:
     def _fill(self) -> None:
         self._load()
         while not self._stop.is_set():
-            patience = None
+            patience: float | None
             self.precedence.give_way()
             try:
                 if self._asked_for:
@@ -284,8 +271,10 @@ class LiveIndex:
                 else:
                     tidied = self._read_cues()
                 # In turn: a merge may take a minute, and what is new shall be found by meaning before that.
-                if (self._serving is not None and self._work()) or tidied:
+                rests = self.rests()
+                if (self._serving is not None and not rests and self._work()) or tidied:
                     continue
+                patience = _RETRY_SECONDS if rests else None
             except SunaivaError as error:
                 # Nothing is lost: the texts are there, and what has no vector yet is found by its words.
                 _log.warning("the indexes wait: %s", error)
@@ -403,7 +392,7 @@ class LiveIndex:
             self._coming = None
             if coming is not None and number is not None:
                 self._come = vector_store.count(db, "vectors_coming", number)
-                self._coming = _Filling("vectors_coming", coming, number)
+                self._coming = Filling("vectors_coming", coming, number)
 
     def _serve(self, embedder: Embedder) -> None:
         """Search with this model from now on, over the vectors that the vault has of it."""
@@ -427,9 +416,9 @@ class LiveIndex:
             live = np.flatnonzero(self.catalogue.columns["live"])
             waiting = live[~vectors.has(live)]
             self._waiting = len(waiting)
-            self._filling = _Filling("vectors", embedder, number)
+            self._filling = Filling("vectors", embedder, number)
             self._filling.below = int(waiting[0]) - 1 if len(waiting) else last
-            self._tokens = _Filling("token_codes", embedder, number) if self.keeps_tokens else None
+            self._tokens = Filling("token_codes", embedder, number) if self.keeps_tokens else None
             self._serving = (embedder, vectors)
             self._loading = False
 
@@ -458,27 +447,20 @@ class LiveIndex:
             return False
         return self._embed_some(self._coming) or self._take_over(self._coming)
 
-    def _embed_some(self, filling: _Filling) -> bool:
+    def _embed_some(self, filling: Filling) -> bool:
         with (
             self._changing,
             self._vault.reading() as db,
         ):  # so that nothing is stored unseen meanwhile
             this_round = self._rounds
-            waiting = vector_store.next_waiting(
-                db, filling.table, filling.number,
-                after=filling.below, chars=HEAD_CHARS, limit=_EMBED_BATCH,
-            )  # fmt: skip
+            waiting = filling.next_batch(db)
             if not waiting:
                 filling.below = store.newest_row(db)
                 if filling is self._filling:
                     self._waiting = 0
         if not waiting:
             return False
-        texts = [memory_text(text, speaker) for _, text, speaker in waiting]
-        if filling.table == "token_codes":
-            made = [late.encode(filling.embedder.tokens(text).states) for text in texts]
-        else:
-            made = list(filling.embedder.embed(texts))
+        made = filling.read(waiting)
         with self._changing:
             with self._vault.writing() as db:
                 # Some may have been forgotten while the model was thinking.
@@ -497,7 +479,7 @@ class LiveIndex:
         return True
 
     def _keep(
-        self, db: "Database", filling: _Filling, made: Mapping[int, Any]
+        self, db: "Database", filling: Filling, made: Mapping[int, Any]
     ) -> Callable[[], None]:
         """Write what a model made of these rows; what it returns is called after the commit."""
         if filling.table == "token_codes":
@@ -509,7 +491,7 @@ class LiveIndex:
             return self.store_vectors(db, list(made), np.stack(list(made.values())))
         return lambda: None  # no index in memory follows
 
-    def _take_over(self, coming: _Filling) -> bool:
+    def _take_over(self, coming: Filling) -> bool:
         """Search with the model that has now read everything; the vectors of the former are gone then. False if it has not."""
         assert self._serving is not None
         with self._changing:

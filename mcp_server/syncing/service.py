@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from mcp_server.device import Device
 from mcp_server.syncing import device_list, joining, roster
 from mcp_server.syncing.counting import Counted
+from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.joining import Pairing
 from mcp_server.syncing.loop import Loop, Round
 from mcp_server.syncing.places import Ways
@@ -37,8 +38,9 @@ _DELETED = "This vault was deleted where your devices meet. Your memories are al
 class Syncing:
     """Owns the loop, the session at a cloud, and the way to the meeting place. Close it before the device."""
 
-    def __init__(self, device: Device, ways: Ways) -> None:
+    def __init__(self, device: Device, ways: Ways, hints: Hints = NO_HINTS) -> None:
         self._ways = ways
+        self._hints = hints
         self._device = device
         self._way = Way(device, ways)
         self.pairing = Pairing(self._way)
@@ -62,7 +64,9 @@ class Syncing:
                 return Round(off=True)
             patiently, self._patiently = self._patiently, True
             counted = Counted(transport)
-            report = sync_once(self._engine(counted), patiently=patiently)
+            # What the person asks for now waits for no better network.
+            sparing = patiently and self._hints.is_metered()
+            report = sync_once(self._engine(counted, sparing=sparing), patiently=patiently)
             self._count(counted, report)
             if report.deleted:
                 raise VaultDeletedError(_DELETED)
@@ -218,16 +222,17 @@ class Syncing:
 
     def status(self) -> Status:
         with self._device.vault.reading() as db:
-            return status_of(db, self._loop.state(), self._synced_at)
+            return status_of(db, self._loop.state(), self._synced_at, self._hints)
 
     # --- parts -----------------------------------------------------------------------------------------------
 
-    def _engine(self, transport: Transport) -> Engine:
+    def _engine(self, transport: Transport, *, sparing: bool = False) -> Engine:
         return Engine(
             replica=self._way.replica,
             transport=transport,
             clock=self._device.clock,
             random=secrets.token_bytes,
+            sparing=sparing,
         )
 
     def _count(self, counted: Counted, report: Report) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from mcp_server.syncing import roster
+from mcp_server.syncing.hints import Hints
 from mcp_server.syncing.loop import State
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
@@ -47,10 +48,14 @@ class Status(Struct, frozen=True, kw_only=True):
     received_bytes: int = 0
     problem: str | None = None
     next_try_seconds: float | None = None
+    is_metered: bool = False
+    """The network: snapshots wait for another one."""
+    is_battery_low: bool = False
+    """Reading by meaning and packing wait for the charger."""
     alarms: tuple[Alarm, ...] = ()
 
 
-def status_of(db: "Database", loop: State, synced_at: datetime | None) -> Status:
+def status_of(db: "Database", loop: State, synced_at: datetime | None, hints: Hints) -> Status:
     """`synced_at`: when this agent last was in touch; None if it has not been yet."""
     met = meeting.read(db)
     shown: dict[str, Any] = {}
@@ -74,6 +79,8 @@ def status_of(db: "Database", loop: State, synced_at: datetime | None) -> Status
         waiting_to_forget=inbox.held_forgets_count(db),
         problem=None if loop.problem is None else str(loop.problem),
         next_try_seconds=loop.next_in_seconds,
+        is_metered=hints.is_metered(),
+        is_battery_low=hints.is_battery_low(),
         alarms=_with_names(db, raised),
         **shown,
     )

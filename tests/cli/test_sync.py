@@ -53,6 +53,17 @@ def test_an_alarm_names_the_device_and_a_deleted_vault_is_no_tick(
     assert "✓" not in read
 
 
+def test_what_waits_for_a_charger_or_another_network_is_said_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    read = shown(capsys, state="waiting", device="study", is_metered=True, is_battery_low=True)
+    assert (
+        "What can wait does: snapshots, because this network is metered; reading by meaning and packing, because the battery is low."
+        in " ".join(read.split())
+    )
+    assert "What can wait" not in shown(capsys, state="waiting", device="study")
+
+
 def test_whoever_mistypes_the_words_is_asked_again(newcomer: Person, tmp_path: Path) -> None:
     own = newcomer.gets("init")["recovery_words"]
     stick = tmp_path / "stick"

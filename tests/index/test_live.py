@@ -72,6 +72,28 @@ def vector_rows(device: Device) -> list[int]:
         return [row for (row,) in db.execute("SELECT memory FROM vectors ORDER BY memory")]
 
 
+def test_while_it_rests_words_are_found_and_the_model_reads_nothing_until_it_may_again(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as device:
+        is_low, asked = True, 0
+
+        def rests() -> bool:
+            nonlocal asked
+            asked += 1
+            return is_low
+
+        device.index.rests = rests
+        tell(device, *(f"the harbour at dusk, {number}" for number in range(MANY)))
+        until(lambda: asked > 0)
+        assert len(found(device, "harbour")) == MANY
+        assert vector_rows(device) == []
+        is_low = False
+        device.index.has_more_to_embed(0)
+        embedded(device)
+        assert len(vector_rows(device)) == MANY
+
+
 def test_keywords_answer_before_the_model_is_there_and_the_answer_says_so(tmp_path: Path) -> None:
     gate = Gate()
     with opened(tmp_path, model=gate, ready=False) as device:

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from shared.errors import UnavailableError
@@ -235,6 +236,24 @@ def test_a_single_device_vouches_for_itself_by_reading_back() -> None:
     _snapshot(first)
     engine.keep_house(first.engine)
     assert relay.compact() > 0
+
+
+def test_on_a_metered_line_memories_come_at_once_and_snapshots_are_looked_at_once_a_week() -> None:
+    first, second = _written()
+    _snapshot(first)
+    asked: list[str] = []
+    second.line.before = asked.append
+    on_a_metered_line = msgspec.structs.replace(second.engine, sparing=True)
+    engine.sync_once(on_a_metered_line)
+    first.write(60, "from the other side")
+    first.sync()
+    first.time.pass_seconds(6 * 86_400)
+    engine.sync_once(on_a_metered_line)
+    assert second.text(60) == "from the other side"
+    assert "manifests" not in asked
+    first.time.pass_seconds(86_400)
+    engine.sync_once(on_a_metered_line)
+    assert "manifests" in asked
 
 
 def test_a_snapshot_is_due_by_batches_or_by_size() -> None:

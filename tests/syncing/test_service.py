@@ -11,6 +11,7 @@ import pytest
 
 from mcp_server import memory
 from mcp_server.model import Draft
+from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
 from mcp_server.vault import store, words
@@ -19,7 +20,7 @@ from sync_service import log
 from sync_service.log import NotSetUpError
 from sync_service.pairing import DifferentNumberError
 from sync_service.transport import RevokedError
-from tests.builders import USER, SetClock, opened
+from tests.builders import USER, SetClock, opened, until
 
 WORDS = words.words_of(bytes(range(16)))
 
@@ -27,10 +28,11 @@ WORDS = words.words_of(bytes(range(16)))
 class Owner:
     """A device with its sync, and one who knows the words."""
 
-    def __init__(self, stack: ExitStack, home: Path) -> None:
-        self.device = stack.enter_context(opened(home, clock=SetClock(), ready=False))
+    def __init__(self, stack: ExitStack, home: Path, hints: Hints = NO_HINTS) -> None:
+        self.clock = SetClock()
+        self.device = stack.enter_context(opened(home, clock=self.clock, ready=False))
         self.device.own_words = lambda given: given == WORDS
-        self.syncing = Syncing(self.device, Ways(self.device))
+        self.syncing = Syncing(self.device, Ways(self.device), hints)
         self.syncing.start()
         stack.callback(self.syncing.close)
 
@@ -133,6 +135,23 @@ def test_what_one_device_stores_the_other_holds(pair: list[Owner]) -> None:
     assert b.texts() == {"The gate code is 1234"}
     assert b.syncing.status().received_bytes > 0
     assert ends(b.syncing.verify())
+
+
+def test_a_metered_network_and_a_low_battery_show_and_memories_go_through(
+    pair: list[Owner], folder: Path, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        c = Owner(stack, tmp_path / "c", Hints(lambda: True, lambda: True))
+        c.syncing.use_folder(folder)
+        c.syncing.recover(WORDS, "phone")
+        c.syncs()
+        c.clock.passes(seconds=2)
+        c.stores("Written on the train")
+        until(lambda: c.syncing.status().sent_batches > 1)
+        pair[0].syncs()
+        assert pair[0].texts() == {"Written on the train"}
+        status = c.syncing.status()
+        assert (status.is_metered, status.is_battery_low) == (True, True)
 
 
 def test_a_second_vault_is_not_founded_where_there_is_one(
