@@ -56,7 +56,7 @@ def insert(db: "Database", new: Sequence[New]) -> range:
            VALUES (?, ?, ?, ?, nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), ?,
                nullif(?, ''), nullif(?, ''), nullif(?, ''), ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, nullif(?, ''))""",
         [
-            (*_record(row, each, number), block_of.get(row, ""))
+            _record(row, each, number, block_of.get(row, ""))
             for row, each in zip(rows, new, strict=True)
         ],
     )
@@ -72,7 +72,9 @@ def insert(db: "Database", new: Sequence[New]) -> range:
     return rows
 
 
-def _record(row: int, new: New, number: dict[str | None, int | str]) -> tuple[Any, ...]:
+def _record(
+    row: int, new: New, number: dict[str | None, int | str], block: int | str
+) -> tuple[Any, ...]:
     # The driver takes a microsecond for each value that is None, bytes or a bool, and a tenth of that for any other.
     (_, text, kind, space, *times, speaker, conversation, position, trust, client, tool, key) = (
         new.values[: Field.KEY + 1]
@@ -104,6 +106,7 @@ def _record(row: int, new: New, number: dict[str | None, int | str]) -> tuple[An
         bytearray(new.digest),
         len(text),
         1 if "?" in text else 0,
+        block,
     )
 
 

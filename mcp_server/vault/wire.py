@@ -40,6 +40,7 @@ class _Unfit:
 
 
 _UNFIT: Final = _Unfit()
+_UNREAD: Final = object()
 
 Value = str | bytes | int | float | bool | None
 Values = list[Any]
@@ -93,6 +94,11 @@ _FITS: dict[int, Callable[[Any], bool]] = {
     Field.SUPERSEDED_BY: _or_none(_is_id),
     Field.CREATED: _is_time,
 }
+# What hardly two memories share need not be remembered for the next.
+_OWN: Final = frozenset(
+    (Field.TEXT, Field.OCCURRED, Field.VALID_FROM, Field.VALID_TO, Field.POSITION, Field.KEY,
+     Field.SUPERSEDED_BY, Field.CREATED)
+)  # fmt: skip
 _LAST: Final = int(max(Field))
 _NUMBERS: Final = range(int(Field.TEXT), _LAST + 1)
 
@@ -104,7 +110,7 @@ _DEFAULTS[Field.IMPORTANCE] = 0.5
 _DEFAULTS[Field.PINNED] = False
 _DEFAULTS[Field.ARCHIVED] = False
 
-Known = dict[tuple[int, bytes], Value]
+Known = dict[tuple[int, bytes], Any]
 """Short values that were read already; for one pass over many memories."""
 
 
@@ -141,22 +147,25 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
     values = _DEFAULTS.copy()
     kept: Fields = {}
     written = 0
+    value: Any
     for number, (hlc, _, raw) in state.fields.items():
         if hlc > written:
             written = hlc
         if number not in _NUMBERS:
             continue  # of a newer version: it stands with the clocks
-        place = (number, raw)
-        if place in known:
-            values[number] = known[place]
-            continue
-        value = _read(number, raw)
-        if isinstance(value, _Unfit):
+        if number in _OWN:
+            value = _read(number, raw)
+        else:
+            place = (number, raw)
+            value = known.get(place, _UNREAD)
+            if value is _UNREAD:
+                value = _read(number, raw)
+                if len(raw) <= _SHARED_BYTES_MAX:
+                    known[place] = value
+        if value is _UNFIT:
             kept[number] = raw
         else:
             values[number] = value
-            if number != Field.TEXT and len(raw) <= _SHARED_BYTES_MAX:
-                known[place] = value
     if values[Field.TEXT] is None:
         return None
     if values[Field.CREATED] is None:
