@@ -19,8 +19,6 @@ from shared.errors import SunaivaError, UnavailableError
 
 _log = logging.getLogger(__name__)
 
-# Larger blocks compress better (128 kB: 3 % less text) and cost every memory read out of one more time.
-BLOCK_BYTES = 64_000
 # Less than two pages of text would take as many pages as a block.
 LEAST_BYTES = 8_192
 # One head for so many blocks: with more, the later ones have little in common with it; and to forget a memory of the
@@ -63,7 +61,7 @@ class _Batch(Struct, frozen=True):
 def run(
     device: Device,
     *,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int = blocks.BLOCK_BYTES,
     least_bytes: int = LEAST_BYTES,
     stop: Callable[[], bool] = lambda: False,
     dry: bool = False,
@@ -183,10 +181,10 @@ class WhenIdle:
         with self._device.vault.reading() as db:
             loose = texts.loose_amount(db)
         before = last(self._device)
-        if loose.text_bytes < BLOCK_BYTES or (before is not None and before.did == "undone"):
+        if loose.text_bytes < blocks.BLOCK_BYTES or (before is not None and before.did == "undone"):
             return
         # Whole blocks only: a small one for each evening would be many small ones.
-        for _ in run(self._device, least_bytes=BLOCK_BYTES, stop=self._needed):
+        for _ in run(self._device, least_bytes=blocks.BLOCK_BYTES, stop=self._needed):
             pass
 
 

@@ -4,7 +4,7 @@ Verbatim in, nothing merged or dropped because it is similar. A repeated call ad
 words in the same space, is the same memory, so a caller that got no answer can simply ask again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -331,7 +331,13 @@ def _embedded(embedder: Embedder | None, texts: list[str]) -> NDArray[np.float32
 
 
 def text_digest(device: Device, text: str) -> bytes:
-    return crypto.mac(device.keys.digest, text.encode())[:_DIGEST_BYTES]
+    (digest,) = text_digests(device, [text])
+    return digest
+
+
+def text_digests(device: Device, texts: Iterable[str]) -> list[bytes]:
+    found = crypto.macs(device.keys.digest, map(str.encode, texts))
+    return [digest[:_DIGEST_BYTES] for digest in found]
 
 
 def _known(db: "Database", draft: Draft, digest: bytes) -> Row | None:

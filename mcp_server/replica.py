@@ -17,7 +17,7 @@ from mcp_server import forgetting
 from mcp_server.device import Change as Transaction
 from mcp_server.device import Device
 from mcp_server.index.lexical import terms_of
-from mcp_server.memory import text_digest
+from mcp_server.memory import text_digests
 from mcp_server.model import Memory
 from mcp_server.vault import audit, bulk, names, states, store, texts, wire
 from mcp_server.vault.store import Row, as_bytes, as_id
@@ -193,7 +193,14 @@ class Replica:
         )
         # In the order in which they were made: in any other, the index of ids takes twice the space.
         ordered = sorted(new, key=lambda pair: pair[0].id)
-        rows = bulk.insert(db, [self._as_new(each, after) for each, after in ordered])
+        digests = text_digests(self._device, (each.shown.values[Field.TEXT] for each, _ in ordered))
+        rows = bulk.insert(
+            db,
+            [
+                _as_new(each, after, digest)
+                for (each, after), digest in zip(ordered, digests, strict=True)
+            ],
+        )
         states.drop_partial(db, [each.id for each, _ in ordered])
         placed = list(zip(rows, (each for each, _ in ordered), strict=True))
         states.put(db, [(row, each.change.clocks, each.shown.kept) for row, each in placed])
@@ -203,18 +210,6 @@ class Replica:
         assert self._under_way is not None
         self._under_way.then(self._device.index.put_many(db, rows))
         self._note(db, "remember", [as_id(each.id) for each, _ in ordered])
-
-    def _as_new(self, incoming: _Incoming, after: Memory | None) -> bulk.New:
-        state, values = incoming.change.after, incoming.shown.values
-        return bulk.New(
-            id=incoming.id,
-            values=values,
-            tags=wire.tags_of(state),
-            links=incoming.shown.links,
-            digest=text_digest(self._device, values[Field.TEXT]),
-            updated_ms=incoming.shown.written_ms if after is None else to_ms(after.updated_at),
-            version=1 if after is None else after.version,
-        )
 
     def _take_out_to_replace(self, db: "Database", rows: Sequence[Row]) -> dict[bytes, list[bytes]]:
         """Erase memories that come back at once under other rows; by id, the keys of what only repeated them."""
@@ -299,6 +294,19 @@ def _settle(db: "Database", incoming: Sequence[_Incoming]) -> None:
             _seed_one(db, bearer)
             states.take_key(db, bearer)
         bearers[key] = min(bearer, each.id)
+
+
+def _as_new(incoming: _Incoming, after: Memory | None, digest: bytes) -> bulk.New:
+    state = incoming.change.after
+    return bulk.New(
+        id=incoming.id,
+        values=incoming.shown.values,
+        tags=wire.tags_of(state),
+        links=incoming.shown.links,
+        digest=digest,
+        updated_ms=incoming.shown.written_ms if after is None else to_ms(after.updated_at),
+        version=1 if after is None else after.version,
+    )
 
 
 def _seed_one(db: "Database", memory: bytes) -> None:

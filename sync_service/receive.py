@@ -183,9 +183,10 @@ def _begin(
 
 
 def _is_full(work: _Work, count: int) -> bool:
+    is_history = work.me.cursor and not work.me.caught_up
     return (
         count >= FRAMES_PER_TRANSACTION
-        or work.ops >= plan.APPLY_OPS
+        or work.ops >= (plan.APPLY_OPS_OF_HISTORY if is_history else plan.APPLY_OPS)
         or work.bytes >= plan.APPLY_BYTES
     )
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mcp_server import forgetting, search
+from mcp_server import consolidate, forgetting, search
 from mcp_server.device import Device
 from mcp_server.memory import Changes, remember, revise, take_in
 from mcp_server.model import Link, Source
 from mcp_server.replica import Replica
-from mcp_server.vault import pages, states, store
+from mcp_server.vault import pages, states, store, texts
 from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.store import as_bytes, as_id
 from shared.errors import UnavailableError
@@ -334,6 +334,40 @@ def test_many_at_once_are_found_by_their_words(pair: Pair) -> None:
     with other.vault.reading() as db:
         (said,) = other.index.lexical.postings(db, ["diari"])
     assert len(said.rows) == 300
+
+
+def _long_texts() -> list[str]:
+    """Two blocks' worth and a bit."""
+    return [f"Boat number {number} " + f"has rope {number} and oar. " * 80 for number in range(70)]
+
+
+def _loose(device: Device) -> int:
+    with device.vault.reading() as db:
+        return texts.loose_amount(db).memories
+
+
+def test_texts_that_come_by_the_thousand_come_into_blocks_and_leave_them_one_by_one(
+    pair: Pair,
+) -> None:
+    one, other = pair
+    stored = tell(one, *_long_texts())
+    exchange(one, other)
+    _agree(one, other)
+    assert 0 < _loose(other) < len(stored) // 2
+    assert not _forget(other, stored[0].id).left
+    revise(one, stored[1].id, 1, Changes(text="It has no rope."), client="test")
+    exchange(one, other)
+    _agree(one, other)
+
+
+def test_after_blocks_were_undone_texts_come_loose(pair: Pair) -> None:
+    one, other = pair
+    for _ in consolidate.undo(other):
+        pass
+    stored = tell(one, *_long_texts())
+    exchange(one, other)
+    _agree(one, other)
+    assert _loose(other) == len(stored)
 
 
 def test_states_come_newest_first_and_forgotten_ones_among_them(pair: Pair) -> None:

@@ -5,29 +5,24 @@ enough of them for a segment. What is sealed is decided by the vault alone, in o
 whatever no segment covers is read from the texts again. Nothing of it is ever on the disk in the clear.
 """
 
-import heapq
 import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
 
-from mcp_server.index import segments, words
+from mcp_server.index import merging, segments, words
 from mcp_server.index.inversion import Inversion
+from mcp_server.index.inverting import Inverter, Told, inverted
 from mcp_server.index.postings import (
     REPEATS_MAX,
     Chunk,
     Postings,
-    chunks,
     counted,
-    entries,
-    pack,
-    unpack,
 )
 from mcp_server.index.precedence import Precedence
 from mcp_server.index.segments import Segment
@@ -35,19 +30,18 @@ from mcp_server.model import Memory
 from mcp_server.vault import listing, store
 from mcp_server.vault.db import OpenVault
 from shared.clock import from_ms
+from shared.errors import UnavailableError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 # Rows of a new segment. So many texts, at most, are read again at start: a tenth of a second.
 SEAL_ROWS = 1_024
-# So many segments of one size become one: a question then looks into some twenty of them at a million memories, and a
-# memory is written anew three times on the way there.
-_MERGED_AT_ONCE = 8
 # Of a vault whose index has yet to be made, so many times as many of the newest memories are found at once.
 _READ_AT_START = 2
-_CHUNKS_READ = 64
 _TEXTS_AT_ONCE = 64  # a millisecond or two
+# For fewer memories another process would take longer to begin than to read them.
+ELSEWHERE_ROWS = 4_096
 
 _Changing = AbstractContextManager[object]
 
@@ -65,8 +59,16 @@ class _Merge(Struct, frozen=True):
 class LexicalIndex:
     """Owns the unsealed memories and what is known of the sealed ones."""
 
-    def __init__(self, *, seal_rows: int = SEAL_ROWS, precedence: Precedence | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seal_rows: int = SEAL_ROWS,
+        elsewhere_rows: int = ELSEWHERE_ROWS,
+        precedence: Precedence | None = None,
+    ) -> None:
         self._seal_rows = seal_rows
+        self._elsewhere_rows = elsewhere_rows
+        self._inverter: Inverter | None = None
         self._precedence = precedence or Precedence()
         self._lock = threading.Lock()  # of everything below, but for the vault
         self._tidying = threading.Lock()
@@ -179,6 +181,7 @@ class LexicalIndex:
             if self._newest - sealed >= self._seal_rows:
                 self._seal(vault, changing, sealed + 1)
                 return True
+            self.close()
             if self.waiting:
                 self._read_rest(vault, changing)
                 return True
@@ -186,19 +189,24 @@ class LexicalIndex:
                 with changing, vault.writing() as db:
                     segments.delete_some(db)
                 return True
-            mergeable = _mergeable(there)
-            if self._merge is None and mergeable:
-                self._merge = self._begin_merge(vault, changing, mergeable)
+            ready = merging.mergeable(there)
+            if self._merge is None and ready:
+                self._merge = self._begin_merge(vault, changing, ready)
             if self._merge is None:
                 return False
             if not self._go_on(self._merge, vault, changing):
                 self._merge = None
             return True
 
+    def close(self) -> None:
+        """End the other process, if there is one; the next one who needs it begins it anew."""
+        if self._inverter is not None:
+            self._inverter.close()
+            self._inverter = None
+
     def _seal(self, vault: OpenVault, changing: _Changing, first: int) -> None:
         """Write the oldest unsealed memories into a segment of their own."""
         removals = self._removals
-        inversion = Inversion()
         tier = 0
         with self._lock:
             unread = self._from - first
@@ -206,15 +214,20 @@ class LexicalIndex:
             counts = {row: each for row, each in self._counts.items() if first <= row <= last}
         if unread > 0:
             # Of very many, what would be merged from several segments is made at once.
-            most = self._seal_rows * _MERGED_AT_ONCE
+            most = self._seal_rows * merging.MERGED_AT_ONCE
             tier = 1 if unread >= most else 0
-            last = max(last, min(self._from, first + most) - 1)
-            for row, text, speaker, when in self._read(vault, first, last):
-                inversion.add_text(row - first, text, speaker=speaker, when=when)
+            last = max(last, min(self._from, first + 2 * most) - 1)
+            told = [
+                (row - first, text[: words.HEAD_CHARS], speaker, when_ms)
+                for row, text, speaker, when_ms in self._read(vault, first, last)
+            ]
+            made, memories = self._inverted(told), len(told)
         else:
+            inversion = Inversion()
             for row, counted_terms in sorted(counts.items()):
                 inversion.add(row - first, counted_terms.elements())
-        made = list(self._precedence.in_between(inversion.chunks()))
+            made = list(self._precedence.in_between(inversion.chunks()))
+            memories = len(counts)
         # Whoever takes in memories by the thousand would come in between again and again.
         with self._precedence.answering(), changing:
             if self._removals != removals:
@@ -222,32 +235,40 @@ class LexicalIndex:
             with vault.writing() as db:
                 number = segments.begin(db, first_row=first, last_row=last, tier=tier)
                 segments.append(db, number, made)
-                segments.finish(db, number, memories=len(inversion), instead_of=())
+                segments.finish(db, number, memories=memories, instead_of=())
             with self._lock:
                 # Who is reading now may still see the vault without this segment: let go of the one before.
                 for former in [row for row in self._counts if row < first]:
                     self._let_go(former)
                 self._sealed = last
-                self._sealed_memories += len(inversion)
+                self._sealed_memories += memories
                 self._from = max(self._from, last + 1)
+
+    def _inverted(self, told: Sequence[Told]) -> list[Chunk]:
+        if len(told) >= self._elsewhere_rows:
+            try:
+                self._inverter = self._inverter or Inverter()
+                return self._inverter.inverted(told)
+            except UnavailableError:
+                self.close()  # then here, where it takes longer
+        return inverted(self._precedence.in_between(told))
 
     def _read(
         self, vault: OpenVault, first: int, last: int
-    ) -> Iterator[tuple[int, str, str | None, datetime]]:
-        """Row, text, speaker and time of memories in the vault."""
+    ) -> Iterator[tuple[int, str, str | None, int]]:
+        """Row, text, speaker and time, in milliseconds, of memories in the vault."""
         with vault.reading() as db:
             told = listing.told_between(db, first, last)
         for at in self._precedence.in_between(range(0, len(told), _TEXTS_AT_ONCE)):
-            for row, text, speaker, when_ms in told[at : at + _TEXTS_AT_ONCE]:
-                yield row, text, speaker, from_ms(when_ms)
+            yield from told[at : at + _TEXTS_AT_ONCE]
 
     def _read_rest(self, vault: OpenVault, changing: _Changing) -> None:
         """Take in what is left of very many new memories, too few for a segment."""
         with changing:
             first, last = self._sealed + 1, self._from - 1
             read = [
-                (row, words.indexed_terms(text, speaker=speaker, when=when))
-                for row, text, speaker, when in self._read(vault, first, last)
+                (row, words.indexed_terms(text, speaker=speaker, when=from_ms(when_ms)))
+                for row, text, speaker, when_ms in self._read(vault, first, last)
             ]
             with self._lock:
                 self._from = first
@@ -262,8 +283,8 @@ class LexicalIndex:
         first, last = old[0].first_row, old[-1].last_row
         with changing, vault.writing() as db:
             number = segments.begin(db, first_row=first, last_row=last, tier=old[0].tier + 1)
-        made = chunks(_merged([_walk(vault, segment) for segment in old], first))
-        return _Merge(old, number, self._precedence.in_between(made), removals)
+        made = self._precedence.in_between(merging.merged(vault, old))
+        return _Merge(old, number, made, removals)
 
     def _go_on(self, merge: "_Merge", vault: OpenVault, changing: _Changing) -> bool:
         """Write the next piece; whether there is more to write."""
@@ -299,35 +320,3 @@ def terms_of(memory: Memory) -> list[str]:
 
 
 _NONE = np.zeros(0, np.int64)
-
-
-def _mergeable(there: Sequence[Segment]) -> Sequence[Segment]:
-    """The oldest segments of the smallest size of which there are enough, one after the other."""
-    runs = [list(run) for _, run in itertools.groupby(there, key=lambda segment: segment.tier)]
-    full = [run for run in runs if len(run) >= _MERGED_AT_ONCE]
-    return min(full, key=lambda run: run[0].tier)[:_MERGED_AT_ONCE] if full else ()
-
-
-def _walk(vault: OpenVault, segment: Segment) -> Iterator[tuple[str, int, bytes]]:
-    """All terms of a segment in order, with its first row and their packed postings; read bit by bit, so that nobody who
-    wants to empty the vault's log has to wait for it."""
-    after = ""
-    while True:
-        with vault.reading() as db:
-            read: list[Chunk] = segments.chunks_after(db, segment.number, after, limit=_CHUNKS_READ)
-        if not read:
-            return
-        for each in read:
-            for term, packed in entries(each):
-                yield term, segment.first_row, packed
-        after = read[-1].first
-
-
-def _merged(
-    walks: Sequence[Iterator[tuple[str, int, bytes]]], first_row: int
-) -> Iterator[tuple[str, bytes]]:
-    """The terms of several segments with one posting each, counted from `first_row`."""
-    in_order = heapq.merge(*walks)  # of one term, the earlier rows first
-    for term, same in itertools.groupby(in_order, key=lambda each: each[0]):
-        parts = [unpack(packed) + (start - first_row) for _, start, packed in same]
-        yield term, pack(np.concatenate(parts))

@@ -44,7 +44,7 @@ EMBED_AT_ONCE_MAX = 4
 # The words of more memories than these, some milliseconds' worth, are read in the background.
 _READ_AT_ONCE_MAX = 64
 # What comes by the thousand comes in pieces. Before anything slower is begun, the next piece is waited for so long.
-_NEXT_PIECE_SECONDS = 0.25
+_NEXT_PIECE_SECONDS = 0.5
 
 
 class LiveIndex:
@@ -119,6 +119,7 @@ class LiveIndex:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self.lexical.close()
         if self.vectors is not None:
             self.vectors.close()
 

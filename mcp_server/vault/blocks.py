@@ -13,8 +13,12 @@ from msgspec import Struct
 
 # One text alone may be as large as a memory may be; a body that claims to be larger is damaged.
 _CONTENT_BYTES_MAX = 1 << 26
-# Packed once, by a machine that has nothing else to do; unpacking is equally fast at every level.
+# Larger blocks compress better (128 kB: 3 % less text) and cost every memory read out of one more time.
+BLOCK_BYTES = 64_000
+# By a machine that has nothing else to do; unpacking is equally fast at every level.
 _LEVEL = 19
+# While thousands of memories arrive: a tenth larger, in a hundredth of the time.
+QUICK_LEVEL = 3
 
 
 class Texts(Struct, frozen=True, array_like=True):
@@ -51,9 +55,9 @@ def gather(texts: Mapping[int, str]) -> Texts:
     return Texts(list(rows.values()), [len(text) for text in encoded], b"".join(encoded))
 
 
-def pack(texts: Texts, head: bytes | None) -> bytes:
+def pack(texts: Texts, head: bytes | None, *, level: int = _LEVEL) -> bytes:
     """A block's body; `head` is what its head block unpacks to, if it has one."""
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_dictionary(head))
+    compressor = zstandard.ZstdCompressor(level=level, dict_data=_dictionary(head))
     return compressor.compress(msgspec.msgpack.encode(texts))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from mcp_server.vault import texts
 from mcp_server.vault.wire import Values
 from sync_service.fields import Field
 
@@ -46,18 +47,20 @@ def insert(db: "Database", new: Sequence[New]) -> range:
     found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
     first = (found[0] if found else 0) + 1
     rows = range(first, first + len(new))
+    said = {row: each.values[Field.TEXT] for row, each in zip(rows, new, strict=True)}
+    block_of = texts.pack_new(db, said)
     db.conn.executemany(
         """INSERT INTO records (row, id, kind, space, occurred_ms, valid_from_ms, valid_to_ms, speaker, conversation,
                position, trust, client, tool, key, importance, pinned, archived, superseded_by, created_ms, version,
-               updated_ms, digest, chars, question)
+               updated_ms, digest, chars, question, block)
            VALUES (?, ?, ?, ?, nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), ?,
-               nullif(?, ''), nullif(?, ''), nullif(?, ''), ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?)""",
-        [_record(row, each, number) for row, each in zip(rows, new, strict=True)],
+               nullif(?, ''), nullif(?, ''), nullif(?, ''), ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, nullif(?, ''))""",
+        [
+            _record(row, each, number, block_of.get(row, ""))
+            for row, each in zip(rows, new, strict=True)
+        ],
     )
-    db.conn.executemany(
-        "INSERT INTO texts (memory, text) VALUES (?, ?)",
-        [(row, each.values[Field.TEXT]) for row, each in zip(rows, new, strict=True)],
-    )
+    texts.put_many(db, [(row, text) for row, text in said.items() if row not in block_of])
     db.conn.executemany(
         "INSERT INTO tags (memory, tag) VALUES (?, ?)",
         [(row, tag) for row, each in zip(rows, new, strict=True) for tag in each.tags],
@@ -69,7 +72,9 @@ def insert(db: "Database", new: Sequence[New]) -> range:
     return rows
 
 
-def _record(row: int, new: New, number: dict[str | None, int | str]) -> tuple[Any, ...]:
+def _record(
+    row: int, new: New, number: dict[str | None, int | str], block: int | str
+) -> tuple[Any, ...]:
     # The driver takes a microsecond for each value that is None, bytes or a bool, and a tenth of that for any other.
     (_, text, kind, space, *times, speaker, conversation, position, trust, client, tool, key) = (
         new.values[: Field.KEY + 1]
@@ -101,6 +106,7 @@ def _record(row: int, new: New, number: dict[str | None, int | str]) -> tuple[An
         bytearray(new.digest),
         len(text),
         1 if "?" in text else 0,
+        block,
     )
 
 

@@ -47,7 +47,7 @@ def load(db: "Database", memories: Collection[bytes]) -> dict[bytes, State]:
         [asked],
     ).fetchall():
         found[memory] = merge.decode(state)
-    for memory in dead(db, memories):
+    for memory in _dead(db, asked):
         found[memory] = FORGOTTEN
     return found
 
@@ -137,11 +137,7 @@ def bury(db: "Database", memories: Collection[bytes]) -> None:
 
 def dead(db: "Database", memories: Collection[bytes]) -> set[bytes]:
     """Which of these were forgotten, on whatever device."""
-    found = db.execute(
-        f"SELECT id FROM sync_forgotten WHERE EXISTS (SELECT 1 FROM sync_forgotten) AND id IN {_IDS}",
-        [_asked(memories)],
-    )
-    return {memory for (memory,) in found.fetchall()}
+    return _dead(db, _asked(memories))
 
 
 def put_partial(db: "Database", memory: bytes, state: State) -> None:
@@ -188,6 +184,14 @@ def clear(db: "Database") -> None:
     """Nothing is agreed on with anybody any more; the memories stay."""
     for table in ("sync_states", "sync_forgotten", "sync_partial"):
         db.execute(f"DELETE FROM {table}")
+
+
+def _dead(db: "Database", asked: str) -> set[bytes]:
+    found = db.execute(
+        f"SELECT id FROM sync_forgotten WHERE EXISTS (SELECT 1 FROM sync_forgotten) AND id IN {_IDS}",
+        [asked],
+    )
+    return {memory for (memory,) in found.fetchall()}
 
 
 def _state(clocks: bytes, held: bytes | None, values: Sequence[Any]) -> State:

@@ -36,6 +36,30 @@ def put(db: "Database", row: int, text: str) -> None:
     db.execute("INSERT INTO texts (memory, text) VALUES (?, ?)", [row, text])
 
 
+def put_many(db: "Database", texts: Iterable[tuple[int, str]]) -> None:
+    db.conn.executemany("INSERT INTO texts (memory, text) VALUES (?, ?)", texts)
+
+
+def pack_new(db: "Database", texts: Mapping[int, str]) -> dict[int, int]:
+    """Put texts of memories that are about to be stored into blocks, but for the last few that make no whole one; the block of
+    each that is in one. None is where a consolidation was undone."""
+    if db.execute("SELECT 1 FROM consolidation WHERE did = 'undone'").fetchone() is not None:
+        return {}
+    block_of: dict[int, int] = {}
+    together: dict[int, str] = {}
+    size = 0
+    for row, text in texts.items():
+        together[row] = text
+        size += len(text)
+        if size >= blocks.BLOCK_BYTES:
+            body = blocks.pack(blocks.gather(together), None, level=blocks.QUICK_LEVEL)
+            number = db.execute("INSERT INTO blocks (body) VALUES (?)", [body]).lastrowid
+            assert number is not None
+            block_of |= dict.fromkeys(together, number)
+            together, size = {}, 0
+    return block_of
+
+
 def of(db: "Database", rows: Iterable[int]) -> dict[int, str]:
     """The texts of these memories; rows that are no memory are left out."""
     asked = json.dumps(list(rows))
@@ -112,8 +136,7 @@ def loosen(db: "Database", number: int) -> int:
     for content in _contents(db, [*led, number]).values():
         opened = blocks.opened(content)
         texts = opened.of(opened.every_row())
-        for row, text in texts.items():
-            put(db, row, text)
+        put_many(db, texts.items())
         db.execute(
             f"UPDATE records SET block = NULL WHERE row IN {_ROWS}", [json.dumps(list(texts))]
         )

@@ -53,6 +53,7 @@ class _Unfit:
 
 
 _UNFIT: Final = _Unfit()
+_UNREAD: Final = object()
 
 Value = str | bytes | int | float | bool | None
 Values = list[Any]
@@ -114,6 +115,11 @@ _FITS: dict[int, Callable[[Any], bool]] = {
 _NAMED: Final = frozenset(
     (Field.SPACE, Field.SPEAKER, Field.CONVERSATION, Field.CLIENT, Field.TOOL)
 )
+# What hardly two memories share need not be remembered for the next.
+_OWN: Final = frozenset(
+    (Field.TEXT, Field.OCCURRED, Field.VALID_FROM, Field.VALID_TO, Field.POSITION, Field.KEY,
+     Field.SUPERSEDED_BY, Field.CREATED)
+)  # fmt: skip
 _LAST: Final = int(max(Field))
 _NUMBERS: Final = range(int(Field.TEXT), _LAST + 1)
 
@@ -125,7 +131,7 @@ _DEFAULTS[Field.IMPORTANCE] = 0.5
 _DEFAULTS[Field.PINNED] = False
 _DEFAULTS[Field.ARCHIVED] = False
 
-Known = dict[tuple[int, bytes], Value]
+Known = dict[tuple[int, bytes], Any]
 """Short values that were read already; for one pass over many memories."""
 
 
@@ -162,26 +168,29 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
     values = _DEFAULTS.copy()
     kept: Fields = {}
     written = 0
+    value: Any
     for number, (hlc, _, raw) in state.fields.items():
         if hlc > written:
             written = hlc
         if number not in _NUMBERS:
             continue  # of a newer version: it stands with the clocks
-        place = (number, raw)
-        if place in known:
-            values[number] = known[place]
-            continue
-        value = _read(number, raw)
-        if isinstance(value, _Unfit):
+        if number in _OWN:
+            value = _read(number, raw)
+        else:
+            place = (number, raw)
+            value = known.get(place, _UNREAD)
+            if value is _UNREAD:
+                value = _read(number, raw)
+                if len(raw) <= _SHARED_BYTES_MAX:
+                    known[place] = value
+        if value is _UNFIT:
             kept[number] = raw
-            if number in _NAMED and (name := _as_name(raw)) is not None:
-                values[number] = name
         else:
             values[number] = value
-            if number != Field.TEXT and len(raw) <= _SHARED_BYTES_MAX:
-                known[place] = value
     if values[Field.TEXT] is None:
         return None
+    for number in _NAMED & kept.keys():
+        values[number] = _as_name(kept[number]) or values[number]
     if values[Field.CREATED] is None:
         values[Field.CREATED] = _made_ms(memory)
     return Shown(values, _links_of(state), kept, milliseconds(Hlc(written)))

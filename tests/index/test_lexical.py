@@ -144,6 +144,20 @@ def test_an_older_vault_is_found_newest_first_and_read_in_the_background(vault: 
     assert len(kept.index) == 20
 
 
+def test_very_many_that_another_process_reads_are_found_like_any(vault: OpenVault) -> None:
+    kept = Kept(vault)
+    for number in range(10 * SEAL_ROWS):
+        with vault.writing() as db:
+            row = store.insert(db, memory(text := f"tea {number % 3}"), bytes(16))
+        kept.texts[row] = text
+    kept.index = LexicalIndex(seal_rows=SEAL_ROWS, elsewhere_rows=SEAL_ROWS)
+    kept.index.leave_until(row)
+    kept.tidy_all()
+    kept.index.close()
+    assert not kept.index.waiting
+    assert kept.said("tea", "2") == [expected(kept, "tea"), expected(kept, "2")]
+
+
 def test_many_segments_become_few(vault: OpenVault) -> None:
     kept = Kept(vault)
     for number in range(SEAL_ROWS * 8 * 8):
