@@ -170,8 +170,7 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
     written = 0
     value: Any
     for number, (hlc, _, raw) in state.fields.items():
-        if hlc > written:
-            written = hlc
+        written = hlc if hlc > written else written
         if number not in _NUMBERS:
             continue  # of a newer version: it stands with the clocks
         if number in _OWN:
@@ -189,11 +188,17 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
             values[number] = value
     if values[Field.TEXT] is None:
         return None
-    for number in _NAMED & kept.keys():
-        values[number] = _as_name(kept[number]) or values[number]
+    if kept:
+        _show_names(values, kept)
     if values[Field.CREATED] is None:
         values[Field.CREATED] = _made_ms(memory)
     return Shown(values, _links_of(state), kept, milliseconds(Hlc(written)))
+
+
+def _show_names(values: Values, kept: Fields) -> None:
+    """Of names that nobody could type, what can be shown."""
+    for number in _NAMED & kept.keys():
+        values[number] = _as_name(kept[number]) or values[number]
 
 
 def tags_of(state: State) -> list[str]:
