@@ -170,7 +170,7 @@ def shown(memory: bytes, state: State, known: Known) -> Shown | None:
     written = 0
     value: Any
     for number, (hlc, _, raw) in state.fields.items():
-        written = hlc if hlc > written else written
+        written = max(written, hlc)
         if number not in _NUMBERS:
             continue  # of a newer version: it stands with the clocks
         if number in _OWN:
