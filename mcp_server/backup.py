@@ -18,6 +18,7 @@ from mcp_server.vault.db import DATABASE_NAME, refuse_what_is_no_vault
 from mcp_server.vault.vaultfile import FILE_NAME as VAULT_FILE_NAME
 from mcp_server.vault.vaultfile import read_vault_file, said_plainly
 from shared.errors import ConflictError, CorruptError, InvalidError, NotFoundError, UnavailableError
+from sync_service import log
 
 _MEMBERS = sorted((DATABASE_NAME, VAULT_FILE_NAME))
 # What zipfile raises for a damaged or an encrypted archive.
@@ -44,7 +45,7 @@ def write(device: Device, target: Path) -> Backup:
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
             copy, packed = Path(folder) / DATABASE_NAME, Path(folder) / "packed"
-            device.vault.copy_to(copy, device.keys.database)
+            device.vault.copy_to(copy, device.keys.database, mark=log.mark_copied)
             # Stored, not deflated: encrypted pages do not get smaller.
             with zipfile.ZipFile(packed, "x", zipfile.ZIP_STORED) as archive:
                 archive.write(copy, DATABASE_NAME)

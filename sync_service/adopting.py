@@ -43,8 +43,8 @@ def begin(
     is_copied: bool = True,
 ) -> None:
     """From here on the present stream is another's. What was not sent goes back to the outbox, written on the next stream, which
-    may be used once the device list has it (`is_admitted`). Not `is_copied`: there is no other copy, the relay has lost the
-    beginning of the stream."""
+    may be used once the device list has it (`is_admitted`). Not `is_copied`: nobody has seen another copy; the relay
+    has lost the beginning of the stream, or a backup was put back."""
     incarnation = _next_incarnation(me, members, random)
     stream = keys.stream_id(_public(me), incarnation)
     seq, head = _unseal(db, me)
@@ -58,6 +58,7 @@ def begin(
         seq=0,
         head=frames.NO_HASH,
         adopting=1,
+        copied=0,
         sealed_ms=0,
         heads_told=frames.NO_HASH,
     )

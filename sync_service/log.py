@@ -49,6 +49,7 @@ class Self(Struct, frozen=True, kw_only=True):
     cursor: int
     paused: bool
     adopting: bool
+    copied: bool
     seeding: bool
     sealed_ms: int
     heads_told: bytes
@@ -73,7 +74,7 @@ class OwnFrame(Struct, frozen=True):
 
 
 _SELF = ", ".join(Self.__struct_fields__)
-_FLAGS = ("paused", "adopting", "seeding", "caught_up", "snapshot_owed")
+_FLAGS = ("paused", "adopting", "copied", "seeding", "caught_up", "snapshot_owed")
 
 
 # --- this device ---------------------------------------------------------------------------------------------
@@ -129,6 +130,11 @@ def set_up(
     )
     add_control(db, entries, now)
     add_epoch_keys(db, epoch_keys)
+
+
+def mark_copied(db: "Database") -> None:
+    """Of a copy that may be put in this device's place one day: it must not go on where the device has gone on meanwhile."""
+    db.execute("UPDATE sync_self SET copied = 1")
 
 
 def leave(db: "Database") -> None:

@@ -156,5 +156,10 @@ SCHEMA = """
     ) STRICT, WITHOUT ROWID;
 """
 
-# `given`: up to here the relay, which has lost batches of this stream, has them in a snapshot.
-GIVEN = "ALTER TABLE sync_heads ADD COLUMN given INTEGER NOT NULL DEFAULT 0;"
+LOSSES = """
+    -- Up to here the relay, which has lost batches of this stream, has what they said in a snapshot.
+    ALTER TABLE sync_heads ADD COLUMN given INTEGER NOT NULL DEFAULT 0;
+    -- This file is a backup that was put back, and the device may have written more since it was made: before anything is sealed, a new
+    -- stream is begun.
+    ALTER TABLE sync_self ADD COLUMN copied INTEGER NOT NULL DEFAULT 0 CHECK (copied IN (0, 1));
+"""

@@ -64,8 +64,20 @@ def send(run: Run, *, patiently: bool) -> None:
 
 
 def _go_on(run: Run) -> None:
-    """After the stream was lost to another copy of this device: begin the next one."""
+    """After the stream was lost to another copy of this device, or may be lost to it: begin the next one."""
     me = run.me()
+    if me.copied and not me.adopting:
+        with run.replica.transaction() as db:
+            adopting.begin(
+                db,
+                run.replica,
+                me,
+                run.members,
+                run.engine.random,
+                run.now_ms,
+                is_copied=False,
+            )
+        me = run.me()
     if not me.adopting:
         return
     if not adopting.is_admitted(me, run.members):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mcp_server import backup, opening
 from mcp_server.device import open_device
+from mcp_server.replica import Replica
 from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.vaultfile import FILE_NAME as VAULT_FILE_NAME
 from shared.errors import (
@@ -24,8 +25,11 @@ from shared.errors import (
     SunaivaError,
     UnavailableError,
 )
+from sync_service import log, membership
 from tests.builders import NOON, SetClock, one_model, tell
 from tests.fakes import HashEmbedder
+from tests.sync.devices import RECOVERY
+from tests.sync.fake_relay import Line, Relay
 from tests.test_opening import Place
 
 MEMBERS = {DATABASE_NAME, VAULT_FILE_NAME}
@@ -45,6 +49,21 @@ def vault_with(place: Place, *said: str) -> None:
 def write(place: Place, target: Path) -> backup.Backup:
     with place.opened() as device:
         return backup.write(device, target)
+
+
+def test_a_backup_knows_that_its_device_may_have_gone_on(place: Place, tmp_path: Path) -> None:
+    vault_with(place, "tea")
+    target = tmp_path / "backup"
+    with place.opened() as device:
+        membership.found(
+            Line(Relay()), Replica(device), recovery=RECOVERY, name="one", random=os.urandom
+        )
+        backup.write(device, target)
+        with device.vault.reading() as db:
+            assert not log.read(db).copied
+    backup.restore(target, place.home, now=NOON)
+    with place.opened() as device, device.vault.reading() as db:
+        assert log.read(db).copied
 
 
 def test_a_backup_restored_elsewhere_is_the_same_vault(place: Place, tmp_path: Path) -> None:

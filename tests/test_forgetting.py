@@ -364,7 +364,7 @@ def test_a_vault_that_a_restore_moved_aside_is_searched_too(mine: Device) -> Non
     embedded(mine)
     aside = mine.vault.path.parent / "replaced-20261121"
     aside.mkdir()
-    mine.vault.copy_to(aside / DATABASE_NAME, mine.keys.database)
+    mine.vault.copy_to(aside / DATABASE_NAME, mine.keys.database, mark=lambda _: None)
     rows = forgetting.chosen(mine, ids=[stored.id])
     traces = forgetting.traces(mine, rows)
     forgetting.erase(mine, rows, client=CLIENT)

@@ -9,7 +9,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -148,14 +148,15 @@ class OpenVault:
             (left,) = db.execute("PRAGMA freelist_count").fetchone()
         return bool(left)
 
-    def copy_to(self, target: Path, key: bytes) -> None:
-        """A consistent copy under `key`, complete and on disk when this returns."""
+    def copy_to(self, target: Path, key: bytes, *, mark: Callable[[Database], None]) -> None:
+        """A consistent copy under `key`, complete and on disk when this returns. `mark` says in it that it is one."""
         with said_plainly(target):
             _make_private(target)
         copy = _connect(target, key, cache_kib=_READER_CACHE_KIB, must_exist=False)
         try:
             with self._lock, _in_plain_words(target):
                 self._writer.conn.backup(copy.conn)
+                mark(copy)
                 copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             copy.conn.close()

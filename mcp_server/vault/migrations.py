@@ -10,7 +10,7 @@ from sqlite_utils import Migrations
 
 from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
-from sync_service.schema import GIVEN
+from sync_service.schema import LOSSES
 from sync_service.schema import SCHEMA as CHANGE_LOG
 
 if TYPE_CHECKING:
@@ -410,6 +410,6 @@ def _sync_name(db: "Database") -> None:
     db.execute("ALTER TABLE sync_meeting ADD COLUMN name TEXT")
 
 
-@MIGRATIONS(name="0013_sync_given")
-def _sync_given(db: "Database") -> None:
-    db.execute(GIVEN)
+@MIGRATIONS(name="0013_sync_losses")
+def _sync_losses(db: "Database") -> None:
+    db.executescript(LOSSES)

@@ -195,6 +195,39 @@ def test_a_device_put_back_from_a_week_ago_gets_its_own_writes_back() -> None:
     assert "cloned" in backup.alarms()
 
 
+def test_a_backup_that_is_put_back_takes_no_place_twice_though_the_server_forgot_as_well() -> None:
+    """What the device wrote after the backup is on another device only, which would take the same place for a fork."""
+    first, second = _wrote()
+    disk, server = _copy(first, 9), first.relay.backup()
+    with disk.replica.transaction() as db:
+        log.mark_copied(db)
+    first.write(3, "milk")
+    settle([first, second])
+    first.relay.restore(server)
+    disk.write(4, "sugar")
+    disk.write(1, "green tea")
+    disk.sync()
+    assert log.own_stream(disk.replica.db) != log.own_stream(first.replica.db)
+    assert "cloned" not in disk.alarms(), "nobody has seen another copy"
+    _days([disk, second])
+    _agree(disk, second)
+    assert (disk.text(3), second.text(4), second.text(1)) == ("milk", "sugar", "green tea")
+    assert disk.alarms() == second.alarms() == set()
+
+
+def test_a_backup_that_is_put_back_goes_on_under_one_new_stream_only() -> None:
+    first, second = _wrote()
+    with first.replica.transaction() as db:
+        log.mark_copied(db)
+    first.write(3, "milk")
+    settle([first, second])
+    first.write(4, "sugar")
+    _agree(first, second)
+    me = log.read(first.replica.db)
+    assert len(log.members(first.replica.db).members[me.device].streams) == 2
+    assert first.alarms() == set()
+
+
 def test_a_put_back_device_and_a_put_back_server_still_agree() -> None:
     """What neither has any more, a third device's snapshot gives back."""
     first, second = _wrote()

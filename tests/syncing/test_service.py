@@ -1,5 +1,6 @@
 """Two devices that meet in a folder, step by step, as the terminal asks for it."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -339,6 +340,59 @@ def test_to_come_to_another_folder_is_to_want_everything_there(
     for owner in (b, a):
         owner.syncs()
     assert a.texts() == {"The gate code is 4711", "The cat is called Miau"}
+
+
+def test_both_copies_of_a_vault_file_write_and_nobody_loses_anything(
+    pair: list[Owner], tmp_path: Path
+) -> None:
+    a, b = pair
+    a.stores("Before the copy")
+    a.syncing.close()
+    a.device.vault.truncate_wal()
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    said = {"Before the copy", "By one", "By the other", "By the phone"}
+    with ExitStack() as stack:
+        a.syncing = Syncing(a.device, Ways(a.device))
+        a.syncing.start()
+        stack.callback(a.syncing.close)
+        copy = Owner(stack, tmp_path / "copy")
+        a.stores("By one")
+        copy.stores("By the other")
+        b.stores("By the phone")
+        for owner in (a, copy, b, a, copy, b, a):
+            owner.syncs()
+        assert a.texts() == copy.texts() == b.texts() == said
+        streams = set()
+        for owner in (a, copy):
+            with owner.device.vault.reading() as db:
+                streams.add(log.own_stream(db))
+        assert len(streams) == 2
+
+
+def test_a_backup_that_is_put_back_begins_a_stream_of_its_own(
+    pair: list[Owner], tmp_path: Path
+) -> None:
+    a, b = pair
+    a.stores("Before the backup")
+    a.syncs()
+    (tmp_path / "restored").mkdir()
+    file = tmp_path / "restored" / a.device.vault.path.name
+    a.device.vault.copy_to(file, a.device.keys.database, mark=log.mark_copied)
+    a.stores("After the backup")
+    a.syncs()
+    a.syncing.close()
+    with a.device.vault.reading() as db:
+        former = log.own_stream(db)
+    with ExitStack() as stack:
+        back = Owner(stack, tmp_path / "restored")
+        back.stores("After it was put back")
+        for owner in (back, b, back):
+            owner.syncs()
+        assert back.texts() == b.texts()
+        assert len(b.texts()) == 3
+        with back.device.vault.reading() as db:
+            assert log.own_stream(db) != former
+        assert len(back.syncing.devices()) == 2
 
 
 def test_an_alarm_says_which_device_it_is_about_by_its_name(pair: list[Owner]) -> None:

@@ -387,7 +387,7 @@ def test_a_copy_is_whole_private_and_of_its_key(path: Path, key: bytes) -> None:
     copy = path.with_name("copy")
     with vault_at(path) as vault:
         store_one(vault, "copied")
-        vault.copy_to(copy, key)
+        vault.copy_to(copy, key, mark=lambda _: None)
         store_one(vault, "later")
     assert copy.stat().st_mode & 0o777 == 0o600
     with vault_at(copy, key) as vault:
@@ -399,7 +399,7 @@ def test_a_copy_replaces_no_file(path: Path) -> None:
     copy = path.with_name("copy")
     copy.write_bytes(b"precious")
     with vault_at(path) as vault, pytest.raises(SunaivaError, match="exists"):
-        vault.copy_to(copy, KEY)
+        vault.copy_to(copy, KEY, mark=lambda _: None)
     assert copy.read_bytes() == b"precious"
 
 
