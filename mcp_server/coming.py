@@ -8,6 +8,7 @@ import calendar
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
+from functools import cache
 
 from msgspec import Struct
 
@@ -162,7 +163,7 @@ def _matches(sentence: str) -> Iterator[tuple[str, re.Match[str], "_Reader | Non
         for match in _ISO.finditer(sentence):
             yield "iso", match, None
     words = set(_WORD.findall(sentence.casefold()))
-    for reader in _READERS:
+    for reader in _readers():
         if words.isdisjoint(reader.words) and not (
             ".20" in sentence and _NUMBERS_ONLY.search(sentence)
         ):
@@ -316,4 +317,7 @@ def _reader(tongue: Tongue) -> _Reader:
     )
 
 
-_READERS = tuple(_reader(tongue) for tongue in (_ENGLISH, _GERMAN, _FRENCH, _SPANISH))
+@cache
+def _readers() -> tuple[_Reader, ...]:
+    """Made when the first text is read: most commands read none."""
+    return tuple(_reader(tongue) for tongue in (_ENGLISH, _GERMAN, _FRENCH, _SPANISH))

@@ -8,6 +8,8 @@ conversation only what speaks of the person from outside counts, because its "I"
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from itertools import chain
 
 from msgspec import Struct
 
@@ -108,10 +110,12 @@ def _table(speaker: str | None, trust: Trust, kind: Kind) -> dict[str, tuple[_Re
     if trust == "tool_output":
         return {}
     if _is_named_assistant(speaker):
-        return _BY_NOTE
+        return _of_notes()
     if trust == "said_by_assistant":
-        return _BY_NOTE if kind in _NO_NOTES else _BY_EITHER
-    return _BY_PERSON
+        if kind in _NO_NOTES:
+            return _of_notes()
+        return _of_either()
+    return _of_people()
 
 
 def _is_assistant(speaker: str | None, trust: Trust) -> bool:
@@ -171,9 +175,9 @@ def shortened(sentence: str, place: int = 0) -> str:
     )
 
 
-def _by_word(table: tuple[Phrase, ...]) -> dict[str, tuple[_Ready, ...]]:
+def _by_word(*tables: tuple[Phrase, ...]) -> dict[str, tuple[_Ready, ...]]:
     ready: dict[str, tuple[_Ready, ...]] = {}
-    for phrase in table:
+    for phrase in chain(*tables):
         one = _Ready(
             phrase, re.compile(phrase.expression.replace("^^", phrases.OPENING), re.IGNORECASE)
         )
@@ -182,9 +186,17 @@ def _by_word(table: tuple[Phrase, ...]) -> dict[str, tuple[_Ready, ...]]:
     return ready
 
 
-_BY_PERSON = _by_word(phrases.PHRASES)
-_BY_NOTE = _by_word(phrases.NOTED)
-_BY_EITHER = {
-    word: _BY_PERSON.get(word, ()) + _BY_NOTE.get(word, ())
-    for word in _BY_PERSON.keys() | _BY_NOTE.keys()
-}
+# Made when the first text is read: a hundred expressions take a tenth of a second, and most commands read none.
+@cache
+def _of_people() -> dict[str, tuple[_Ready, ...]]:
+    return _by_word(phrases.PHRASES)
+
+
+@cache
+def _of_notes() -> dict[str, tuple[_Ready, ...]]:
+    return _by_word(phrases.NOTED)
+
+
+@cache
+def _of_either() -> dict[str, tuple[_Ready, ...]]:
+    return _by_word(phrases.PHRASES, phrases.NOTED)

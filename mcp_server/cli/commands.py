@@ -12,17 +12,7 @@ from types import FrameType
 import msgspec
 from cyclopts import App, CycloptsError, Group
 
-from mcp_server.cli import (
-    accounts,
-    assistants,
-    devices,
-    findings,
-    memories,
-    screen,
-    sync,
-    transfer,
-    vault,
-)
+from mcp_server.cli import screen
 from mcp_server.version import __version__
 from shared.errors import InvalidError, SunaivaError
 
@@ -40,38 +30,39 @@ app = App(
     error_console=screen.err,
     result_action="return_value",
 )
-for command, name, group in (
-    (memories.remember, "remember", _DAILY),
-    (memories.recall, "recall", _DAILY),
-    (memories.list_, "list", _DAILY),
-    (memories.show, "show", _DAILY),
-    (memories.edit, "edit", _DAILY),
-    (memories.forget, "forget", _DAILY),
-    (findings.resolve, "resolve", _DAILY),
-    (transfer.import_, "import", _MOVING),
-    (transfer.export, "export", _MOVING),
-    (assistants.connect_, "connect", _ASSISTANTS),
-    (assistants.mcp, "mcp", _ASSISTANTS),
-    (assistants.agent, "agent", _ASSISTANTS),
-    (vault.permit, "permit", _ASSISTANTS),
-    (vault.init, "init", _VAULT),
-    (vault.backup, "backup", _VAULT),
-    (vault.restore, "restore", _VAULT),
-    (vault.rekey, "rekey", _VAULT),
-    (vault.audit, "audit", _VAULT),
-    (vault.doctor, "doctor", _VAULT),
-    (vault.reindex, "reindex", _VAULT),
-    (vault.consolidate, "consolidate", _VAULT),
-    (accounts.login, "login", _SYNC),
-    (accounts.logout, "logout", _SYNC),
-    (devices.pair, "pair", _SYNC),
-    (accounts.recover, "recover", _SYNC),
+# Each by where it is: a command loads what it needs itself, and not what all the others need.
+for place, name, group in (
+    ("memories:remember", "remember", _DAILY),
+    ("memories:recall", "recall", _DAILY),
+    ("memories:list_", "list", _DAILY),
+    ("memories:show", "show", _DAILY),
+    ("memories:edit", "edit", _DAILY),
+    ("memories:forget", "forget", _DAILY),
+    ("findings:resolve", "resolve", _DAILY),
+    ("transfer:import_", "import", _MOVING),
+    ("transfer:export", "export", _MOVING),
+    ("assistants:connect_", "connect", _ASSISTANTS),
+    ("assistants:mcp", "mcp", _ASSISTANTS),
+    ("assistants:agent", "agent", _ASSISTANTS),
+    ("vault:permit", "permit", _ASSISTANTS),
+    ("vault:init", "init", _VAULT),
+    ("vault:backup", "backup", _VAULT),
+    ("vault:restore", "restore", _VAULT),
+    ("vault:rekey", "rekey", _VAULT),
+    ("vault:audit", "audit", _VAULT),
+    ("vault:doctor", "doctor", _VAULT),
+    ("vault:reindex", "reindex", _VAULT),
+    ("vault:consolidate", "consolidate", _VAULT),
+    ("accounts:login", "login", _SYNC),
+    ("accounts:logout", "logout", _SYNC),
+    ("devices:pair", "pair", _SYNC),
+    ("accounts:recover", "recover", _SYNC),
+    ("devices:devices", "devices", _SYNC),
+    ("sync:sync", "sync", _SYNC),
+    ("findings:conflicts", "conflicts", _SYNC),
 ):
-    app.command(command, name=name, group=group)
-for part in (devices.devices, sync.sync, findings.conflicts):
-    part.group = _SYNC
-    app.command(part)
-app.command(assistants.hook, name="hook", show=False)
+    app.command(f"mcp_server.cli.{place}", name=name, group=group)
+app.command("mcp_server.cli.assistants:hook", name="hook", show=False)
 app.register_install_completion_command(name="install-completion", group=_VAULT)
 
 
@@ -81,6 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         signal.signal(number, _leave)
     try:
         _refuse_broken_text(arguments)
+        if not arguments or arguments[0] in ("--help", "-h"):
+            _load_all()
         code = app(_with_dash_last(arguments), exit_on_error=False, print_error=True)
     except CycloptsError as error:
         _tell_program(arguments, InvalidError.code, str(error))
@@ -96,6 +89,12 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0
+
+
+def _load_all() -> None:
+    """The list of all commands says what each is for."""
+    for name in app:
+        app[name]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

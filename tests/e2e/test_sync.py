@@ -1,5 +1,6 @@
 """Several devices of one person, with everything real: agents, assistants over stdio, and a cloud on its own database, or a folder."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,8 @@ from tests.people import SUNAIVA, Person, computer
 __all__ = ["made_home"]
 
 SECONDS = 2.0
-"""Between remembering here and recalling there, with both online. Three times as long before a test on a busy machine minds."""
+"""Between remembering here and recalling there, with both online."""
+TRIES_MAX = 5
 MARKER = "cormorant"
 
 
@@ -76,11 +78,23 @@ def pairs(old: Person, new: Person, name: str) -> None:
     assert old.ends(admitting)["admitted"] == name
 
 
+def arrives_soon(a: Person, b: Person) -> bool:
+    """Whether what one is told the other recalls at once, in one of a few tries: a machine that is busy with other tests is late at times."""
+    for number in range(TRIES_MAX):
+        text = f"The {MARKER} was ringed as number {number}"
+        a.stores(text)
+        began = time.monotonic()
+        until(knows(b, text))
+        if time.monotonic() - began < SECONDS:
+            return True
+    return False
+
+
 def parts_and_comes_back(a: Person, b: Person) -> None:
     """Both go offline, edit, tag and forget; when they are back they hold the same."""
     shared = a.stores(f"The {MARKER} nests at pier four")
     doomed = a.stores(f"The {MARKER} owes me a tenner")
-    until(knows(b, f"The {MARKER} owes me a tenner"), 3 * SECONDS)
+    until(knows(b, f"The {MARKER} owes me a tenner"))
     for person in (a, b):
         assert person.asks("sync_pause")["state"] == "paused"
     a.asks("revise", id=shared, version=1, changes={"tags": ["birds"]})
@@ -92,8 +106,8 @@ def parts_and_comes_back(a: Person, b: Person) -> None:
     assert not b.knows("Written on the train")
     for person in (a, b):
         person.asks("sync_resume")
-    until(knows(a, "Written on the boat"), 3 * SECONDS)
-    until(knows(b, "Written on the train"), 3 * SECONDS)
+    until(knows(a, "Written on the boat"))
+    until(knows(b, "Written on the train"))
     syncs(a, b)
     assert everything(a) == everything(b)
     assert doomed not in everything(a)
@@ -121,7 +135,8 @@ def test_devices_keep_in_step_through_a_cloud_that_can_read_nothing(
             until(knows(b, f"Before sync there was a {MARKER}"))
 
             remembers(a, f"Ann saw a {MARKER} today")
-            until(knows(b, f"Ann saw a {MARKER} today"), 3 * SECONDS)
+            until(knows(b, f"Ann saw a {MARKER} today"))
+            assert arrives_soon(a, b)
             parts_and_comes_back(a, b)
 
             with ThreadPoolExecutor() as pool:
@@ -135,7 +150,7 @@ def test_devices_keep_in_step_through_a_cloud_that_can_read_nothing(
 
             a.gets("devices", "revoke", "phone", "--yes")
             a.stores(f"Not for the phone: the {MARKER} has moved")
-            until(knows(d, f"Not for the phone: the {MARKER} has moved"), 3 * SECONDS)
+            until(knows(d, f"Not for the phone: the {MARKER} has moved"))
             assert b.runs("sync", "now", "--json").json["error"]["code"] == "forbidden"
             assert not b.knows(f"Not for the phone: the {MARKER} has moved")
             syncs(a, c, d)

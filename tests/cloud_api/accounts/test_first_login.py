@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.cloud_api.homes import cloud_folder
+from tests.cloud_api.readiness import await_ready
 
 START_SECONDS = 60.0
 MAIL_SECONDS = 30.0
@@ -39,10 +40,9 @@ def server() -> Iterator[httpx.Client]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            transport = httpx.HTTPTransport(retries=12)  # half a second, one, two, … between them
             url = f"http://127.0.0.1:{port}"
-            with httpx.Client(base_url=url, transport=transport, timeout=START_SECONDS) as client:
-                assert client.get("/health/ready").status_code == 200
+            await_ready(process, url, seconds=START_SECONDS)
+            with httpx.Client(base_url=url, timeout=START_SECONDS) as client:
                 yield client
         finally:
             process.send_signal(signal.SIGTERM)

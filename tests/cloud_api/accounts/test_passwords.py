@@ -109,7 +109,7 @@ def test_a_storm_of_logins_is_told_to_come_back(hasher: PasswordHasher) -> None:
 
 def test_no_password_takes_long_to_judge() -> None:
     made_for_it = Random(1).choices("4@8({[</369&#!1/|0$5+7%2xz", k=1024)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     weakness("".join(made_for_it), ["ada@example.org"])
     # A tenth of what its first hundred characters take.
-    assert time.perf_counter() - begun < 0.5
+    assert time.thread_time() - begun < 0.5

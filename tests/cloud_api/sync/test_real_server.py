@@ -21,6 +21,7 @@ from cloud_api.settings import load
 from sync_service.clock import Hlc
 from sync_service.ops import Head, Set, encode_content
 from tests.cloud_api.accounts.people import Person
+from tests.cloud_api.readiness import await_ready
 from tests.cloud_api.sync.vaults import ORIGIN, Device, founded
 from tests.cloud_api.test_serving import COMMAND, START_SECONDS, STOP_SECONDS, _environ, _free_port
 
@@ -36,9 +37,9 @@ class Serving:
         self._processes = processes
         self.process: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> None:
+    def start(self) -> None:
         with (self.home / "serve.log").open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: ASYNC220 (a millisecond, and nothing else runs meanwhile)
+            self.process = subprocess.Popen(
                 [*COMMAND, "serve"],
                 env=_environ(
                     self.home,
@@ -49,10 +50,7 @@ class Serving:
                 stdout=output,
                 stderr=output,
             )
-        transport = httpx.AsyncHTTPTransport(retries=12)
-        async with httpx.AsyncClient(transport=transport, timeout=START_SECONDS) as client:
-            answer = await client.get(f"{self.url}/health/ready")
-        assert answer.status_code == 200, (self.home / "serve.log").read_text()
+        await_ready(self.process, self.url, seconds=START_SECONDS, log=self.home / "serve.log")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -82,7 +80,7 @@ class Serving:
 async def served(home: Path, processes: int = 1) -> AsyncIterator[tuple[Serving, Device]]:
     serving = Serving(home, processes)
     try:
-        await serving.start()
+        serving.start()
         async with httpx.AsyncClient(base_url=serving.url, timeout=START_SECONDS) as client:
             yield serving, await founded(await serving.person(client), "phone")
     finally:
@@ -139,7 +137,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_can_be_
         serving.kill()
         with pytest.raises(httpx.TransportError):
             await writing
-        await serving.start()
+        serving.start()
         stored = [frame.raw for _, frame in await phone.read()]
         sent = [frame.raw for frame in phone.sealed]
         # The last one was never answered: it is there, or it is not.
