@@ -21,6 +21,7 @@ from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
+from mcp_server.index.filling import Filling
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import IndexState, Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
-_EMBED_BATCH = 32
-_CUES_BATCH = 500  # some 50 ms, for the same reason
+_CUES_BATCH = 500  # some 50 ms, for the same reason as `filling` has
 # Vectors of another model go on serving if at least so many memories have one; or else there is little to lose.
 _WORTH_KEEPING = 0.5
 # A full disk or a busy vault: embedding is tried again after this, or as soon as something new is stored.
@@ -48,18 +47,6 @@ EMBED_AT_ONCE_MAX = 4
 _READ_AT_ONCE_MAX = 64
 # What comes by the thousand comes in pieces. Before anything slower is begun, the next piece is waited for so long.
 _NEXT_PIECE_SECONDS = 0.25
-
-
-class _Filling:
-    """A table that one model fills, memory by memory, the oldest first."""
-
-    def __init__(self, table: vector_store.Table, embedder: Embedder, number: int) -> None:
-        self.table: vector_store.Table = table
-        self.embedder = embedder
-        self.number = number
-        """The model's, in this vault."""
-        self.below = 0
-        """Every row up to this one has its vector or is gone."""
 
 
 class LiveIndex:
@@ -91,10 +78,10 @@ class LiveIndex:
         self._trouble: str | None = None
         self._refused: str | None = None
         self._serving: tuple[Embedder, Neighbours] | None = None
-        self._filling: _Filling | None = None
-        self._coming: _Filling | None = None
+        self._filling: Filling | None = None
+        self._coming: Filling | None = None
         self._come = 0  # how many vectors the coming model has made
-        self._tokens: _Filling | None = None
+        self._tokens: Filling | None = None
         self._asked_for: list[
             Path | None
         ] = []  # models asked for and not looked at yet; the last counts
@@ -262,7 +249,7 @@ class LiveIndex:
             former.close()
         for filling in (self._filling, self._coming, self._tokens):
             if filling is not None:
-                filling.below = 0
+                filling.start_over()
         self._cues_unread = True
         self._rounds += 1
         self._waiting = self._come = 0
@@ -403,7 +390,7 @@ class LiveIndex:
             self._coming = None
             if coming is not None and number is not None:
                 self._come = vector_store.count(db, "vectors_coming", number)
-                self._coming = _Filling("vectors_coming", coming, number)
+                self._coming = Filling("vectors_coming", coming, number)
 
     def _serve(self, embedder: Embedder) -> None:
         """Search with this model from now on, over the vectors that the vault has of it."""
@@ -427,9 +414,9 @@ class LiveIndex:
             live = np.flatnonzero(self.catalogue.columns["live"])
             waiting = live[~vectors.has(live)]
             self._waiting = len(waiting)
-            self._filling = _Filling("vectors", embedder, number)
+            self._filling = Filling("vectors", embedder, number)
             self._filling.below = int(waiting[0]) - 1 if len(waiting) else last
-            self._tokens = _Filling("token_codes", embedder, number) if self.keeps_tokens else None
+            self._tokens = Filling("token_codes", embedder, number) if self.keeps_tokens else None
             self._serving = (embedder, vectors)
             self._loading = False
 
@@ -458,27 +445,23 @@ class LiveIndex:
             return False
         return self._embed_some(self._coming) or self._take_over(self._coming)
 
-    def _embed_some(self, filling: _Filling) -> bool:
+    def _embed_some(self, filling: Filling) -> bool:
         with (
             self._changing,
             self._vault.reading() as db,
         ):  # so that nothing is stored unseen meanwhile
             this_round = self._rounds
-            waiting = vector_store.next_waiting(
-                db, filling.table, filling.number,
-                after=filling.below, chars=HEAD_CHARS, limit=_EMBED_BATCH,
-            )  # fmt: skip
-            if not waiting:
-                filling.below = store.newest_row(db)
-                if filling is self._filling:
-                    self._waiting = 0
-        if not waiting:
+            rows = filling.next(db)
+            waiting = vector_store.heads(db, rows, chars=HEAD_CHARS)
+            if not rows and filling is self._filling:
+                self._waiting = 0
+        if not rows:
             return False
         texts = [memory_text(text, speaker) for _, text, speaker in waiting]
         if filling.table == "token_codes":
             made = [late.encode(filling.embedder.tokens(text).states) for text in texts]
         else:
-            made = list(filling.embedder.embed(texts))
+            made = list(filling.embedder.embed(texts)) if texts else []
         with self._changing:
             with self._vault.writing() as db:
                 # Some may have been forgotten while the model was thinking.
@@ -489,15 +472,15 @@ class LiveIndex:
                 follow = self._keep(db, filling, kept)
             follow()
             if self._rounds == this_round:
-                filling.below = waiting[-1][0]
+                filling.done(rows)
                 if filling is self._filling:
-                    self._waiting = max(0, self._waiting - len(waiting))
+                    self._waiting = max(0, self._waiting - len(rows))
                 elif filling is self._coming:
                     self._come += len(kept)
         return True
 
     def _keep(
-        self, db: "Database", filling: _Filling, made: Mapping[int, Any]
+        self, db: "Database", filling: Filling, made: Mapping[int, Any]
     ) -> Callable[[], None]:
         """Write what a model made of these rows; what it returns is called after the commit."""
         if filling.table == "token_codes":
@@ -509,7 +492,7 @@ class LiveIndex:
             return self.store_vectors(db, list(made), np.stack(list(made.values())))
         return lambda: None  # no index in memory follows
 
-    def _take_over(self, coming: _Filling) -> bool:
+    def _take_over(self, coming: Filling) -> bool:
         """Search with the model that has now read everything; the vectors of the former are gone then. False if it has not."""
         assert self._serving is not None
         with self._changing:

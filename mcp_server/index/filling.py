@@ -1,0 +1,48 @@
+"""Which memories a model reads next: the newest of those that have nothing of it yet, which is what people ask about.
+
+By the ids, which begin with the time: what another device has sent comes newest first, so its row numbers say little of its age.
+"""
+
+from typing import TYPE_CHECKING
+
+from mcp_server.index.embedder import Embedder
+from mcp_server.vault import store, vector_store
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+# One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
+_BATCH = 32
+# Known at a time to be waiting, so that a vault of millions takes no time to look through and no memory to speak of.
+_WAITING_MAX = 16_384
+
+
+class Filling:
+    """A table that one model fills, some memories at a time."""
+
+    def __init__(self, table: vector_store.Table, embedder: Embedder, number: int) -> None:
+        self.table: vector_store.Table = table
+        self.embedder = embedder
+        self.number = number
+        """The model's, in this vault."""
+        self.below = 0
+        """Every row up to this one has its vector, is gone, or waits here."""
+        self._waiting: list[tuple[bytes, int]] = []
+
+    def start_over(self) -> None:
+        self.below = 0
+        self._waiting = []
+
+    def next(self, db: "Database") -> list[int]:
+        """The rows to read now, the newest last; none when all were read. They wait until they are `done`."""
+        if room := _WAITING_MAX - len(self._waiting):
+            found = vector_store.waiting_rows(
+                db, self.table, self.number, after=self.below, limit=room
+            )
+            self._waiting = sorted([*self._waiting, *found]) if found else self._waiting
+            self.below = found[-1][1] if len(found) == room else store.newest_row(db)
+        return [row for _, row in self._waiting[-_BATCH:]]
+
+    def done(self, rows: list[int]) -> None:
+        """These, which `next` gave, were read."""
+        del self._waiting[-len(rows) :]
