@@ -5,15 +5,18 @@ operations by which every other device comes to hold the same, so no write is ev
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from mcp_server.model import Memory
 from mcp_server.vault import states, store, wire
 from mcp_server.vault.store import Row
-from shared.clock import Clock, to_ms
+from shared.clock import Clock, from_ms, to_ms
 from shared.ids import MemoryId
 from sync_service import log, merge
-from sync_service.clock import BELIEVED_MS_MAX, COUNTER_BITS, Hlc
+from sync_service.clock import BELIEVED_MS_MAX, COUNTER_BITS, Hlc, milliseconds
 from sync_service.merge import FORGOTTEN, State
 from sync_service.ops import Forget, Op
 from sync_service.replica import Change, change
@@ -24,33 +27,43 @@ if TYPE_CHECKING:
 
 def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
     """Store a new memory."""
-    row = Row(store.insert(db, memory, digest), memory)
-    if log.is_set_up(db):
-        _record_whole(db, row, log.stamp(db, to_ms(clock())))
+    if not log.is_set_up(db):
+        return Row(store.insert(db, memory, digest), memory)
+    key = store.as_bytes(memory.id)
+    state = states.load(db, [key])[key]
+    is_new, age = state == merge.EMPTY, _age(memory)
+    # As old as it is, which for an imported one may be years: what was said of it elsewhere since then counts more.
+    stamp = age if is_new and age else log.stamp(db, to_ms(clock()))
+    written = _whole(memory, state, stamp)
+    dated = _dated(memory, written)
+    if not is_new:
+        states.drop_partial(db, [key])
+    row = Row(store.insert(db, dated, digest), dated)
+    _record(db, row, state, written)
     return row
 
 
 def update(clock: Clock, db: "Database", row: Row, after: Memory) -> Row:
     """Write what may change about a memory; `row` is how it was."""
-    changed = Row(row.row, after)
     if not log.is_set_up(db):
         store.update(db, row.row, after)
-        return changed
+        return Row(row.row, after)
     key, before = store.as_bytes(after.id), row.memory
     state = states.load(db, [key])[key]  # first: its values are those of the record
-    store.update(db, row.row, after)
     stamp = log.stamp(db, to_ms(clock()))
     if state == merge.EMPTY:  # stored before sync was set up, and not recorded yet
-        _record_whole(db, changed, stamp)
-        return changed
-    written = merge.edit(
-        state,
-        key,
-        stamp,
-        fields=wire.changed_fields(before, after),
-        tags=after.tags if after.tags != before.tags else None,
-        links=wire.links(after) if after.links != before.links else None,
-    )
+        written = _whole(after, state, stamp)
+    else:
+        written = merge.edit(
+            state,
+            key,
+            stamp,
+            fields=wire.changed_fields(before, after),
+            tags=after.tags if after.tags != before.tags else None,
+            links=wire.links(after) if after.links != before.links else None,
+        )
+    changed = Row(row.row, _dated(after, written, since=before.updated_at))
+    store.update(db, row.row, changed.memory)
     _record(db, changed, state, written)
     return changed
 
@@ -80,43 +93,44 @@ def seed(db: "Database", rows: Sequence[Row]) -> None:
     stream = log.own_stream(db)
     written: list[Op] = []
     made: dict[bytes, Change] = {}
-    put: list[tuple[int, bytes, wire.Fields]] = []
+    put: list[tuple[int, Change, wire.Fields]] = []
     for row in rows:
         key, memory = store.as_bytes(row.memory.id), row.memory
-        # An export may say any date; what no clock is believed to say counts as written long ago.
-        updated_ms = to_ms(memory.updated_at)
-        stamp = Hlc((updated_ms if 0 <= updated_ms <= BELIEVED_MS_MAX else 0) << COUNTER_BITS)
-        said = merge.edit(
-            merge.EMPTY,
-            key,
-            stamp,
-            fields=wire.fields(memory),
-            tags=memory.tags,
-            links=wire.links(memory),
-        )
+        said = _whole(memory, merge.EMPTY, _age(memory))
         after = merge.EMPTY
         for op in said:
             after = merge.apply(after, op, stream)
         written += said
         made[key] = change(merge.EMPTY, after)
-        put.append((row.row, made[key].clocks, {}))
+        put.append((row.row, made[key], {}))
     states.put(db, put)
     log.record(db, written, made)
 
 
-def _record_whole(db: "Database", row: Row, stamp: Hlc) -> None:
-    key = store.as_bytes(row.memory.id)
-    state = states.load(db, [key])[key]
-    states.drop_partial(db, [key])
-    written = merge.edit(
+def _age(memory: Memory) -> Hlc:
+    """As old as it says. An export may say any date; what no clock is believed to say counts as written long ago."""
+    updated_ms = to_ms(memory.updated_at)
+    return Hlc((updated_ms if 0 <= updated_ms <= BELIEVED_MS_MAX else 0) << COUNTER_BITS)
+
+
+def _dated(memory: Memory, written: Sequence[Op], *, since: datetime | None = None) -> Memory:
+    """The memory with the date that it has on all devices: that of what is written of it, or `since` if a clock is behind."""
+    if not written:
+        return memory
+    updated_at = from_ms(milliseconds(Hlc(max(op.hlc for op in written))))
+    return msgspec.structs.replace(memory, updated_at=max(updated_at, since or updated_at))
+
+
+def _whole(memory: Memory, state: State, stamp: Hlc) -> list[Op]:
+    """The operations that say all of a memory."""
+    return merge.edit(
         state,
-        key,
+        store.as_bytes(memory.id),
         stamp,
-        fields=wire.fields(row.memory, besides=state.fields),
-        tags=row.memory.tags,
-        links=wire.links(row.memory),
+        fields=wire.fields(memory, besides=state.fields),
+        tags=memory.tags,
+        links=wire.links(memory),
     )
-    _record(db, row, state, written)
 
 
 def _record(db: "Database", row: Row, before: State, written: Sequence[Op]) -> None:
@@ -125,5 +139,5 @@ def _record(db: "Database", row: Row, before: State, written: Sequence[Op]) -> N
     for op in written:
         after = merge.apply(after, op, stream)
     made = change(before, after)
-    states.put(db, [(row.row, made.clocks, wire.kept(row.memory, after))])
+    states.put(db, [(row.row, made, wire.kept(row.memory, after))])
     log.record(db, written, {store.as_bytes(row.memory.id): made})

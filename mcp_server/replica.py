@@ -25,6 +25,7 @@ from shared.clock import to_ms
 from shared.errors import UnavailableError
 from shared.ids import MemoryId
 from sync_service import log
+from sync_service.clock import Hlc, milliseconds
 from sync_service.fields import Field
 from sync_service.merge import State
 from sync_service.replica import Change, Unrecorded, is_new
@@ -48,6 +49,11 @@ class _Incoming(Struct, frozen=True):
     id: bytes
     change: Change
     shown: wire.Shown
+
+    @property
+    def written_ms(self) -> int:
+        """When it was last written. Nothing keeps when tags and links were put: the operations say it, a snapshot does not."""
+        return max(self.shown.written_ms, milliseconds(Hlc(self.change.hlc)))
 
 
 class Replica:
@@ -150,7 +156,7 @@ class Replica:
                 continue
             after = self._changed(each, row.memory)
             if after is None or _is_changeable(row.memory, after):
-                kept.append((row.row, each.change.clocks, each.shown.kept))
+                kept.append((row.row, each.change, each.shown.kept))
                 if after is not None:
                     store.update(db, row.row, after)
                     changed.append(Row(row.row, after))
@@ -170,8 +176,7 @@ class Replica:
         if after == before:
             return None
         told = msgspec.structs.replace(after, tags=before.tags, links=before.links) != before
-        # Of tags and links nobody keeps when they were put.
-        updated_ms = incoming.shown.written_ms if told else to_ms(self._device.clock())
+        updated_ms = incoming.written_ms if told else milliseconds(Hlc(incoming.change.hlc))
         return _memory(
             incoming,
             before,
@@ -203,7 +208,7 @@ class Replica:
         )
         states.drop_partial(db, [each.id for each, _ in ordered])
         placed = list(zip(rows, (each for each, _ in ordered), strict=True))
-        states.put(db, [(row, each.change.clocks, each.shown.kept) for row, each in placed])
+        states.put(db, [(row, each.change, each.shown.kept) for row, each in placed])
         for row, each in placed:
             for key in echoes.get(each.id, ()):
                 db.execute("INSERT INTO echoes (key, memory) VALUES (?, ?)", [key, row])
@@ -304,7 +309,7 @@ def _as_new(incoming: _Incoming, after: Memory | None, digest: bytes) -> bulk.Ne
         tags=wire.tags_of(state),
         links=incoming.shown.links,
         digest=digest,
-        updated_ms=incoming.shown.written_ms if after is None else to_ms(after.updated_at),
+        updated_ms=incoming.written_ms if after is None else to_ms(after.updated_at),
         version=1 if after is None else after.version,
     )
 

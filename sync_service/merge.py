@@ -259,9 +259,12 @@ def decode(encoded: bytes) -> State:
     """
     try:
         history, values = _WHOLE.decode(encoded)
-        return with_values(bytes(history), values.__getitem__)
+        state = with_values(bytes(history), values.__getitem__)
     except (*UNREADABLE, KeyError):
         raise _unreadable() from None
+    if any(value == b"" for _, (_, _, value) in state.rivals):
+        raise _unreadable()  # nothing is written in no bytes; a device may keep something shorter so
+    return state
 
 
 def fingerprint(memory: bytes, state: State) -> int:

@@ -142,6 +142,7 @@ def merge_in(
     }
     waiting = held_back(db, forgets, now_ms) if forgets else frozenset()
     after: dict[bytes, State] = {}
+    latest: dict[bytes, int] = {}
     for stream, said in batches:
         for op in said:
             memory = op.memory
@@ -153,7 +154,11 @@ def merge_in(
             merged = merge.apply(state, op, stream)
             if merged is not state:
                 after[memory] = merged
-    save(db, replica, {memory: change(states[memory], state) for memory, state in after.items()})
+                latest[memory] = max(op.hlc, latest.get(memory, 0))
+    changes = {
+        memory: change(states[memory], state, hlc=latest[memory]) for memory, state in after.items()
+    }
+    save(db, replica, changes)
     log.hear(db, (Hlc(op.hlc) for _, said in batches for op in said), now_ms)
 
 

@@ -22,6 +22,8 @@ class Change(Struct, frozen=True):
     after: State
     clocks: bytes
     """`merge.clocks(after)`: both the digest and the vault need it, and it is not cheap."""
+    hlc: int = 0
+    """Of the latest operation that led here; 0 if that is not known, as of a snapshot."""
 
 
 class Unrecorded(Struct, frozen=True, kw_only=True):
@@ -62,8 +64,8 @@ class Replica(Protocol):
         ...
 
 
-def change(before: State, after: State) -> Change:
-    return Change(before, after, merge.clocks(after))
+def change(before: State, after: State, *, hlc: int = 0) -> Change:
+    return Change(before, after, merge.clocks(after), hlc)
 
 
 def is_new(state: State) -> bool:

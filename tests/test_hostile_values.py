@@ -1,7 +1,7 @@
 """What another device may say that no person could: it is shown in one way on every device, and stops nothing."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,11 @@ def version(device: Device, memory_id: str) -> int:
     return row.memory.version
 
 
-def lie(memory_id: str, fields: dict[int, Any], hlc: int = AT) -> Set:
+def lie(memory_id: MemoryId, fields: Mapping[Field, Any], hlc: int = AT) -> Set:
     return Set(as_bytes(memory_id), hlc, {field: encode(fields[field]) for field in sorted(fields)})
 
 
-def shown(device: Device) -> dict[str, Memory]:
+def shown(device: Device) -> dict[MemoryId, Memory]:
     """All that there is, after every part of the device has looked at it."""
     embedded(device)
     found = memories_of(device)
@@ -78,10 +78,10 @@ def shown(device: Device) -> dict[str, Memory]:
     search.find(device, search.Asked(query="what did I say about tea?"), client="test")
     search.browse(device, Selection(superseded=True), limit=50, cursor=None, client="test")
     context.gather(device, topic=None, spaces=None, max_tokens=1_000, client="test")
-    return dict(found)
+    return found
 
 
-def moved(device: Device, home: Path) -> dict[str, Memory]:
+def moved(device: Device, home: Path) -> dict[MemoryId, Memory]:
     """What is there after all went through an export."""
     kept = sorted(memories_of(device).values(), key=lambda each: each.id)
     exporters.write(iter(kept), home / "all.jsonl", "jsonl", clock=SetClock())
@@ -90,7 +90,7 @@ def moved(device: Device, home: Path) -> dict[str, Memory]:
         memory.take_in(
             elsewhere, [each for each in items if isinstance(each, Memory)], client="test"
         )
-        return dict(memories_of(elsewhere))
+        return memories_of(elsewhere)
 
 
 def test_names_that_nobody_can_type_are_shown_as_far_as_they_are_names(
@@ -98,7 +98,7 @@ def test_names_that_nobody_can_type_are_shown_as_far_as_they_are_names(
 ) -> None:
     one, other = pair
     said: list[tuple[bytes, Op]] = []
-    expected: dict[str, str | None] = {}
+    expected: dict[MemoryId, str | None] = {}
     for number, (name, field) in enumerate(itertools.product(NAMES.values(), NAMED)):
         made = new_id()
         said.append((LIAR, lie(made, {Field.TEXT: f"tea {number}", field: name})))
@@ -117,7 +117,7 @@ def test_names_that_nobody_can_type_are_shown_as_far_as_they_are_names(
         )
     } == expected
     assert moved(one, tmp_path) == shown(one)
-    first = states_of(one)[as_bytes(MemoryId(min(expected)))]
+    first = states_of(one)[as_bytes(min(expected))]
     assert first.fields[Field.SPACE][2] == encode(NAMES["nul"]), "it is passed on as it came"
 
 
@@ -134,7 +134,7 @@ def test_tags_and_relations_that_nobody_can_type_are_names_too(pair: Pair, tmp_p
         hear(other, [each])
     assert shown(one) == shown(other)
     there = shown(one)[made]
-    assert there.tags == tuple(sorted({naming.as_name(tag) for tag in NAMES.values()} - {None}))
+    assert there.tags == tuple(sorted(filter(None, map(naming.as_name, NAMES.values()))))
     assert there.links == (Link("a\ufffdbout", as_id(target)),)
     assert moved(one, tmp_path) == shown(one)
 

@@ -21,7 +21,7 @@ from shared.ids import MemoryId
 from sync_service import log, merge
 from sync_service.fields import Field
 from sync_service.ops import Set, Tag
-from tests.builders import draft, embedded, memory, new_id, opened, tell, vault_at
+from tests.builders import SetClock, draft, embedded, memory, new_id, opened, tell, vault_at
 from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of, told
 
 Pair = tuple[Device, Device]
@@ -286,7 +286,7 @@ def test_a_state_without_its_text_waits_for_it(pair: Pair) -> None:
     hear(other, said)
     assert memories_of(other)[stored.id].tags == ("early",)
     hear(one, [(STRANGER, Tag(key, LATER, {"early": 1}))])
-    _agree(one, other)
+    assert states_of(one) == states_of(other)
 
 
 def test_values_that_only_a_newer_version_knows_are_kept_and_passed_on(pair: Pair) -> None:
@@ -412,8 +412,58 @@ def test_a_memory_of_any_date_goes_along(tmp_path: Path, year: int) -> None:
         with replica.transaction() as db:
             replica.load(db, [as_bytes(each) for each in memories_of(one)])
         exchange(one, other)
-        _agree(one, other)
+        assert states_of(one) == states_of(other)
+        assert [each.created_at for each in memories_of(other).values()] == [dated]
         assert _texts(other) == {"Of another time."}
+
+
+@pytest.mark.parametrize("year", [1, 1999, 2150])
+def test_an_imported_memory_has_one_date_on_all_devices_and_stands_behind_what_was_said_since(
+    pair: Pair, year: int
+) -> None:
+    one, other = pair
+    dated = datetime(year, 6, 1, tzinfo=UTC)
+    export = memory("Of another time.", created_at=dated, updated_at=dated)
+    take_in(one, [export], client="test")
+    exchange(one, other)
+    _agree(one, other)
+
+
+def test_an_export_taken_in_on_two_devices_undoes_no_edit(pair: Pair) -> None:
+    one, other = pair
+    dated = datetime(2020, 6, 1, tzinfo=UTC)
+    export = memory("Of another time.", created_at=dated, updated_at=dated)
+    take_in(one, [export], client="test")
+    revise(one, export.id, 1, Changes(pinned=True, tags=("old",)), client="test")
+    take_in(other, [export], client="test")
+    exchange(one, other)
+    _agree(one, other)
+    (there,) = memories_of(other).values()
+    assert (there.pinned, there.tags) == (True, ("old",))
+    # Both wrote the text; each vault holds it once.
+    with other.vault.reading() as db:
+        (held,) = db.execute("SELECT clocks FROM sync_states").fetchone()
+    assert b"Of another time." not in held
+
+
+def test_an_edit_has_the_same_date_on_all_devices_also_of_tags_alone(tmp_path: Path) -> None:
+    here, there = SetClock(), SetClock()
+    with (
+        opened(tmp_path / "one", clock=here, ready=False) as one,
+        opened(tmp_path / "other", clock=there, ready=False) as other,
+    ):
+        set_up(one)
+        set_up(other)
+        there.passes(milliseconds=7)
+        (stored,) = tell(one, "The boat.")
+        exchange(one, other)
+        here.passes(seconds=1)
+        revise(one, stored.id, 1, Changes(tags=("boat",)), client="test")
+        exchange(one, other)
+        _agree(one, other)
+        revise(other, stored.id, 2, Changes(pinned=True), client="test")  # its clock is behind
+        exchange(one, other)
+        _agree(one, other)
 
 
 def test_a_full_disk_takes_in_nothing_and_everything_once_there_is_room(pair: Pair) -> None:

@@ -49,10 +49,12 @@ def hear(device: Device, carried: Sequence[tuple[bytes, Op]]) -> None:
     with replica.transaction() as db:
         before = replica.load(db, {op.memory for _, op in carried})
         after = dict(before)
+        latest: dict[bytes, int] = {}
         for stream, op in carried:
             after[op.memory] = merge.apply(after[op.memory], op, stream)
+            latest[op.memory] = max(op.hlc, latest.get(op.memory, 0))
         changes: dict[bytes, Change] = {
-            memory: change(before[memory], state)
+            memory: change(before[memory], state, hlc=latest[memory])
             for memory, state in after.items()
             if state != before[memory]
         }
@@ -78,10 +80,7 @@ def digest_of(device: Device) -> bytes:
 
 
 def memories_of(device: Device) -> dict[MemoryId, Memory]:
-    """All memories but for what each vault counts for itself."""
+    """All memories but for what each vault counts for itself: how often each was changed there."""
     with device.vault.reading() as db:
         rows = store.in_order(db, after=None, limit=1_000_000)
-    return {
-        row.memory.id: structs.replace(row.memory, version=1, updated_at=row.memory.created_at)
-        for row in rows
-    }
+    return {row.memory.id: structs.replace(row.memory, version=1) for row in rows}

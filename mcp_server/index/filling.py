@@ -1,4 +1,7 @@
-"""A table that one model fills, memory by memory, the oldest first: vectors, those of a model that is to take over, codes of tokens."""
+"""Which memories a model reads next: the newest of those that have nothing of it yet, which is what people ask about.
+
+By the ids, which begin with the time: what another device has sent comes newest first, so its row numbers say little of its age.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,36 +9,50 @@ from typing import TYPE_CHECKING, Any
 from mcp_server.index import late
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
-from mcp_server.index.words import HEAD_CHARS
-from mcp_server.vault import vector_store
+from mcp_server.vault import store, vector_store
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 # One batch is one transaction and holds the write lock for some 150 ms of embedding; a `remember` meanwhile waits no longer.
 _BATCH = 32
-
-Waiting = Sequence[tuple[int, str, str | None]]
-"""Row, text and speaker of memories that the model has not read."""
+# Known at a time to be waiting, so that a vault of millions takes no time to look through and no memory to speak of.
+_WAITING_MAX = 16_384
 
 
 class Filling:
+    """A table that one model fills, some memories at a time."""
+
     def __init__(self, table: vector_store.Table, embedder: Embedder, number: int) -> None:
         self.table: vector_store.Table = table
         self.embedder = embedder
         self.number = number
         """The model's, in this vault."""
         self.below = 0
-        """Every row up to this one has its vector or is gone."""
+        """Every row up to this one has its vector, is gone, or waits here."""
+        self._waiting: list[tuple[bytes, int]] = []
 
-    def next_batch(self, db: "Database") -> Waiting:
-        return vector_store.next_waiting(
-            db, self.table, self.number, after=self.below, chars=HEAD_CHARS, limit=_BATCH
-        )
+    def start_over(self) -> None:
+        self.below = 0
+        self._waiting = []
 
-    def read(self, waiting: Waiting) -> list[Any]:
-        """What the model makes of each."""
+    def next(self, db: "Database") -> list[int]:
+        """The rows to read now, the newest last; none when all were read. They wait until they are `done`."""
+        if room := _WAITING_MAX - len(self._waiting):
+            found = vector_store.waiting_rows(
+                db, self.table, self.number, after=self.below, limit=room
+            )
+            self._waiting = sorted([*self._waiting, *found]) if found else self._waiting
+            self.below = found[-1][1] if len(found) == room else store.newest_row(db)
+        return [row for _, row in self._waiting[-_BATCH:]]
+
+    def done(self, rows: list[int]) -> None:
+        """These, which `next` gave, were read."""
+        del self._waiting[-len(rows) :]
+
+    def read(self, waiting: Sequence[tuple[int, str, str | None]]) -> list[Any]:
+        """What the model makes of each row's text and speaker."""
         texts = [memory_text(text, speaker) for _, text, speaker in waiting]
         if self.table == "token_codes":
             return [late.encode(self.embedder.tokens(text).states) for text in texts]
-        return list(self.embedder.embed(texts))
+        return list(self.embedder.embed(texts)) if texts else []

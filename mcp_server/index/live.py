@@ -25,6 +25,7 @@ from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import IndexState, Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.precedence import Precedence
+from mcp_server.index.words import HEAD_CHARS
 from mcp_server.vault import listing, store, vector_store
 from mcp_server.vault.db import OpenVault
 from shared.errors import CorruptError, SunaivaError, UnavailableError
@@ -250,7 +251,7 @@ class LiveIndex:
             former.close()
         for filling in (self._filling, self._coming, self._tokens):
             if filling is not None:
-                filling.below = 0
+                filling.start_over()
         self._cues_unread = True
         self._rounds += 1
         self._waiting = self._come = 0
@@ -454,12 +455,11 @@ class LiveIndex:
             self._vault.reading() as db,
         ):  # so that nothing is stored unseen meanwhile
             this_round = self._rounds
-            waiting = filling.next_batch(db)
-            if not waiting:
-                filling.below = store.newest_row(db)
-                if filling is self._filling:
-                    self._waiting = 0
-        if not waiting:
+            rows = filling.next(db)
+            waiting = vector_store.heads(db, rows, chars=HEAD_CHARS)
+            if not rows and filling is self._filling:
+                self._waiting = 0
+        if not rows:
             return False
         made = filling.read(waiting)
         with self._changing:
@@ -472,9 +472,9 @@ class LiveIndex:
                 follow = self._keep(db, filling, kept)
             follow()
             if self._rounds == this_round:
-                filling.below = waiting[-1][0]
+                filling.done(rows)
                 if filling is self._filling:
-                    self._waiting = max(0, self._waiting - len(waiting))
+                    self._waiting = max(0, self._waiting - len(rows))
                 elif filling is self._coming:
                     self._come += len(kept)
         return True

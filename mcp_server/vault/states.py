@@ -5,7 +5,7 @@ record does not hold as they came. A forgotten memory is an id; one whose text i
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from shared.ids import MemoryId
 from sync_service import merge
 from sync_service.fields import Field
 from sync_service.merge import EMPTY, FORGOTTEN, State
+from sync_service.replica import Change
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -30,6 +31,8 @@ _TABLES = (
     "sync_forgotten WHERE",
     "sync_partial WHERE",
 )
+# In place of a rival's value that is the one which is shown; no value is written so.
+_SAME = b""
 _KEPT = msgspec.msgpack.Decoder(dict[int, bytes])
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -65,15 +68,15 @@ def _of_rows(db: "Database", rows: Sequence[int]) -> dict[bytes, State]:
     }
 
 
-def put(db: "Database", states: Iterable[tuple[int, bytes, Fields]]) -> None:
+def put(db: "Database", states: Iterable[tuple[int, Change, Fields]]) -> None:
     """States of memories, by row: their clocks, and what their records do not hold."""
     db.conn.executemany(
         # As in `bulk`, no None and no bytes, which the driver is slow with.
         """INSERT INTO sync_states (memory, clocks, kept) VALUES (?, ?, nullif(?, ''))
            ON CONFLICT (memory) DO UPDATE SET clocks = excluded.clocks, kept = excluded.kept""",
         [
-            (row, bytearray(clocks), bytearray(_encode(kept)) if kept else "")
-            for row, clocks, kept in states
+            (row, bytearray(_clocks(change)), bytearray(_encode(kept)) if kept else "")
+            for row, change, kept in states
         ],
     )
 
@@ -200,7 +203,28 @@ def _state(clocks: bytes, held: bytes | None, values: Sequence[Any]) -> State:
     def value_of(number: int) -> bytes:
         return others[number] if number in others else wire.encoded(number, values[number])
 
-    return merge.with_values(clocks, value_of)
+    state = merge.with_values(clocks, value_of)
+    if not any(value == _SAME for _, (_, _, value) in state.rivals):
+        return state
+    return _with_rivals(state, lambda said, shown: shown if said == _SAME else said)
+
+
+def _clocks(change: Change) -> bytes:
+    """Its clocks, without a copy of a text that stands in the memory: two devices may have taken in the same export."""
+    state = change.after
+    if not any(value == state.fields[field][2] for field, (_, _, value) in state.rivals):
+        return change.clocks
+    return merge.clocks(_with_rivals(state, lambda said, shown: _SAME if said == shown else said))
+
+
+def _with_rivals(state: State, value_of: Callable[[bytes, bytes], bytes]) -> State:
+    return msgspec.structs.replace(
+        state,
+        rivals=frozenset(
+            (field, (hlc, stream, value_of(value, state.fields[field][2])))
+            for field, (hlc, stream, value) in state.rivals
+        ),
+    )
 
 
 def _put_kept(db: "Database", row: int, others: Fields) -> None:

@@ -132,14 +132,22 @@ def waiting(db: "Database", table: Table, model: int) -> int:
     return int(number)
 
 
-def next_waiting(
-    db: "Database", table: Table, model: int, *, after: int, chars: int, limit: int
-) -> list[tuple[int, str, str | None]]:
-    """The oldest of those, beyond a row: row, head of the text, speaker."""
-    found = db.execute(
-        f"""SELECT row, speaker FROM memories WHERE row > ? AND NOT EXISTS
+def waiting_rows(
+    db: "Database", table: Table, model: int, *, after: int, limit: int
+) -> list[tuple[bytes, int]]:
+    """The next memories beyond a row that have nothing in this table yet, in row order: id, row."""
+    return db.execute(
+        f"""SELECT id, row FROM records WHERE row > ? AND NOT EXISTS
                (SELECT 1 FROM {table} WHERE memory = row AND model = ?) ORDER BY row LIMIT ?""",
         [after, model, limit],
+    ).fetchall()
+
+
+def heads(db: "Database", rows: Sequence[int], *, chars: int) -> list[tuple[int, str, str | None]]:
+    """Of those of these memories that are there: row, head of the text, speaker."""
+    found = db.execute(
+        "SELECT row, speaker FROM memories WHERE row IN (SELECT value FROM json_each(?)) ORDER BY row",
+        [json.dumps(list(rows))],
     ).fetchall()
     said = texts.of(db, [row for row, _ in found])
     return [(row, said[row][:chars], speaker) for row, speaker in found]

@@ -22,7 +22,7 @@ from mcp_server.index.live import (
 )
 from mcp_server.index.models import IndexState
 from mcp_server.index.neighbours import GraphOnDisk
-from mcp_server.memory import Changes, capture_drafts, revise
+from mcp_server.memory import Changes, capture_drafts, revise, take_in
 from mcp_server.search import Asked
 from mcp_server.vault import store
 from shared.errors import UnavailableError
@@ -32,6 +32,7 @@ from tests.builders import (
     draft,
     embedded,
     make_home,
+    memory,
     one_model,
     opened,
     tell,
@@ -149,7 +150,7 @@ def test_another_model_embeds_everything_again_and_compares_with_its_own_only(
         assert names == [("other",)]
 
 
-def test_the_oldest_are_embedded_first(tmp_path: Path) -> None:
+def test_the_newest_are_embedded_first(tmp_path: Path) -> None:
     watched = Watched()
     gate = Gate(watched)
     with opened(tmp_path, model=gate, ready=False) as device:
@@ -157,7 +158,24 @@ def test_the_oldest_are_embedded_first(tmp_path: Path) -> None:
         gate.open()
         embedded(device)
     texts = [text for batch in watched.seen for text in batch]
-    assert texts == [f"memory {number}" for number in range(100)]
+    assert len(texts) == 100
+    assert set(texts[:32]) == {f"memory {number}" for number in range(68, 100)}
+    assert set(texts[-4:]) == {f"memory {number}" for number in range(4)}
+
+
+def test_the_newest_are_embedded_first_though_older_ones_came_after_them(
+    tmp_path: Path,
+) -> None:
+    watched = Watched()
+    gate = Gate(watched)
+    made = [memory(f"memory {number}") for number in range(96)]
+    with opened(tmp_path, model=gate, ready=False) as device:
+        for part in (made[48:], made[:48]):
+            take_in(device, part, client="test")
+        gate.open()
+        embedded(device)
+    texts = [text for batch in watched.seen for text in batch]
+    assert set(texts[:32]) == {f"memory {number}" for number in range(64, 96)}
 
 
 def test_a_few_are_embedded_at_once_and_many_in_the_background(tmp_path: Path) -> None:

@@ -283,6 +283,12 @@ def test_a_state_in_a_snapshot_without_its_values_is_malformed() -> None:
         merge.decode(encode([msgspec.Raw(encode(([(1, A, [1])],))), {}]))
 
 
+def test_a_rival_in_a_snapshot_that_says_nothing_at_all_is_malformed() -> None:
+    history = encode(([(2, A, [1])], {}, [], [(1, 1, A, b"")]))
+    with pytest.raises(MalformedError):
+        merge.decode(encode([msgspec.Raw(history), {1: b"\xc0"}]))
+
+
 @given(noise=st.binary(max_size=200))
 def test_noise_is_a_malformed_state_and_nothing_else(noise: bytes) -> None:
     for raw in (noise, b"\x92" + noise, b"\x91" * 5_000):
