@@ -21,11 +21,11 @@ async def mark(relay: Relay, device_pass: Pass) -> Mark:
     Raises:
         DeviceRevokedError: or the vault is gone; for who waits it is the same.
     """
-    async with relay.db.transaction(device_pass.account) as connection:
-        found = await store.mark(connection, device_pass.vault, device_pass.device)
-    if found is None:
+    question = store.mark(device_pass.vault, device_pass.device)
+    found = await relay.db.ask(device_pass.account, question)
+    if not found:
         raise DeviceRevokedError
-    return found
+    return found[0]
 
 
 async def beyond(
