@@ -37,8 +37,7 @@ BENCHES = {
     "consolidate": "bytes and recall before and after `sunaiva consolidate`, and the naive layout's bytes",
     "simulate": "worlds of devices and a relay with every kind of fault: what is lost, disagrees, or leaks",
     "load": "10,000 connections against the cloud, and the same of a bare Litestar and of FastAPI",
-    "push": "sealed batches pushed through the real HTTP server, on one vault and on 1,000",
-    "sync": "seal, open, apply, sizes, bootstrap, latency between two devices, beside pycrdt, Evolu and Actual",
+    "sync": "seal, open, apply, sizes, bootstrap, pushes to the server, latency, beside pycrdt, Evolu and Actual",
     "peers": "ours and pinned peers on the same turns and questions, through stdio",
 }
 _EXPECTED = (SunaivaError, MCPError, OSError)

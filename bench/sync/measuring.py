@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.progress import Progress
-from bench.push import measuring as push
 from bench.report import Bar, at_least, at_most
 from bench.sync import bootstrap, comparing, latency, rates
 from bench.sync.peers import running
+from bench.sync.pushes import measuring as pushes
 
 PARTS = ("rates", "bootstrap", "push", "latency", "peers")
 REPEATS = 3
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--install", action="store_true", help="install the peers into .peers/")
     parser.add_argument("--node", type=Path, help="another Node than the one that --install brings")
-    push.add_arguments(parser)
+    pushes.add_arguments(parser)
 
 
 async def measure(
@@ -55,7 +55,7 @@ async def measure(
         results["bootstrap"] = await bootstrap.measure(options, progress)
         bars += _bootstrap_bars(results["bootstrap"])
     if "push" in parts:
-        results["push"], push_bars = await push.measure(options, progress)
+        results["push"], push_bars = await pushes.measure(options, progress)
         bars += push_bars
     if "latency" in parts:
         results["latency"] = await latency.measure(options, progress)

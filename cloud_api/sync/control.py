@@ -16,7 +16,7 @@ from cloud_api.sync.refusals import (
     ControlFullError,
     ControlRefusedError,
 )
-from cloud_api.sync.relay import Relay, missing, seen
+from cloud_api.sync.relay import Relay, locked, seen
 from shared.errors import SunaivaError
 from sync_service.control import Members, OutOfOrderError, extend, lasts_named
 from sync_service.entries import entry_hash
@@ -40,18 +40,14 @@ async def read(
         VaultNotFoundError, VaultDeletedError, DeviceRevokedError
     """
     async with relay.db.transaction(account) as connection:
-        await _look(relay, connection, vault, device_pass)
+        if device_pass is not None:
+            await seen(relay, connection, device_pass)
+        elif await store.vault(connection, vault) is None:
+            raise VaultNotFoundError
         found = await control_store.entries(
             connection, vault, after=after, most=rules.CONTROL_ENTRIES_MAX
         )
-    total = 0
-    fitting: list[bytes] = []
-    for each in found:
-        total += len(each.entry)
-        if fitting and total > rules.CONTROL_PAGE_BYTES_MAX:
-            break
-        fitting.append(each.entry)
-    return fitting
+    return rules.fitting((each.entry for each in found), rules.CONTROL_PAGE_BYTES_MAX)
 
 
 async def append(
@@ -68,11 +64,7 @@ async def append(
     """
     now = relay.clock()
     async with relay.turns.of(vault), relay.db.transaction(account) as connection:
-        await _look(relay, connection, vault, device_pass)
-        row = await store.lock(connection, vault)
-        if row is None:
-            raise await missing(connection, vault)
-        members = await relay.chains.current(connection, row)
+        row, members = await locked(relay, connection, vault, device_pass)
         if await _is_there(connection, vault, entry, row.control_seq):
             return row.control_seq
         if row.control_seq >= rules.CONTROL_ENTRIES_MAX:
@@ -134,15 +126,6 @@ def entry_refused(error: SunaivaError) -> ControlRefusedError:
     return ControlRefusedError(
         f"This entry of the device list cannot be taken. {error}", reason=error.code
     )
-
-
-async def _look(
-    relay: Relay, connection: Connection, vault: VaultId, device_pass: Pass | None
-) -> None:
-    if device_pass is not None:
-        await seen(relay, connection, device_pass)
-    elif await store.vault(connection, vault) is None:
-        raise await missing(connection, vault)
 
 
 async def _is_there(connection: Connection, vault: VaultId, entry: bytes, last: int) -> bool:

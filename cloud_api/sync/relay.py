@@ -32,19 +32,19 @@ class Relay(Struct, frozen=True, kw_only=True):
 
 
 async def locked(
-    relay: Relay, connection: Connection, device_pass: Pass
+    relay: Relay, connection: Connection, vault: VaultId, device_pass: Pass | None
 ) -> tuple[VaultRow, Members]:
-    """The vault, locked until this transaction ends, for a device that belongs to it now.
+    """The vault, locked until this transaction ends; with a pass, for a device that belongs to it now.
 
     Raises:
         VaultNotFoundError, VaultDeletedError
         DeviceRevokedError
     """
-    row = await store.lock(connection, device_pass.vault)
+    row = await store.lock(connection, vault)
     if row is None:
-        raise await missing(connection, device_pass.vault)
+        raise await missing(connection, vault)
     members = await relay.chains.current(connection, row)
-    if not is_active(members, device_pass.device.bytes):
+    if device_pass is not None and not is_active(members, device_pass.device.bytes):
         raise DeviceRevokedError
     return row, members
 

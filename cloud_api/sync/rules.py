@@ -4,7 +4,7 @@ Whether somebody may push is one question, asked in one place. Whatever its answ
 deleted.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Literal
 
@@ -54,6 +54,18 @@ SENTENCES = {
     "and your devices keep working by themselves.",
     "account_closed": "This account is closed for anything new. Everything that is stored can still be fetched, exported and deleted.",
 }
+
+
+def fitting(parts: Iterable[bytes], bytes_max: int) -> list[bytes]:
+    """As many of the first as go into one answer, and the first one however large it is."""
+    found: list[bytes] = []
+    left = bytes_max
+    for part in parts:
+        left -= len(part)
+        if found and left < 0:
+            break
+        found.append(part)
+    return found
 
 
 async def everybody_may(_: Connection, __: AccountId) -> Yes | No:

@@ -54,7 +54,7 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
     wanted = SegmentRow(name, digest, len(data), f"segments/{vault.hex}/{name.hex}", None)
     async with relay.db.transaction(account) as connection:
-        row, _ = await locked(relay, connection, device_pass)
+        row, _ = await locked(relay, connection, device_pass.vault, device_pass)
         there = await snapshot_store.segment(connection, vault, name)
         if there is not None and there.hash != digest:
             raise SegmentTakenError("Another segment has this name. Take a new random name.")
@@ -108,7 +108,7 @@ async def put_manifest(relay: Relay, device_pass: Pass, raw: bytes) -> UUID:
     names = [UUID(hex=each.name) for each in manifest.segments]
     vault = device_pass.vault
     async with relay.db.transaction(device_pass.account) as connection:
-        row, members = await locked(relay, connection, device_pass)
+        row, members = await locked(relay, connection, device_pass.vault, device_pass)
         if await snapshot_store.manifest(connection, vault, manifest_id) is not None:
             return manifest_id
         _demand_own(manifest, raw, device_pass, members)
@@ -151,7 +151,7 @@ async def cosign(relay: Relay, device_pass: Pass, manifest_id: UUID, signature: 
     """
     vault, device = device_pass.vault, device_pass.device
     async with relay.db.transaction(device_pass.account) as connection:
-        _, members = await locked(relay, connection, device_pass)
+        _, members = await locked(relay, connection, device_pass.vault, device_pass)
         found = await snapshot_store.manifest(connection, vault, manifest_id)
         if found is None:
             raise ManifestNotFoundError("There is no such manifest here (any more).")

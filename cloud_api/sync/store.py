@@ -110,6 +110,12 @@ FROM vaults v LEFT JOIN LATERAL (
 WHERE v.id = %(vault)s ORDER BY b.pos
 """
 
+_MARK = Question(
+    "mark",
+    "SELECT v.generation, v.control_seq, v.head_pos FROM vaults v JOIN devices d ON d.vault_id = v.id "
+    "WHERE v.id = $1::uuid AND d.id = $2::uuid AND d.revoked_at IS NULL",
+    Mark,
+)
 _STORE = Question(
     "store_batches",
     """
@@ -264,15 +270,9 @@ async def page(
         return await cursor.fetchall()
 
 
-async def mark(connection: Connection, vault: VaultId, device: DeviceId) -> Mark | None:
+def mark(vault: VaultId, device: DeviceId) -> Asked[Mark]:
     """None also for a device that was removed."""
-    async with connection.cursor(row_factory=class_row(Mark)) as cursor:
-        await cursor.execute(
-            "SELECT v.generation, v.control_seq, v.head_pos FROM vaults v JOIN devices d ON d.vault_id = v.id "
-            "WHERE v.id = %s AND d.id = %s AND d.revoked_at IS NULL",
-            [vault, device],
-        )
-        return await cursor.fetchone()
+    return _MARK.of(vault, device)
 
 
 async def listed(connection: Connection, most: int) -> list[ListedVault]:

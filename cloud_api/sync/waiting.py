@@ -21,13 +21,14 @@ async def mark(relay: Relay, device_pass: Pass) -> Mark:
     Raises:
         DeviceRevokedError, VaultNotFoundError, VaultDeletedError
     """
-    async with relay.db.transaction(device_pass.account) as connection:
-        found = await store.mark(connection, device_pass.vault, device_pass.device)
-        if found is None and await store.vault(connection, device_pass.vault) is None:
-            raise await missing(connection, device_pass.vault)
-    if found is None:
+    question = store.mark(device_pass.vault, device_pass.device)
+    found = await relay.db.ask(device_pass.account, question)
+    if not found:
+        async with relay.db.transaction(device_pass.account) as connection:
+            if await store.vault(connection, device_pass.vault) is None:
+                raise await missing(connection, device_pass.vault)
         raise DeviceRevokedError
-    return found
+    return found[0]
 
 
 async def beyond(

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from cloud_api.connections import Patience
-from cloud_api.db import AccountId, Database, DatabaseUnavailableError
+from cloud_api.db import AccountId, Database, DatabaseUnavailableError, OutcomeUnknownError
 from cloud_api.questions import Question
 
 pytestmark = pytest.mark.anyio
@@ -167,3 +167,65 @@ async def test_a_question_that_may_lag_is_asked_of_the_primary_when_the_replica_
 async def test_the_same_question_is_asked_in_a_transaction_under_way(single: Database) -> None:
     async with single.transaction() as connection:
         assert await ONE.of(5).within(connection) == [5]
+
+
+@pytest.mark.usefixtures("notes")
+async def test_what_is_decided_on_what_was_found_is_written_by_its_account(
+    single: Database,
+) -> None:
+    mine, yours = AccountId(uuid4()), AccountId(uuid4())
+    for number in range(3):
+        async with single.deciding(mine, TEXTS.of(), ONE.of(number)) as transaction:
+            assert transaction.found == [["x"] * number, [number]]
+            transaction.writes.append(WRITE.of(mine))
+    assert await single.ask(yours, TEXTS.of()) == []
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with single.deciding(mine) as transaction:
+            transaction.writes.extend([WRITE.of(mine), WRITE.of(yours)])
+    assert await single.ask(mine, TEXTS.of()) == ["x"] * 3
+
+
+@pytest.mark.usefixtures("notes")
+async def test_what_was_decided_against_is_not_written_and_leaves_nothing_behind(
+    single: Database,
+) -> None:
+    mine = AccountId(uuid4())
+
+    async def decide_against() -> None:
+        async with single.deciding(mine, TEXTS.of()) as transaction:
+            transaction.writes.append(WRITE.of(mine))
+            assert await WRITE.of(mine).within(transaction.connection) == ["x"]
+            raise LookupError
+
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            await decide_against()
+        async with single.transaction(mine) as connection:
+            cursor = await connection.execute("SELECT count(*), current_account() FROM notes")
+            assert await cursor.fetchone() == (0, mine)
+
+
+@pytest.mark.usefixtures("notes")
+async def test_a_connection_that_breaks_before_commit_leaves_the_outcome_unknown(
+    single: Database, database_url: str
+) -> None:
+    mine = AccountId(uuid4())
+
+    async def write_and_break() -> None:
+        async with single.deciding(mine, ONE.of(1)) as transaction:
+            transaction.writes.append(WRITE.of(mine))
+            pid = transaction.connection.info.backend_pid
+            with psycopg.connect(database_url) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    with pytest.raises(OutcomeUnknownError):
+        await write_and_break()
+    assert await single.ask(mine, TEXTS.of()) == []
+
+
+async def test_a_write_that_is_cut_off_was_not_done(database_url: str) -> None:
+    async with Database(database_url, patience=Patience(statement_seconds=0.1)) as db:
+        with pytest.raises(DatabaseUnavailableError):
+            async with db.deciding(None, ONE.of(1)) as transaction:
+                transaction.writes.append(SLEEP.of(5.0))
+        assert await db.ask(None, ONE.of(1)) == [1]

@@ -106,13 +106,8 @@ async def put_manifest(
 async def list_manifests(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
 ) -> Response[bytes]:
-    total = 0
-    fitting: list[bytes] = []
-    for row in await snapshots.manifests(relay, own_pass(request, vault)):
-        total += len(row.manifest)
-        if total > rules.PAGE_BYTES_MAX:
-            break
-        fitting.append(row.manifest)
+    found = await snapshots.manifests(relay, own_pass(request, vault))
+    fitting = rules.fitting((row.manifest for row in found), rules.PAGE_BYTES_MAX)
     return Response(lengths_and(fitting), media_type=OCTETS)
 
 

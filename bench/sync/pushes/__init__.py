@@ -1,0 +1,1 @@
+"""Sealed batches pushed through the real HTTP server, on one vault and on many, beside the same writes without a server."""
