@@ -6,12 +6,54 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sync_service import log
 from sync_service.clock import AHEAD_MS_MAX, COUNTER_BITS
-from tests.sync.devices import Device, Time, memory, settle
-from tests.sync.fake_relay import Relay
+from tests.sync.crashing import is_dying
+from tests.sync.devices import Device, Time, memory, pair, settle
+from tests.sync.fake_relay import Relay, Shown
 
 TEN_YEARS_MS = 10 * 365 * 24 * 3_600_000
 MEMORIES = 3
 skews = st.integers(-TEN_YEARS_MS, TEN_YEARS_MS)
+
+
+def test_a_step_that_dies_leaves_the_clock_where_it_was() -> None:
+    """A clock moves in the transaction of what it has heard, or not at all."""
+    for at in range(30):
+        first, second = pair()
+        first.skew_ms = AHEAD_MS_MAX // 2
+        first.write(1)
+        first.sync()
+        before = _clock(second)
+        died = is_dying(second, at)
+        assert (_clock(second) > before) == (second.text(1) == "tea"), at
+        if not died:
+            return
+    raise AssertionError("it dies for ever")
+
+
+def test_a_clock_that_is_set_right_does_not_keep_a_device_waiting_for_years() -> None:
+    first, second = pair()
+    second.skew_ms = TEN_YEARS_MS
+    first.write(1)
+    first.sync()
+    second.line.tamper = _altered
+    second.sync()
+    assert "forged" in second.alarms()
+    second.line.tamper = lambda shown: shown
+    second.skew_ms = 0
+    for _ in range(3):
+        second.time.pass_ms(60_000)
+        second.sync()
+    assert second.text(1) == "tea"
+    assert second.alarms() == set()
+
+
+def _altered(shown: Shown) -> Shown:
+    return tuple((pos, raw[:-1] + bytes([raw[-1] ^ 1])) for pos, raw in shown)
+
+
+def _clock(device: Device) -> int:
+    (hlc,) = device.replica.db.execute("SELECT hlc FROM sync_self").fetchone()
+    return int(hlc)
 
 
 class Clocks(RuleBasedStateMachine):
@@ -67,8 +109,7 @@ class Clocks(RuleBasedStateMachine):
     @invariant()
     def no_clock_runs_away(self) -> None:
         for device in getattr(self, "devices", ()):
-            (hlc,) = device.replica.db.execute("SELECT hlc FROM sync_self").fetchone()
-            assert hlc >> COUNTER_BITS <= self.furthest_ms + AHEAD_MS_MAX + 1_000
+            assert _clock(device) >> COUNTER_BITS <= self.furthest_ms + AHEAD_MS_MAX + 1_000
 
     def teardown(self) -> None:
         if not hasattr(self, "devices"):

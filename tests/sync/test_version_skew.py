@@ -58,7 +58,10 @@ def _read_by_later(device: Device, number: int) -> tuple[dict[int, bytes], set[t
                 found |= clocks[6] if len(clocks) > 6 else {}
                 kinds |= {(kind, bytes(payload)) for kind, _, _, payload in clocks[5]}
                 assert {
-                    field: hlc for hlc, _, fields in clocks[0] for field in fields if field in VALUES
+                    field: hlc
+                    for hlc, _, fields in clocks[0]
+                    for field in fields
+                    if field in VALUES
                 } == dict.fromkeys(VALUES, HLC)
     return found, kinds
 
@@ -184,6 +187,4 @@ def test_no_snapshot_is_written_or_vouched_for_by_who_did_not_understand_everyth
     send(later, _content([_PACK([9, memory(1), HLC, "to come"])]))
     settle([older])
     members = log.members(older.replica.db)
-    assert (
-        snapshots.write(older.line, older.replica, members, older.random, older.now_ms) is None
-    )
+    assert snapshots.write(older.line, older.replica, members, older.random, older.now_ms) is None
