@@ -5,12 +5,14 @@ the rate: the time in a world is its own.
 """
 
 import argparse
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from time import monotonic
 from typing import Any
 
 from bench.progress import Progress
 from bench.report import Bar, at_most
+from shared.errors import SunaivaError
 from tests.simulation.afterwards import BrokenError
 from tests.simulation.world import World
 
@@ -33,6 +35,7 @@ async def measure(
     began = monotonic()
     lived = steps = 0
     broken: list[str] = []
+    killed: Counter[str] = Counter()
     firsts = range(options.seed, options.seed + runs, AT_ONCE)
     with ProcessPoolExecutor(max_workers=options.workers) as pool:
         waves = [firsts[at : at + options.workers] for at in range(0, len(firsts), options.workers)]
@@ -42,9 +45,10 @@ async def measure(
                 for first in wave
             ]
             for task in tasks:
-                seeds, taken, found = task.result()
+                seeds, taken, found, died = task.result()
                 lived, steps = lived + seeds, steps + taken
                 broken += found
+                killed += died
     for sentence in broken:
         progress.say(sentence)
     seconds = monotonic() - began
@@ -53,18 +57,23 @@ async def measure(
         "steps": steps,
         "broken": len(broken),
         "broken_seeds": broken[:20],
+        "killed": sum(killed.values()),
+        "killed_at_points": len(killed),
         "worlds_per_second": lived / seconds,
     }
     return results, [at_most("worlds that lost, disagreed or told something", len(broken), 0)]
 
 
-def live(first: int, end: int, steps: int) -> tuple[int, int, list[str]]:
-    """(worlds, steps, what broke) of these seeds."""
+def live(first: int, end: int, steps: int) -> tuple[int, int, list[str], Counter[str]]:
+    """(worlds, steps, what broke, where devices died) of these seeds."""
     broken: list[str] = []
+    killed: Counter[str] = Counter()
     taken = 0
     for seed in range(first, end):
+        world = World(seed, steps)
         try:
-            taken += World(seed, steps).run()
-        except BrokenError as error:
-            broken.append(str(error))
-    return end - first, taken, broken
+            taken += world.run()
+        except (BrokenError, SunaivaError) as error:
+            broken.append(f"seed {seed}: {error}")
+        killed += world.killed
+    return end - first, taken, broken, killed

@@ -152,7 +152,9 @@ def reveal(offered: Offered, challenge: bytes, *, name: str) -> Revealed:
     seeds = offered.seeds
     newcomer = entries.introduce(seeds, vault=vault, incarnation=offered.incarnation)
     try:
-        sealed_name = agreement.seal_to(kem_public, name.encode(), bound_to=_NAME + vault)
+        # Its length is nobody's business; spaces, because a member of an earlier version shows what it is told.
+        padded = name.encode().ljust(keys.DEVICE_NAME_BYTES_MAX)
+        sealed_name = agreement.seal_to(kem_public, padded, bound_to=_NAME + vault)
     except InvalidError:
         raise _malformed() from None
     said = (
@@ -337,10 +339,10 @@ def _name(challenged: Challenged, sealed: bytes) -> str:
         opened = agreement.open_sealed_to(
             challenged.seeds.kem, sealed, bound_to=_NAME + challenged.vault
         )
-        name = opened.decode()
+        name = opened.decode().rstrip(" ")
     except (ForbiddenError, UnicodeDecodeError):
         raise _malformed() from None
-    if not 0 < len(opened) <= keys.DEVICE_NAME_BYTES_MAX:
+    if not name or len(opened) > keys.DEVICE_NAME_BYTES_MAX:
         raise _malformed()
     return name
 

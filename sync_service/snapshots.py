@@ -361,11 +361,8 @@ def check(
     with replica.transaction() as db:
         if not _is_quiet(db, log.read(db)):
             return None
-        same = digest == log.digest(db)
-        _remember(db, manifest_id, "checked" if same else "refused", now_ms)
-        if same:  # so the relay holds whatever is here, in this snapshot or after it
-            inbox.given(db, inbox.not_served(db))
-        if not same:
+        if digest != log.digest(db):
+            _remember(db, manifest_id, "refused", now_ms)
             sentence = (
                 "A snapshot of another device does not hold what this one does. It is not vouched for, so nothing is deleted for it. "
                 "Run `sunaiva sync verify` on both."
@@ -373,7 +370,13 @@ def check(
             log.raise_alarm(db, "diverged", "snapshot", sentence, now_ms)
             return False
         log.settle(db, "diverged", "snapshot")
+        # So the relay holds whatever is here, in this snapshot or after it.
+        inbox.given(db, inbox.not_served(db))
     transport.cosign(manifest_id, manifests.cosign(manifest_id, me.vault, me.sign_seed))
+    with replica.transaction() as db:
+        _remember(
+            db, manifest_id, "checked", now_ms
+        )  # only now: whoever dies before it vouches again
     return True
 
 

@@ -16,7 +16,7 @@ from cloud_api.sync.refusals import (
     ControlFullError,
     ControlRefusedError,
 )
-from cloud_api.sync.relay import Relay, locked, seen
+from cloud_api.sync.relay import Relay, locked, missing, seen
 from shared.errors import SunaivaError
 from sync_service.control import Members, OutOfOrderError, extend, lasts_named
 from sync_service.entries import entry_hash
@@ -43,7 +43,7 @@ async def read(
         if device_pass is not None:
             await seen(relay, connection, device_pass)
         elif await store.vault(connection, vault) is None:
-            raise VaultNotFoundError
+            raise await missing(connection, vault)
         found = await control_store.entries(
             connection, vault, after=after, most=rules.CONTROL_ENTRIES_MAX
         )

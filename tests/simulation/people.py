@@ -82,7 +82,9 @@ def change_members(world: "World", _: int, device: Device) -> None:
     what = world.chance.randrange(5)
     others = [other for other in world.devices if _name(other) != _name(device)]
     if what == 0 and world.removed:
-        _come_again(world)
+        removed = world.removed.pop(world.chance.randrange(len(world.removed)))
+        come_again(removed.device)
+        world.devices.append(removed.device)
     elif what <= 2 and len(world.devices) < _MEMBERS_MAX:
         newcomer = world.bear()
         with world.dangers(newcomer):
@@ -125,15 +127,12 @@ def _disown(world: "World", device: Device) -> None:
     ]
 
 
-def _come_again(world: "World") -> None:
-    """A removed device joins once more, as a new one that brings what it holds."""
-    removed = world.removed.pop(world.chance.randrange(len(world.removed)))
-    device = removed.device
+def come_again(device: Device) -> None:
+    """A device that the list does not have any more joins once more, as a new one that brings what it holds."""
     with device.replica.transaction() as db:
         log.leave(db)
     device.line.device = None
     device.join()
-    world.devices.append(device)
 
 
 def _name(device: Device) -> bytes:

@@ -148,11 +148,13 @@ class World:
         self.fuse = self.chance.randrange(40) if self.chance.random() < 0.4 else -1
         lossy = self.chance.random() < 0.3
         near = "the beginning"
+        is_dead = False
 
         def die_here(where: str) -> None:
+            nonlocal is_dead
             if self.fuse == 0:
-                self.fuse = -1
-                self.killed[where] += 1
+                self.killed[where] += not is_dead
+                is_dead = True  # and nothing that cleans up goes on
                 raise Crash
             self.fuse -= 1
 

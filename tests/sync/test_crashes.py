@@ -6,41 +6,9 @@ from shared.errors import UnavailableError
 from sync_service import engine, log
 from sync_service.plan import DEBOUNCE_MS
 from sync_service.transport import BusyError, QuotaError, TooLargeError
+from tests.sync.crashing import is_dying
 from tests.sync.devices import Device, memory, pair, settle
 from tests.sync.fake_relay import Relay
-from tests.sync.table_replica import Crash
-
-
-class Fuse:
-    """Burns down at every yield point of a device, and then it dies."""
-
-    def __init__(self, device: Device, points: int) -> None:
-        self.points = points
-        device.replica.at_commit = self.burn
-        device.line.before = device.line.after = lambda _: self.burn()
-
-    def burn(self) -> None:
-        if self.points == 0:
-            self.points = -1
-            raise Crash
-        self.points -= 1
-
-
-def _mend(device: Device) -> None:
-    device.replica.at_commit = lambda: None
-    device.line.before = device.line.after = lambda _: None
-
-
-def _dying(device: Device, at: int) -> bool:
-    """One step that dies at a yield point; whether it did."""
-    Fuse(device, at)
-    try:
-        device.sync()
-    except Crash:
-        return True
-    finally:
-        _mend(device)
-    return False
 
 
 def test_dying_at_any_point_of_sending_loses_and_doubles_nothing() -> None:
@@ -50,7 +18,7 @@ def test_dying_at_any_point_of_sending_loses_and_doubles_nothing() -> None:
         first, second = pair()
         first.write(1, "tea", tags=["drink"])
         first.write(2, "coffee")
-        died = _dying(first, at)
+        died = is_dying(first, at)
         settle([first, second])
         assert second.text(1) == "tea", at
         assert second.text(2) == "coffee", at
@@ -68,7 +36,7 @@ def test_dying_at_any_point_of_receiving_loses_and_doubles_nothing() -> None:
         for number in range(3):
             first.write(number)
             first.sync()
-        died = _dying(second, at)
+        died = is_dying(second, at)
         settle([first, second])
         assert len(second.replica.states()) == 3, at
         assert first.digest() == second.digest(), at
@@ -88,7 +56,7 @@ def test_dying_at_any_point_of_going_on_after_a_copy_loses_nothing() -> None:
         first.write(1, "one")
         clone.write(2, "two")
         first.sync()
-        died = _dying(clone, at)
+        died = is_dying(clone, at)
         settle([first, clone, second])
         assert (second.text(1), second.text(2)) == ("one", "two"), at
         assert first.digest() == second.digest() == clone.digest(), at

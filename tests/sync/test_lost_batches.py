@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import engine, frames
+from sync_service import engine, frames, log, membership
 from sync_service.transport import UnreadableAnswerError
 from tests.sync.devices import Device, pair, settle
 
@@ -134,3 +134,25 @@ def _nothing_goes_out(name: str) -> None:
 def _only_sending(name: str) -> None:
     if name == "pull":
         raise UnreadableAnswerError("No sense in it.")
+
+
+def test_what_a_removed_device_sent_and_a_server_lost_is_given_by_one_snapshot() -> None:
+    first, second = pair()
+    gone = Device(first.relay, first.time, 3).join()
+    settle([first, second, gone])
+    gone.write(1, "of the removed")
+    settle([gone, first, second])
+    device = log.read(gone.replica.db).device
+    membership.revoke(first.line, first.replica, device, first.random, first.now_ms)
+    settle([first, second])
+    first.relay.wipe()
+    for _ in range(10 * 24):
+        for each in (first, second):
+            each.sync()
+        first.time.pass_ms(3_600_000)
+    newcomer = Device(first.relay, first.time, 4).join()
+    settle([newcomer, first, second])
+    assert newcomer.text(1) == "of the removed"
+    assert newcomer.digest() == first.digest() == second.digest()
+    assert len(first.relay.manifests) <= 4, "not one a day for ever"
+    assert first.alarms() | second.alarms() == set()

@@ -1,10 +1,16 @@
 """One bad batch, or one bad operation in it, stops at most its own stream; a newer version's words are kept to the last byte."""
 
+import hashlib
+import tracemalloc
+from typing import Any
+
 import msgspec
 import pytest
+import zstandard
 from msgspec import Raw
 
-from sync_service import inbox, log, ops, receive, snapshots
+from shared import agreement, crypto
+from sync_service import frames, inbox, log, ops, receive, snapshots
 from sync_service.clock import LATEST
 from sync_service.fields import Field
 from tests.sync.devices import Device, memory, pair, said, settle
@@ -35,6 +41,11 @@ POISON = {
     "a list of something else": (_PACK([1, 2, 3]), "malformed"),
     "too many operations": (_content([b"\xc0"] * 4_097), "malformed"),
     "a newer form": (_PACK((9, "what is to come")), "newer"),
+    "a number longer than needed": (b"\x95\xcc\x01\x00\x90\xc0\x90", "malformed"),
+    "something after its end": (ops.encode_content([]) + b"\0", "malformed"),
+    "a nest in an operation": (_content([])[:-1] + b"\x91" + _nested(100_000), "malformed"),
+    "four billion operations": (b"\x95\x01\x00\x90\xc0\xdd\xff\xff\xff\xff", "malformed"),
+    "a stream twice": (_PACK((1, 0, [(b"s" * 8, 1, b"h" * 32)] * 2, None, [])), "malformed"),
 }
 
 
@@ -53,6 +64,82 @@ def test_a_bad_batch_is_set_aside_and_other_streams_flow(content: bytes, alarm: 
     assert [held.reason for held in inbox.held(second.replica.db)] == [alarm, "waiting"]
     second.sync()
     assert second.alarms() == {alarm}
+
+
+def _sealed_as(device: Device, *, suite: int = 1, plaintext: bytes | None = None) -> bytes:
+    """The next batch of a device, rightly signed, in another suite or around these bytes."""
+    with device.replica.transaction() as db:
+        me, key = log.read(db), log.epoch_keys(db)[1]
+    salt = device.random(24)
+    info = b"sunaiva/batch/1" + me.vault + me.stream + (me.seq + 1).to_bytes(8, "big")
+    okm = crypto.derive_once(key, salt=salt, context=info, length=60)
+    plain = plaintext if plaintext is not None else frames.pack(ops.encode_content([]))
+    header = b"".join(
+        (
+            b"SV",
+            bytes([suite, 0]),
+            me.vault,
+            me.stream,
+            (me.seq + 1).to_bytes(8, "big"),
+            (1).to_bytes(4, "big"),
+            (1).to_bytes(4, "big"),
+            me.head,
+            salt,
+            okm[44:],
+            (len(plain) + 16).to_bytes(4, "big"),
+        )
+    )
+    sealed = crypto.seal_once(okm[:32], okm[32:44], plain, bound_to=header)
+    digest = hashlib.sha256(b"sunaiva/batch/1" + header + sealed).digest()
+    signature = agreement.sign(me.sign_seed, b"sunaiva/signature/1" + digest)
+    return header + sealed + signature
+
+
+LARGE = zstandard.ZstdCompressor().compress(bytes(64 * 1024 * 1024))
+SEALED = {
+    "unfolds to 64 MiB": (
+        {"plaintext": len(LARGE).to_bytes(4, "big") + b"\1" + LARGE},
+        "malformed",
+    ),
+    "padded otherwise": ({"plaintext": frames.pack(ops.encode_content([])) + b"\0"}, "malformed"),
+    "another compression": ({"plaintext": b"\0\0\0\1\7x"}, "malformed"),
+    "a later suite": ({"suite": 2}, "newer"),
+}
+
+
+@pytest.mark.parametrize(("made", "alarm"), SEALED.values(), ids=list(SEALED))
+def test_a_batch_that_is_sealed_around_nonsense_or_by_a_later_version_waits_by_its_name(
+    made: dict[str, Any], alarm: str
+) -> None:
+    first, second, third = _three()
+    raw = _sealed_as(first, **made)
+    first.relay.head_pos += 1
+    first.relay.log.append((first.relay.head_pos, raw))
+    third.write(2, "of another device")
+    third.sync()
+    tracemalloc.start()
+    second.sync()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * 1024 * 1024
+    assert second.text(2) == "of another device"
+    assert second.alarms() == {alarm}
+    (held,) = inbox.held(second.replica.db)
+    assert (held.reason, held.raw) == (alarm, raw)
+
+
+def test_a_batch_larger_than_any_is_malformed_and_the_others_flow() -> None:
+    first, second, third = _three()
+    raw = bytearray(_sealed_as(first))
+    raw[116:120] = (frames.FRAME_BYTES_MAX).to_bytes(4, "big")
+    first.relay.head_pos += 1
+    first.relay.log.append((first.relay.head_pos, bytes(raw) + bytes(frames.FRAME_BYTES_MAX)))
+    third.write(2, "of another device")
+    third.sync()
+    second.sync()
+    assert second.text(2) == "of another device"
+    assert second.alarms() == {"malformed"}
+    assert inbox.held(second.replica.db) == []
 
 
 def test_another_key_than_the_vaults_is_set_aside() -> None:
