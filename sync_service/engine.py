@@ -22,6 +22,7 @@ from sync_service import (
     inbox,
     listing,
     log,
+    losses,
     manifests,
     merge,
     ops,
@@ -265,6 +266,7 @@ def _receive(run: _Run) -> None:
                 run.transport, run.replica, run.members, run.engine.random, run.now_ms
             )
         _weigh_forgets(run)
+        losses.notice(run.transport, run.replica, run.now_ms)
 
 
 def _weigh_forgets(run: _Run) -> None:

@@ -129,6 +129,8 @@ def _begin_again(db: "Database", kind: Kind, subject: str, sentence: str, now_ms
     log.write(db, cursor=0)
     log.resend(db)
     inbox.serve_anew(db)
+    # What it keeps now is another matter: a snapshot that it had before is not looked for.
+    db.execute("DELETE FROM sync_snapshots WHERE standing <> 'refused'")
 
 
 def _compare_shown(db: "Database", now_ms: int) -> None:

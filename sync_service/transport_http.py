@@ -30,6 +30,8 @@ from sync_service.transport import (
     ControlConflictError,
     ForkError,
     GenerationChangedError,
+    Known,
+    Loss,
     NoSegmentError,
     NotEntitledError,
     NoVaultError,
@@ -231,6 +233,9 @@ class HttpTransport:
         body = msgspec.json.encode({"signature": base64.b64encode(signature).decode()})
         path = self._of(f"/manifests/{UUID(bytes=manifest)}/cosign")
         self._ask("POST", path, body=body, kind="application/json")
+
+    def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
+        return None
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Listens on one connection for as long as that lasts; where it cannot be had, asks and is answered late."""
