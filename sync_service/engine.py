@@ -28,6 +28,7 @@ from sync_service import (
     ops,
     plan,
     receive,
+    snapshot_joining,
     snapshots,
 )
 from sync_service.alarms import Alarm, Kind
@@ -170,7 +171,9 @@ def keep_house(engine: Engine) -> None:
     with engine.replica.transaction() as db:
         log.let_go(db, standing.min_pos)
     if at_odds:
-        snapshots.join_others(engine.transport, engine.replica, members, engine.random, now_ms)
+        snapshot_joining.join_others(
+            engine.transport, engine.replica, members, engine.random, now_ms
+        )
     if not standing.may_push:
         return
     covered_pos = size = 0
@@ -223,7 +226,7 @@ def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
         judged = snapshots.standing_of(db, manifests.id_of(raw))
     is_alone = len(control.live(members)) == 1
     if judged in (None, "joined") or (judged == "written" and is_alone):
-        snapshots.check(engine.transport, engine.replica, members, raw, now_ms)
+        snapshot_joining.check(engine.transport, engine.replica, members, raw, now_ms)
 
 
 # --- receiving -----------------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ def _receive(run: _Run) -> None:
             )
         if is_lacking:
             # Each once: what they do not have either is asked of the relay again and again, but not of them.
-            snapshots.join_others(
+            snapshot_joining.join_others(
                 run.transport, run.replica, run.members, run.engine.random, run.now_ms
             )
         _weigh_forgets(run)
@@ -305,7 +308,7 @@ def _pull(run: _Run) -> None:
 
 
 def _join(run: _Run, *, min_pos: int = 1) -> None:
-    snapshots.join_newest(
+    snapshot_joining.join_newest(
         run.transport,
         run.replica,
         run.members,

@@ -59,9 +59,7 @@ class Shelf:
         self._flawed_ms: dict[Path, int] = {}
         self._written: set[Path] = set()
 
-    def refresh(
-        self, judge: Judge, *, anew: bool = False, thoroughly: bool = False
-    ) -> list[Frame]:
+    def refresh(self, judge: Judge, *, anew: bool = False, thoroughly: bool = False) -> list[Frame]:
         """The batches in files that are new or changed; `anew`: in all of them. `thoroughly`: all are read, and every signature is
         checked."""
         new: list[Frame] = []
@@ -208,7 +206,9 @@ def _looks(folder: Path) -> dict[Path, Look]:
 
 def _changed(before: Mapping[Path, Shelved], after: Mapping[Path, Shelved]) -> set[Path]:
     looks = [{path: each.look for path, each in files.items()} for files in (before, after)]
-    return {path for path in before.keys() | after.keys() if looks[0].get(path) != looks[1].get(path)}
+    return {
+        path for path in before.keys() | after.keys() if looks[0].get(path) != looks[1].get(path)
+    }
 
 
 def _read(

@@ -42,9 +42,7 @@ class FolderSnapshots:
 
     def segment(self, name: str) -> bytes:
         try:
-            return folder_files.read(
-                self._home / "segments" / name, manifests.SEGMENT_BYTES_MAX
-            )
+            return folder_files.read(self._home / "segments" / name, manifests.SEGMENT_BYTES_MAX)
         except OSError:
             raise NoSegmentError("A piece of a snapshot is not in the folder yet.") from None
 
@@ -63,8 +61,7 @@ class FolderSnapshots:
             if path.name.startswith(f"{manifest.hex()}-")
         ]
         return [
-            folder_files.read(path, agreement.SIGNATURE_BYTES)
-            for path in found[:_COSIGNATURES_MAX]
+            folder_files.read(path, agreement.SIGNATURE_BYTES) for path in found[:_COSIGNATURES_MAX]
         ]
 
     def manifests(self) -> list[bytes]:
@@ -97,9 +94,7 @@ class FolderSnapshots:
             look = folder_files.looks(self._home / "manifests", name)
             return _flaw_of(next(iter(look.values()), None))
         looks = self._segments()
-        first = next(
-            each for each in one.manifest.segments if _size(looks, each.name) != each.size
-        )
+        first = next(each for each in one.manifest.segments if _size(looks, each.name) != each.size)
         return _flaw_of(looks.get(first.name))
 
     def _whole(self) -> list[_Found]:

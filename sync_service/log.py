@@ -316,6 +316,15 @@ def resend(
     return int(db.execute(some, [stream, from_seq, to_seq]).rowcount)
 
 
+def not_shown(db: "Database", stream: bytes, *, from_seq: int, to_seq: int) -> None:
+    """The relay has to show these own batches once more before they count as being there."""
+    db.execute(
+        """UPDATE sync_frames SET shown = 0, again = 0
+           WHERE pos IS NOT NULL AND stream = ? AND seq BETWEEN ? AND ?""",
+        [stream, from_seq, to_seq],
+    )
+
+
 def taken(db: "Database") -> dict[bytes, tuple[int, int]]:
     """From which own batch of each stream to which the relay has said to have them, of those that are kept here."""
     kept = db.execute("SELECT stream, min(seq), max(seq) FROM sync_frames GROUP BY stream")

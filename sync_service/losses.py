@@ -63,8 +63,16 @@ def known(db: "Database") -> Known:
     )
 
 
-def tell(db: "Database", lost: Sequence[Loss], now_ms: int, *, has_read_all: bool = False) -> None:
-    """Raise an alarm for each stream of which something is lost, have own batches sent again, and settle what is over."""
+def tell(
+    db: "Database",
+    lost: Sequence[Loss],
+    now_ms: int,
+    *,
+    has_read_all: bool = False,
+    has_log: bool = False,
+) -> None:
+    """Raise an alarm for each stream of which something is lost, have own batches sent again, and settle what is over. A relay with a
+    log may believe that it has what it lost: what it does not show again then, is left to a snapshot."""
     own = log.taken(db)
     named: set[tuple[Kind, str]] = set()
     for loss in lost:
@@ -72,24 +80,28 @@ def tell(db: "Database", lost: Sequence[Loss], now_ms: int, *, has_read_all: boo
         kind: Kind = "incomplete" if loss.is_new else _KIND_OF[loss.flaw]
         subject = _SNAPSHOT if loss.stream is None else loss.stream.hex()
         if (kind, subject) not in named:
-            log.raise_alarm(db, kind, subject, sentence(loss, is_own=is_own), now_ms)
+            said = sentence(loss, is_own=is_own, has_log=has_log)
+            log.raise_alarm(db, kind, subject, said, now_ms)
         named.add((kind, subject))
-        if loss.stream is None:
+        if loss.stream is None or (has_log and not is_own):
             log.write(db, snapshot_owed=1)
         elif is_own and loss.batches is not None and not loss.is_new:
-            log.resend(
-                db, loss.stream, from_seq=loss.batches.first, to_seq=loss.batches.last
-            )
+            first, last = loss.batches.first, loss.batches.last
+            if has_log:
+                log.not_shown(db, loss.stream, from_seq=first, to_seq=last)
+            else:
+                log.resend(db, loss.stream, from_seq=first, to_seq=last)
     _settle(db, named, now_ms, has_read_all=has_read_all)
 
 
-def sentence(loss: Loss, *, is_own: bool) -> str:
+def sentence(loss: Loss, *, is_own: bool, has_log: bool = False) -> str:
     if loss.stream is None:
         return f"A snapshot {_OF_SNAPSHOT[loss.flaw]}. {_ANEW}"
     if loss.is_new:
         return f"{_LATE[loss.flaw]} {_CARRIER}"
     what = _OF_OWN if is_own else _OF_OTHERS
-    return f"{what[loss.flaw]} {_GIVEN if is_own else _WAITED}"
+    done = _GIVEN if is_own else _ASKED if has_log else _WAITED
+    return f"{what[loss.flaw]} {done}"
 
 
 def _settle(
@@ -140,6 +152,10 @@ _GIVEN = "This device has it all, and gives it back by itself."
 _WAITED = (
     "Here nothing is missing. The device that wrote it gives it back as soon as it syncs; if that takes long, a snapshot does for a "
     "device that joins."
+)
+_ASKED = (
+    "Here nothing is missing. Run `sunaiva sync verify` on your other devices, too: the one that wrote it sends it again; else a "
+    "snapshot brings it to a device that joins."
 )
 _ANEW = "Nothing is missing by that: a new one is written within a day."
 _CARRIER = "It is waited for; look whether the program that carries the folder is at work."

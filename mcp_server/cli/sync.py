@@ -79,7 +79,8 @@ def verify(json: Json = False) -> int:
     with agent() as connection, screen.watching("Verifying") as events:
         answer = connection.call("sync_verify", {}, events)
     screen.emit(answer, as_json=json, show=_show_verified)
-    return 1 if answer["status"]["alarms"] or not answer["sound"] else 0
+    is_well = answer["sound"] and not answer["found"] and not answer["status"]["alarms"]
+    return 0 if is_well else 1
 
 
 @sync.command
@@ -173,11 +174,20 @@ def _standing(found: Status) -> str:
 
 def _show_verified(answer: Any) -> None:
     if answer["sound"]:
-        screen.ok("What is here is what this device has agreed on with the others.")
+        what = screen.number(answer["memories"], "memory", "memories")
+        screen.ok(
+            f"{what} here, forgotten ones counted: as this device has agreed on with the others."
+        )
     else:
         screen.fail(
             "What is here is not what this device has agreed on with the others. Put a backup back with `sunaiva restore BACKUP`, and "
             "report this: it is a defect."
+        )
+    for sentence in answer["found"]:
+        screen.warn(sentence, screen.out)
+    if not answer["found"]:
+        screen.ok(
+            "What your devices have put where they meet was read again, and all of it is right."
         )
     show_status(answer["status"])
 

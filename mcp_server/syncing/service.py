@@ -32,7 +32,7 @@ from shared.errors import (
     InvalidError,
     NotFoundError,
 )
-from sync_service import deciding, inbox, listing, log, membership, merge
+from sync_service import deciding, inbox, listing, log, membership, verifying
 from sync_service.alarms import Alarm
 from sync_service.engine import Engine, Report, sync_once
 from sync_service.keys import Seeds, recovery_seeds, sign_public
@@ -44,6 +44,7 @@ from sync_service.transport import (
     RevokedError,
     Transport,
 )
+from sync_service.verifying import Progress, Verified
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -56,7 +57,6 @@ _LOOK_SECONDS = 0.2
 # Devices that change the list at the same moment: each reads what the other wrote, and tries again.
 APPEND_TRIES = 5
 FIRST_INCARNATION = 1
-_STATES_AT_ONCE = 1_000
 # More than a person decides in one sitting.
 _COUNTED_MAX = 1_000
 
@@ -324,19 +324,19 @@ class Syncing:
         if state.problem is not None:
             raise state.problem
 
-    def verify(self) -> Steps[bool]:
-        """Whether what is here is what was agreed on; and everything that is there is read, and judged, once more."""
-        total, count = 0, 0
+    def verify(self) -> Steps[Verified]:
+        """Everything that is here and there, gone through once more; what is lost there is given back."""
         with self._device.vault.reading() as db:
-            agreed, after = log.digest(db), None
-            while rows := list(self._replica.rows(db, after, _STATES_AT_ONCE)):
-                total += sum(merge.fingerprint(memory, state) for memory, state in rows)
-                count, after = count + len(rows), rows[-1][0]
-                yield {"doing": "Comparing", "done": count}
-        with self._device.vault.writing() as db:
-            log.write(db, cursor=0)
+            if log.read(db).paused:
+                raise ConflictError(
+                    "Sync is paused, so nothing of the others can be read. Go on with `sunaiva sync resume`, then verify."
+                )
         yield from self.now()
-        return total % (1 << 256) == int.from_bytes(agreed, "big")
+        with self._turn:
+            steps = verifying.verify(self._demand_transport(), self._replica, self._now_ms())
+            found = yield from _shown(steps)
+        yield from self.now()
+        return found
 
     def decide_forgets(self, *, forget: bool) -> int:
         """The person's answer to what other devices forgot, too much at once to be done without one; how many memories."""
@@ -539,6 +539,16 @@ _OTHER_WORDS = (
     "These are recovery words, but not those of what is synced there. Take the words of the device on which sync was begun, or of the "
     "last `sunaiva rekey` since."
 )
+
+
+def _shown(steps: Generator[Progress, None, Result]) -> Steps[Result]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        yield {"doing": step.doing, "done": step.done}
 
 
 def _word(doing: str, *, is_removed: bool, paused: bool, met: bool) -> str:

@@ -229,7 +229,9 @@ def test_a_snapshot_that_is_harmed_is_named_and_written_anew(
     _snapshot(first)
     settle([first, second])
     assert first.alarms() == second.alarms() == set()
-    (path,) = (each for each in tmp_path.glob(f"sunaiva/*/{harmed}/*") if "signature" not in each.name)
+    (path,) = (
+        each for each in tmp_path.glob(f"sunaiva/*/{harmed}/*") if "signature" not in each.name
+    )
     harm(path)
     _rest(first, 1)
     (alarm,) = first.all_alarms()
