@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from sync_service import folder_files, frames
+from sync_service import folder_files, frames, ops
 from sync_service.folder_files import NOT_FETCHED, Look
 from sync_service.frames import Frame
 from sync_service.ops import MalformedError
@@ -270,7 +270,7 @@ def _stream_of(folder: Path) -> bytes | None:
         stream = bytes.fromhex(folder.name)
     except ValueError:
         return None
-    return stream if len(stream) == frames.STREAM_BYTES else None
+    return stream if len(stream) == ops.STREAM_BYTES else None
 
 
 def _seq_of(path: Path) -> int | None:

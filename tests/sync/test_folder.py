@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import engine, log
-from sync_service.transport import BusyError, ForkError
+from sync_service import engine, log, membership
+from sync_service.folder_shelf import SETTLED_MS
+from sync_service.transport import BusyError, ForkError, Reached
 from tests.sync.devices import Time
 from tests.sync.folders import FolderDevice, pair, settle
 
@@ -150,4 +151,49 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
     first.write(1)
     settle([first, second])
     assert second.text(1) == "tea"
+    assert first.alarms() == second.alarms() == set()
+
+
+def test_whatever_changes_in_a_folder_is_news_the_device_list_included(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    before = log.read(second.replica.db)
+    reached = Reached(before.generation, log.control_seq(second.replica.db), before.cursor)
+    while second.way.wait(reached, seconds=0):
+        pass
+    assert not second.way.wait(reached, seconds=10)
+    device = log.read(first.replica.db).device
+    membership.rename(first.way, first.replica, device, "study", first.now_ms)
+    assert second.way.wait(reached, seconds=10)
+    second.sync()
+    assert log.control(second.replica.db) == log.control(first.replica.db)
+    third = FolderDevice(tmp_path, first.time, 3).enter(first=False)
+    assert second.way.wait(reached, seconds=10)
+    second.sync()
+    device = log.read(third.replica.db).device
+    members = log.members(second.replica.db)
+    assert device in members.members
+
+
+def test_a_change_in_a_folder_is_looked_at_once_more_when_it_has_settled(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    reached = Reached(None, 0, 0)
+    assert second.way.wait(reached, seconds=0)
+    began = second.time.now_ms
+    assert second.way.wait(reached, seconds=600)
+    assert second.time.now_ms - began > SETTLED_MS
+    assert not second.way.wait(reached, seconds=600)
+
+
+def test_a_damaged_device_list_is_given_back(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    entry = sorted(tmp_path.glob("sunaiva/*/devices/*.entry"))[1]
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-1] + b"\0")
+    second.sync()
+    assert "rolled_back" in second.alarms()
+    assert entry.read_bytes() == whole
+    settle([first, second])
     assert first.alarms() == second.alarms() == set()
