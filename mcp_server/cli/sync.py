@@ -1,5 +1,6 @@
 """The command sync: how it stands, now, pause, resume, verify, folder."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from mcp_server.cli import screen
 from mcp_server.cli.accounts import (
+    BEGIN,
     DeviceName,
     WordsFile,
     enter_folder,
@@ -38,6 +40,12 @@ _CAME = (
     "Join your other devices with `sunaiva pair`; if this is the first, say once more how it came there (`sunaiva login`, or `sunaiva "
     "sync folder PATH`), which asks for the recovery words."
 )
+
+_JOIN = (
+    "There is a vault in {place} already, and this device is not in it yet. To join it, run `sunaiva pair` here and give the code it shows "
+    "on a device that syncs (`sunaiva pair CODE`). If you have no such device any more: `sunaiva recover --folder {place}`."
+)
+_OTHERS = "Your other devices join from there: `sunaiva sync folder {place}`, then `sunaiva pair`, and on this one `sunaiva pair CODE`."
 
 
 @sync.command
@@ -112,6 +120,8 @@ def folder(
             following = "join"
             if not answer["vaults"]:
                 following = "sync began"
+                if words_file is None and sys.stdin.isatty():
+                    screen.say(BEGIN)
                 set_up(connection, words_file, name)
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
@@ -193,9 +203,12 @@ def _show_verified(answer: Any) -> None:
 
 
 def _show_folder(answer: dict[str, Any]) -> None:
-    screen.ok(f"This vault meets its other devices in {answer['folder']}.")
-    if answer["next"] == "join":
-        screen.say(
-            "A vault is synced there already. To join it, run `sunaiva pair` here and give the code it shows on a device that syncs "
-            "(`sunaiva pair CODE`). If you have no such device any more: `sunaiva recover --folder PATH`."
-        )
+    place = answer["folder"]
+    match answer["next"]:
+        case "join":
+            screen.say(_JOIN.format(place=place), screen.out)
+        case "sync began":
+            screen.ok(f"Sync has begun, through {place}.")
+            screen.say(_OTHERS.format(place=place), screen.out)
+        case _:
+            screen.ok(f"Sync goes on, through {place}.")
