@@ -30,6 +30,7 @@ from sync_service import (
     receive,
     snapshot_joining,
     snapshots,
+    vouching,
 )
 from sync_service.alarms import Alarm, Kind
 from sync_service.clock import Hlc, milliseconds
@@ -190,7 +191,10 @@ def keep_house(engine: Engine) -> None:
         snapshot_bytes=size,
     )
     if is_due or ((me.snapshot_owed or at_odds) and is_rested):
-        snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        if made is not None and len(control.live(members)) == 1:
+            for raw in engine.transport.manifests()[:1]:
+                _is_refused(engine, members, raw, now_ms)  # who joins next starts from it
 
 
 def _keep_house_at_times(run: _Run) -> None:
@@ -226,7 +230,7 @@ def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
         judged = snapshots.standing_of(db, manifests.id_of(raw))
     is_alone = len(control.live(members)) == 1
     if judged in (None, "joined") or (judged == "written" and is_alone):
-        snapshot_joining.check(engine.transport, engine.replica, members, raw, now_ms)
+        vouching.check(engine.transport, engine.replica, members, raw, now_ms)
 
 
 # --- receiving -----------------------------------------------------------------------------------------------

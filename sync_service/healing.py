@@ -75,7 +75,7 @@ def compare(
     reread: bool,
 ) -> bool:
     """The relay's log was read to its end: does it hold what this device, and what the others, have seen in it? Whether this device
-    lacks something of theirs, which a snapshot may have."""
+    lacks something of theirs, or waits for it, which a snapshot may have."""
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
@@ -88,7 +88,7 @@ def compare(
         log.write(db, rereads=0)
         for kind in _OF_PASSAGE:
             _settle_older(db, kind, now_ms)
-    return is_lacking
+    return is_lacking or bool(waiting)
 
 
 def send_again(

@@ -234,6 +234,14 @@ class HttpTransport:
         path = self._of(f"/manifests/{UUID(bytes=manifest)}/cosign")
         self._ask("POST", path, body=body, kind="application/json")
 
+    def cosignatures(self, manifest: bytes) -> list[bytes]:
+        try:
+            said = self._ask("GET", self._of(f"/manifests/{UUID(bytes=manifest)}/cosignatures"))
+        except UnreadableAnswerError:
+            return []  # a server of before does not know the question
+        size = agreement.SIGNATURE_BYTES
+        return [said.content[at : at + size] for at in range(0, len(said.content), size)]
+
     def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
         return None
 

@@ -49,4 +49,6 @@ def test_the_words_stand_in_a_box_that_fits_beside_their_numbers(
     words.show_words(" ".join(["umbrella"] * 12), Console(file=written, width=columns))
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= min(columns, 80)
-    assert all(any(f"{number:2}.\u00a0umbrella" in line for line in lines) for number in range(1, 13))
+    assert all(
+        any(f"{number:2}.\u00a0umbrella" in line for line in lines) for number in range(1, 13)
+    )

@@ -14,8 +14,8 @@ from sync_service import (
     membership,
     merge,
     ops,
-    snapshot_joining,
     snapshots,
+    vouching,
 )
 from sync_service.clock import LATEST
 from sync_service.fields import Field
@@ -150,7 +150,7 @@ def test_noise_of_one_device_keeps_nobody_from_vouching_for_snapshots(noise: byt
     other.write(2)
     settle([one, other])
     (manifest,) = one.relay.manifests
-    assert snapshot_joining.check(other.line, other.replica, members, manifest, other.now_ms)
+    assert vouching.check(other.line, other.replica, members, manifest, other.now_ms)
 
 
 def test_noise_of_one_device_hides_no_divergence_of_others() -> None:

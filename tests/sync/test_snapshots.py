@@ -1,7 +1,7 @@
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import engine, inbox, log, manifests, snapshot_joining, snapshots
+from sync_service import engine, inbox, log, manifests, snapshots, vouching
 from tests.sync.devices import Device, pair, settle
 from tests.sync.fake_relay import Relay
 from tests.sync.table_replica import Crash
@@ -36,7 +36,7 @@ def _snapshot(device: Device, states_per_segment: int = 4_096) -> bytes:
 def _vouch(device: Device) -> bool | None:
     members = log.members(device.replica.db)
     raw = device.line.manifests()[0]
-    return snapshot_joining.check(device.line, device.replica, members, raw, device.now_ms)
+    return vouching.check(device.line, device.replica, members, raw, device.now_ms)
 
 
 def test_nothing_is_deleted_before_another_device_has_vouched() -> None:
