@@ -4,7 +4,7 @@ has it, and what cannot be explained becomes an alarm. Nothing is ever concluded
 
 from typing import TYPE_CHECKING
 
-from sync_service import adopting, control, inbox, log, membership, plan
+from sync_service import adopting, agreeing, control, inbox, log, membership, plan
 from sync_service.alarms import Kind
 from sync_service.control import Members
 from sync_service.keys import Random
@@ -78,6 +78,7 @@ def compare(
     lacks something of theirs, or waits for it, which a snapshot may have."""
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
+    agreeing.compare(db, replica, now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
     _compare_shown(db, now_ms)
     waiting = {held.stream.hex() for held in inbox.held(db) if held.reason == "waiting"}
@@ -192,6 +193,7 @@ def _disregard_removed(db: "Database", members: Members) -> None:
     for member in members.members.values():
         for stream in member.streams if member.revoked is not None else ():
             inbox.unclaim(db, stream)
+            agreeing.forget(db, stream)
             log.settle(db, "diverged", stream.hex())
 
 

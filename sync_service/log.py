@@ -137,7 +137,7 @@ def leave(db: "Database") -> None:
     tables = db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_members', 'sync_epochs', "
         "'sync_outbox', 'sync_frames', 'sync_heads', 'sync_chain', 'sync_claims', 'sync_held', 'sync_forgets', "
-        "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots')"
+        "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots', 'sync_digests')"
     ).fetchall()
     for (table,) in tables:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names, above)

@@ -160,17 +160,6 @@ def reread_in_ms(times: int) -> int:
     return min(_REREAD_FIRST_MS << min(times, 20), _REREAD_LAST_MS)
 
 
-def same_place(
-    heads: Mapping[bytes, Applied], own: Head | None, told: Iterable[Head], teller: Head
-) -> bool:
-    """Whether a device that told these heads with a batch has seen exactly what was seen here."""
-    here = {stream: head.seq for stream, head in heads.items()}
-    if own is not None:
-        here[own.stream] = own.seq
-    there = {head.stream: head.seq for head in told} | {teller.stream: teller.seq}
-    return here == there
-
-
 def compare_claim(
     claim: Head, *, reached: int, known: bytes | None
 ) -> Literal["gap", "fork"] | None:

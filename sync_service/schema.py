@@ -155,3 +155,12 @@ SCHEMA = """
         standing TEXT NOT NULL CHECK (standing IN ('written', 'checked', 'joined', 'refused'))
     ) STRICT, WITHOUT ROWID;
 """
+
+DIGESTS = """
+    -- What each other device last said that it holds, and where in the log that was, until this device has come to the same place.
+    CREATE TABLE sync_digests (
+        teller BLOB PRIMARY KEY CHECK (length(teller) = 8),
+        heads BLOB NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32)
+    ) STRICT, WITHOUT ROWID;
+"""

@@ -416,6 +416,8 @@ class Syncing:
             incarnation=FIRST_INCARNATION,
             said=membership.read_list(transport),
             through=(told.control_seq, told.control_hash),
+            heads=told.heads,
+            digest=told.digest,
         )
 
     def _admit(self, member: Member, talk: Conversation, *, is_same_number: bool) -> None:
