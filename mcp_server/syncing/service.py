@@ -22,6 +22,7 @@ from mcp_server.syncing.counting import Counted
 from mcp_server.syncing.loop import Loop, Round
 from mcp_server.syncing.pairing import Conversation, Member, Newcomer
 from mcp_server.syncing.places import Place, Ways
+from mcp_server.syncing.wording import for_place
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
 from mcp_server.vault.words import entropy_of
@@ -591,6 +592,6 @@ def _status(db: "Database", loop: Loop, synced_at: datetime | None) -> Status:
         waiting_to_forget=inbox.held_forgets_count(db),
         problem=None if state.problem is None else str(state.problem),
         next_try_seconds=state.next_in_seconds,
-        alarms=tuple(raised),
+        alarms=tuple(for_place(alarm, met) for alarm in raised),
         **shown,
     )

@@ -313,6 +313,19 @@ def test_what_was_sent_before_a_new_start_is_not_taken_for_lost(
     a.syncing.close()
 
 
+def test_what_is_wrong_with_a_folder_is_not_said_of_a_server(
+    pair: list[Owner], folder: Path
+) -> None:
+    a, _ = pair
+    for entry in sorted(folder.glob("sunaiva/*/devices/*"))[1:]:
+        entry.unlink()
+    a.syncs()
+    (alarm,) = a.syncing.status().alarms
+    assert alarm.kind == "rolled_back"
+    assert "folder" in alarm.sentence
+    assert "server" not in alarm.sentence
+
+
 def test_a_vault_whose_sync_rests_is_not_said_to_be_verified(pair: list[Owner]) -> None:
     a, _ = pair
     a.syncing.pause(True)
