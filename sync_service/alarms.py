@@ -15,6 +15,9 @@ Kind = Literal[
     "deleted",  # the vault's owner deleted it there: it is given back only when a person says so
     "rolled_back",  # the server holds less than it has shown before
     "reset",  # the server began anew: what it lost is being sent again
+    "missing",  # files that were in the folder, or batches that the server kept, are not there
+    "damaged",  # what stands in their place is not as it was written
+    "incomplete",  # a file that is not wholly there, for long
     "wrong_vault",  # a batch or device list of another vault
     "unknown_device",  # a batch of a device that no member has admitted
     "revoked_device",  # a batch of a device after it was removed

@@ -17,7 +17,9 @@ from sync_service import (
     receive,
     segments,
     sending,
+    snapshot_joining,
     snapshots,
+    vouching,
 )
 from sync_service.alarms import Kind
 from sync_service.control import Members
@@ -92,7 +94,9 @@ def keep_house(engine: Engine) -> None:
     with engine.replica.transaction() as db:
         log.let_go(db, standing.min_pos)
     if at_odds:
-        snapshots.join_others(engine.transport, engine.replica, members, engine.random, now_ms)
+        snapshot_joining.join_others(
+            engine.transport, engine.replica, members, engine.random, now_ms
+        )
     if not standing.may_push:
         return
     covered_pos = size = 0
@@ -109,7 +113,10 @@ def keep_house(engine: Engine) -> None:
         snapshot_bytes=size,
     )
     if is_due or ((me.snapshot_owed or at_odds) and is_rested):
-        snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        if made is not None and len(control.live(members)) == 1:
+            for raw in engine.transport.manifests()[:1]:
+                _is_refused(engine, members, raw, now_ms)  # who joins next starts from it
 
 
 def _keep_house_at_times(run: Run) -> None:
@@ -146,7 +153,7 @@ def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
         judged = snapshots.standing_of(db, manifests.id_of(raw))
     is_alone = len(control.live(members)) == 1
     if judged in (None, "joined") or (judged == "written" and is_alone):
-        snapshots.check(engine.transport, engine.replica, members, raw, now_ms)
+        vouching.check(engine.transport, engine.replica, members, raw, now_ms)
 
 
 def _look_back(run: Run) -> None:

@@ -4,7 +4,7 @@ has it, and what cannot be explained becomes an alarm. Nothing is ever concluded
 
 from typing import TYPE_CHECKING
 
-from sync_service import adopting, control, inbox, log, membership, plan
+from sync_service import adopting, agreeing, control, inbox, log, membership, plan
 from sync_service.alarms import Kind
 from sync_service.control import Members
 from sync_service.keys import Random
@@ -91,6 +91,7 @@ def compare(
     lacks something, which a snapshot may have: what others have seen, or, put back from a backup, what was deleted meanwhile."""
     me = log.read(db)
     log.write(db, caught_up=1, reached_ms=now_ms)
+    agreeing.compare(db, replica, now_ms)
     is_lacking = _compare_claims(db, replica, me, members, random, now_ms)
     _compare_shown(db, now_ms)
     waiting = {stream.hex() for stream in inbox.waiting_streams(db)}
@@ -143,6 +144,8 @@ def _begin_again(db: "Database") -> None:
     log.write(db, cursor=0)
     log.resend(db)
     inbox.serve_anew(db)
+    # What it keeps now is another matter: a snapshot that it had before is not looked for.
+    db.execute("DELETE FROM sync_snapshots WHERE standing <> 'refused'")
 
 
 def _compare_shown(db: "Database", now_ms: int) -> None:
@@ -204,6 +207,7 @@ def _disregard_removed(db: "Database", members: Members) -> None:
     for member in members.members.values():
         for stream in member.streams if member.revoked is not None else ():
             inbox.unclaim(db, stream)
+            agreeing.forget(db, stream)
             log.settle(db, "diverged", stream.hex())
 
 

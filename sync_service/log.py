@@ -142,7 +142,7 @@ def leave(db: "Database") -> None:
     tables = db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_members', 'sync_epochs', "
         "'sync_outbox', 'sync_frames', 'sync_heads', 'sync_chain', 'sync_claims', 'sync_held', 'sync_forgets', "
-        "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots')"
+        "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots', 'sync_digests')"
     ).fetchall()
     for (table,) in tables:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names, above)
@@ -306,12 +306,39 @@ def covered(db: "Database", covers: Iterable[Head], *, only_again: bool = False)
     )
 
 
-def resend(db: "Database", stream: bytes | None = None, *, from_seq: int = 0) -> int:
+def resend(
+    db: "Database", stream: bytes | None = None, *, from_seq: int = 0, to_seq: int = ops.SEQ_MAX
+) -> int:
     """Take the relay's word back that it has own batches (of all streams, or of one from some place on); how many."""
     taken_back = "UPDATE sync_frames SET pos = NULL, shown = 0 WHERE pos IS NOT NULL"
     if stream is None:
         return int(db.execute(taken_back).rowcount)
-    return int(db.execute(f"{taken_back} AND stream = ? AND seq >= ?", [stream, from_seq]).rowcount)
+    some = f"{taken_back} AND stream = ? AND seq BETWEEN ? AND ?"
+    return int(db.execute(some, [stream, from_seq, to_seq]).rowcount)
+
+
+def not_shown(db: "Database", stream: bytes, *, from_seq: int, to_seq: int) -> None:
+    """The relay has to show these own batches once more before they count as being there."""
+    db.execute(
+        """UPDATE sync_frames SET shown = 0, again = 0
+           WHERE pos IS NOT NULL AND stream = ? AND seq BETWEEN ? AND ?""",
+        [stream, from_seq, to_seq],
+    )
+
+
+def taken(db: "Database") -> dict[bytes, tuple[int, int]]:
+    """From which own batch of each stream to which the relay has said to have them, of those that are kept here."""
+    kept = db.execute("SELECT stream, min(seq), max(seq) FROM sync_frames GROUP BY stream")
+    unsent = db.execute(
+        "SELECT stream, min(seq) FROM sync_frames WHERE pos IS NULL GROUP BY stream"
+    )
+    until = {bytes(stream): seq - 1 for stream, seq in unsent}
+    found = [(bytes(stream), first, last) for stream, first, last in kept]
+    return {
+        stream: (first, min(last, until.get(stream, last)))
+        for stream, first, last in found
+        if until.get(stream, last) >= first
+    }
 
 
 def resend_lost(db: "Database") -> tuple[list[bytes], bool]:
@@ -401,6 +428,14 @@ def raise_alarm(db: "Database", kind: Kind, subject: str, sentence: str, now_ms:
            ON CONFLICT (kind, subject) DO UPDATE SET
                sentence = excluded.sentence, last_ms = excluded.last_ms, times = times + 1""",
         [kind, subject, sentence, now_ms, now_ms],
+    )
+
+
+def reword(db: "Database", kind: Kind, subject: str, sentence: str) -> None:
+    """The same alarm, of which there is something else to say."""
+    db.execute(
+        "UPDATE sync_alarms SET sentence = ? WHERE kind = ? AND subject = ?",
+        [sentence, kind, subject],
     )
 
 

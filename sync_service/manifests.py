@@ -98,8 +98,12 @@ def verify_cosignature(
     Raises:
         ForgedError
     """
-    if not agreement.is_signed(sign_public, _cosigned(manifest_id, vault), signature):
+    if not is_cosigned(signature, manifest_id, vault, sign_public):
         raise ForgedError("The signature under a snapshot does not fit its device.")
+
+
+def is_cosigned(signature: bytes, manifest_id: bytes, vault: bytes, sign_public: bytes) -> bool:
+    return agreement.is_signed(sign_public, _cosigned(manifest_id, vault), signature)
 
 
 def _cosigned(manifest_id: bytes, vault: bytes) -> bytes:

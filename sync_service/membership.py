@@ -7,13 +7,13 @@ nothing else is left.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sync_service import amend, control, entries, frames, inbox, keys, listing, log, relay
+from sync_service import agreeing, amend, control, entries, frames, inbox, keys, listing, log, relay
 from sync_service.control import Member, Members
 from sync_service.keys import Random, Seeds
 from sync_service.listing import NotSyncedError
 from sync_service.log import Self
 from sync_service.merge import EMPTY
-from sync_service.ops import MalformedError
+from sync_service.ops import Head, MalformedError
 from sync_service.replica import Replica, change
 from sync_service.transport import CompactedError, NoVaultError, Transport
 
@@ -73,9 +73,12 @@ def enter(
     incarnation: int,
     said: Sequence[bytes],
     through: tuple[int, bytes] | None = None,
+    heads: Sequence[Head] = (),
+    digest: bytes | None = None,
 ) -> Members:
     """Begin to sync as a device that the list has admitted. `through` is the entry (seq, hash) that the admitting device vouches for:
-    by it nobody in between can have shown another list.
+    by it nobody in between can have shown another list. `heads` and `digest` are what that device has seen and holds: by them the relay
+    cannot leave out anything that was there by then, nor a snapshot hold anything else.
 
     Raises:
         RevokedDeviceError, UnreadableError: the list admits another device than this one.
@@ -92,6 +95,10 @@ def enter(
             epoch_keys=control.epoch_keys(members, seeds),
         )
         _count_what_is_here(db, replica)
+        own = log.own_stream(db)  # nobody's word but the one by which it was admitted
+        inbox.claim(db, own, heads)
+        if digest is not None:
+            agreeing.note(db, own, heads, digest)
     return members
 
 

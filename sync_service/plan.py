@@ -179,17 +179,6 @@ def is_over(since_ms: int, now_ms: int, lasts_ms: int) -> bool:
     return not 0 <= now_ms - since_ms < lasts_ms
 
 
-def same_place(
-    heads: Mapping[bytes, Applied], own: Head | None, told: Iterable[Head], teller: Head
-) -> bool:
-    """Whether a device that told these heads with a batch has seen exactly what was seen here."""
-    here = {stream: head.seq for stream, head in heads.items()}
-    if own is not None:
-        here[own.stream] = own.seq
-    there = {head.stream: head.seq for head in told} | {teller.stream: teller.seq}
-    return here == there
-
-
 def compare_claim(
     claim: Head, *, reached: int, known: bytes | None
 ) -> Literal["gap", "fork"] | None:

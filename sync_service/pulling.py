@@ -4,7 +4,17 @@ What a relay shows is believed for nothing but to be looked at: `receive` judges
 """
 
 from shared.errors import UnavailableError
-from sync_service import control, deciding, healing, listing, log, plan, receive, snapshots
+from sync_service import (
+    control,
+    deciding,
+    healing,
+    listing,
+    log,
+    losses,
+    plan,
+    receive,
+    snapshot_joining,
+)
 from sync_service.control import Members
 from sync_service.step import Run
 from sync_service.transport import (
@@ -54,10 +64,11 @@ def catch_up(run: Run) -> None:
             )
         if is_lacking:
             # Each once: what they do not have either is asked of the relay again and again, but not of them.
-            snapshots.join_others(
+            snapshot_joining.join_others(
                 run.transport, run.replica, run.members, run.engine.random, run.now_ms
             )
         weigh_forgets(run)
+        losses.notice(run.transport, run.replica, run.now_ms)
 
 
 def weigh_forgets(run: Run) -> None:
@@ -96,7 +107,7 @@ def pull(run: Run) -> None:
 
 
 def _join(run: Run, *, min_pos: int = 1) -> None:
-    snapshots.join_newest(
+    snapshot_joining.join_newest(
         run.transport,
         run.replica,
         run.members,

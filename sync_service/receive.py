@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sync_service import adopting, control, frames, inbox, log, merge, ops, plan
+from sync_service import adopting, agreeing, control, frames, inbox, log, merge, ops, plan
 from sync_service.alarms import Kind
 from sync_service.clock import Hlc
 from sync_service.control import Members
@@ -328,15 +328,23 @@ def _finish(work: _Work, cursor: int | None) -> None:
             log.settle(db, "device_list_withheld", stream.hex())
         for one in work.opened:
             if not control.is_removed(work.members, one.frame.header.stream):
-                inbox.claim(db, one.frame.header.stream, one.content.heads)
+                _hear(work, one)
             if not (one.content.malformed or one.content.newer):
                 for kind in _ALARMS.values():
                     log.settle(db, kind, _place(one.frame))
-        _compare_digests(work)
     if cursor is not None:
         log.write(db, cursor=cursor)
     if work.troubled_pos is not None:
         _ask_again(work, work.troubled_pos - 1)
+
+
+def _hear(work: _Work, one: Opened) -> None:
+    """What a batch tells of its author: what it has seen of others, and what it holds by that."""
+    stream, said = one.frame.header.stream, one.content
+    inbox.claim(work.db, stream, said.heads)
+    if said.digest is not None:
+        here = Head(stream, one.frame.header.seq, one.frame.hash)
+        agreeing.note(work.db, stream, (*said.heads, here), said.digest)
 
 
 def _ask_again(work: _Work, after: int) -> None:
@@ -346,31 +354,6 @@ def _ask_again(work: _Work, after: int) -> None:
         log.write(work.db, reread_after=after, reread_ms=work.now_ms + wait_ms)
     else:
         log.write(work.db, reread_after=min(after, earlier))
-
-
-def _compare_digests(work: _Work) -> None:
-    """Two devices that have seen the same have to hold the same: compared where the last batch happens to say so."""
-    last = work.opened[-1]
-    stream = last.frame.header.stream
-    if last.content.digest is None or work.me.adopting or work.me.seeding:
-        return
-    if inbox.is_half_applied(work.db) or log.outbox_count(work.db):
-        return
-    own = Head(work.me.stream, work.me.seq, work.me.head) if work.me.seq else None
-    teller = Head(stream, last.frame.header.seq, last.frame.hash)
-    if not plan.same_place(work.heads, own, last.content.heads, teller):
-        return
-    if log.digest(work.db) == last.content.digest:
-        log.settle(work.db, "diverged", stream.hex())
-        return
-    log.raise_alarm(
-        work.db,
-        "diverged",
-        stream.hex(),
-        "This device and another one have seen the same changes and do not hold the same memories. Nothing is lost; run "
-        "`sunaiva sync verify` and report this.",
-        work.now_ms,
-    )
 
 
 def held_back(

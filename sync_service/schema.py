@@ -163,3 +163,12 @@ LOSSES = """
     -- stream is begun.
     ALTER TABLE sync_self ADD COLUMN copied INTEGER NOT NULL DEFAULT 0 CHECK (copied IN (0, 1));
 """
+
+DIGESTS = """
+    -- What each other device last said that it holds, and where in the log that was, until this device has come to the same place.
+    CREATE TABLE sync_digests (
+        teller BLOB PRIMARY KEY CHECK (length(teller) = 8),
+        heads BLOB NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32)
+    ) STRICT, WITHOUT ROWID;
+"""

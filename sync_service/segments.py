@@ -5,7 +5,7 @@ name; inside, packed as a batch is, MessagePack: [1, [[memory, state], …]].
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
@@ -67,6 +67,20 @@ def fetch(
     if version != _VERSION or any(len(memory) != ops.ID_BYTES for memory, _ in rows):
         raise MalformedError("A piece of a snapshot cannot be read.")
     return [(memory, merge.decode(bytes(state))) for memory, state in rows]
+
+
+def whole(rows: Iterable[tuple[bytes, State]]) -> Iterator[tuple[bytes, State]]:
+    """Rows with what was parted joined again: those of one memory follow each other."""
+    last: tuple[bytes, State] | None = None
+    for memory, state in rows:
+        if last is not None and last[0] == memory:
+            last = (memory, merge.join(last[1], state))
+            continue
+        if last is not None:
+            yield last
+        last = (memory, state)
+    if last is not None:
+        yield last
 
 
 def seal_segment(

@@ -3,8 +3,8 @@
 A transport is never trusted: everything it hands over is checked by whoever takes it. It is synchronous, called from a worker's thread.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -177,6 +177,40 @@ class Reached(Struct, frozen=True):
     head_pos: int
 
 
+Flaw = Literal["gone", "empty", "cut", "altered", "unreadable"]
+"""What is wrong where something should be: nothing is there; a file without content; a part of one; other bytes than were written; a
+file that cannot be opened."""
+
+
+class Range(Struct, frozen=True):
+    """Batches of a stream, from one to another."""
+
+    first: int
+    last: int
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What a device knows to have been at the relay."""
+
+    own: Mapping[bytes, Range]
+    """Batches that it keeps, by stream."""
+    heads: Mapping[bytes, tuple[int, bytes]]
+    """The last batch of each other stream: its number and its hash."""
+    snapshots: Sequence[bytes]
+    """Ids, the newest first."""
+
+
+class Loss(Struct, frozen=True, kw_only=True):
+    """Something that is not there, or not as it was."""
+
+    flaw: Flaw
+    stream: bytes | None = None
+    """None if it is a snapshot."""
+    batches: Range | None = None
+    is_new: bool = False
+    """It was never here: it is on its way, and has been for too long."""
+
+
 class Transport(Protocol):
     """One vault at one relay. Everything may raise `UnavailableError`, `RevokedError`, `NoVaultError` and `VaultDeletedError`."""
 
@@ -233,6 +267,16 @@ class Transport(Protocol):
         """Say that this device holds the same as the snapshot whose manifest has this hash."""
         ...
 
+    def cosignatures(self, manifest: bytes) -> list[bytes]:
+        """What other devices signed of the snapshot with this id; whose each is, nobody says."""
+        ...
+
+    def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
+        """What was there and is not any more, as far as that shows without reading everything; `thoroughly`: everything is read, and
+        what may just be on its way is named, too. `None` of a relay that has a log: what it has lost shows in how that stands, or by
+        reading it."""
+        ...
+
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Whether there is more than was reached, as soon as there is or when the time is over."""
         ...
@@ -244,3 +288,7 @@ class Mailboxes(Protocol):
     def put(self, name: bytes, slot: str, message: bytes) -> None: ...
 
     def take(self, name: bytes, slot: str) -> bytes | None: ...
+
+    def clear(self, name: bytes) -> None:
+        """Nobody needs these messages any more. Where they go by themselves, nothing need be done."""
+        ...

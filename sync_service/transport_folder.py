@@ -1,38 +1,42 @@
 """A plain folder instead of a server: a USB stick, a network share, or a drive that some other program carries between machines.
 
-Every device writes files of its own only, each complete before it has its name, and never again afterwards; so it does not matter in
-which order files arrive, and what is half there is looked at again later. Nothing counts globally: positions are this reader's own, of
-the frames in the order in which it found them. Whatever stands in the folder is checked by the engine like anything from a server.
+Every device writes files of its own only, each complete before it has its name, and never again afterwards, but to make good what was
+damaged; so it does not matter in which order files arrive, and what is half there is looked at again later. Nothing counts globally:
+positions are this reader's own, of the frames in the order in which it found them. Whatever stands in the folder is checked by the
+engine like anything from a server.
 
 Confession: there is no one to decide who was first. Two devices that change the device list at the same moment on a drive that
 takes minutes to carry files both believe theirs; the entry with the smaller hash stays, and the other device has to be paired again.
 """
 
-import errno
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from shared.errors import SunaivaError
-from sync_service import control, entries, frames, manifests, relay
+from sync_service import control, entries, folder_files, folder_shelf, frames, manifests, relay
 from sync_service.control import Members
-from sync_service.frames import Frame
-from sync_service.ops import MalformedError
+from sync_service.folder_files import Look, in_plain_words
+from sync_service.folder_shelf import SETTLED_MS, Shelf
+from sync_service.folder_snapshots import FolderSnapshots
+from sync_service.frames import ForgedError, Frame
+from sync_service.manifests import Manifest
 from sync_service.transport import (
     PUSH_FRAMES_MAX,
     BusyError,
     ControlConflictError,
     ForkError,
-    NoSegmentError,
+    Known,
+    Loss,
     NoVaultError,
     Page,
     Pushed,
+    Range,
     Reached,
     SeqGapError,
     Standing,
@@ -68,18 +72,28 @@ class FolderTransport:
         sleep: Callable[[float], None],
     ) -> None:
         self._root = folder
-        self._vault = vault
         self._seen = seen
         self._sleep = sleep
         self._log: list[Frame] = []
         self._base = -1
-        self._files: dict[Path, int] = {}
+        self._listed: tuple[tuple[Path, Look], ...] = ()
+        self._list: tuple[list[bytes], Members | None] = ([], None)
+        self._waited: frozenset[tuple[Path, Look]] | None = None
+        self._rests_in = 0.0
         self._generation = GENERATION
+        self._enter(vault)
+
+    def _enter(self, vault: bytes | None) -> None:
+        self._vault = vault
+        if vault is not None:
+            self._shelf = Shelf(self._home / "streams")
+            self._snapshots = FolderSnapshots(self._home)
 
     def standing(self) -> Standing:
-        with _in_plain_words(self._root):
-            self._demand_home()
-            if not self._control_files():
+        with in_plain_words(self._root):
+            if self._vault is not None:
+                self._demand_home()
+            if self._vault is None or not self._entries():
                 raise NoVaultError("There is no vault in this folder yet.")
             self._begin_anew_if_told()
             self._look(self._seen().cursor)
@@ -93,28 +107,20 @@ class FolderTransport:
 
     def push(self, batches: Sequence[bytes]) -> Pushed:
         sent = frames.split(b"".join(batches), most=PUSH_FRAMES_MAX)
-        with _in_plain_words(self._root):
+        with in_plain_words(self._root):
             stream = sent[0].header.stream
-            first = sent[0].header.seq
-            _, members = self._list()
-            # What anybody may have put where this device is about to write is no batch of its own.
-            there = {
-                frame.header.seq: frame.hash
-                for frame in self._stream(stream)
-                if frame.header.seq < first
-                or (members is not None and relay.authenticate(members, frame) is None)
-            }
+            self._look(max(self._base, 0))
+            there = self._there(stream, sent[0].header.seq)
             new = [frame for frame in sent if frame.header.seq not in there]
             for frame in sent:
                 if there.get(frame.header.seq, frame.hash) != frame.hash:
                     raise ForkError(stream, frame.header.seq)
-            expected = max(there, default=0) + 1
+            before = self._shelf.last_before(stream, sent[0].header.seq)
+            expected = max(there, default=before) + 1
             if new and new[0].header.seq > expected:
                 raise SeqGapError(stream, expected)
-            if new:
-                name = f"{new[0].header.seq:0{_SEQ_DIGITS}d}-{new[0].hash[:4].hex()}.batches"
-                body = b"".join(frame.raw for frame in new)
-                _put(self._home / "streams" / stream.hex() / name, body)
+            for run in _runs(new, self._shelf.flawed_names(stream)):
+                self._shelf.put(stream, run)
             self._look(max(self._base, 0))
             at = {frame.hash: pos for pos, frame in enumerate(self._log, self._base + 1)}
             placed = tuple((frame.header.seq, at.get(frame.hash, 0)) for frame in sent)
@@ -123,7 +129,7 @@ class FolderTransport:
             )
 
     def pull(self, after: int, *, generation: str | None) -> Page:
-        with _in_plain_words(self._root):
+        with in_plain_words(self._root):
             self._look(after)
         shown: list[tuple[int, bytes]] = []
         size = 0
@@ -140,14 +146,14 @@ class FolderTransport:
         )
 
     def control(self, after_seq: int) -> list[bytes]:
-        with _in_plain_words(self._root):
+        with in_plain_words(self._root):
             return self._chain()[after_seq : after_seq + _ENTRIES_AT_ONCE]
 
     def append_control(self, entry: bytes) -> None:
         said = entries.parse(entry)
         if self._vault is None:
-            self._vault = control.begin(entry).vault
-        with _in_plain_words(self._root):
+            self._enter(control.begin(entry).vault)
+        with in_plain_words(self._root):
             if said.kind != entries.FOUND:
                 self._demand_home()
             chain = self._chain()
@@ -156,66 +162,85 @@ class FolderTransport:
             if said.seq != len(chain) + 1:
                 raise ControlConflictError("The device list goes on otherwise. Read it again.")
             path = self._home / "devices" / f"{said.seq:0{_SEQ_DIGITS}d}-{said.hash.hex()}.entry"
-            _put(path, entry)
+            folder_files.put(path, entry)
             if self._chain()[said.seq - 1] != entry:
                 path.unlink(missing_ok=True)
                 raise ControlConflictError("Another device was faster. Read the list again.")
 
     def put_back(self) -> None:
-        with _in_plain_words(self._root):
+        with in_plain_words(self._root):
             lives = self._home / "lives"
             lives.mkdir(parents=True, exist_ok=True)
             handle, _ = tempfile.mkstemp(dir=lives, prefix="", suffix=".life")
             os.close(handle)
 
     def put_segment(self, name: str, sealed: bytes) -> None:
-        with _in_plain_words(self._root):
-            _put(self._home / "segments" / name, sealed)
+        with in_plain_words(self._root):
+            self._snapshots.put_segment(name, sealed)
 
     def segment(self, name: str) -> bytes:
-        try:
-            return _read(self._home / "segments" / name, manifests.SEGMENT_BYTES_MAX)
-        except OSError:
-            raise NoSegmentError("A piece of a snapshot is not in the folder yet.") from None
+        return self._snapshots.segment(name)
 
     def put_manifest(self, manifest: bytes) -> None:
-        with _in_plain_words(self._root):
-            name = f"{manifests.id_of(manifest).hex()}.manifest"
-            _put(self._home / "manifests" / name, manifest)
+        with in_plain_words(self._root):
+            self._snapshots.put_manifest(manifest)
 
     def manifests(self) -> list[bytes]:
         """Of snapshots that are wholly there; what covers most comes first."""
-        found: list[tuple[int, bytes]] = []
-        with _in_plain_words(self._root):
-            for path in _files(self._home / "manifests", "*.manifest"):
-                raw = _read(path, manifests.MANIFEST_BYTES_MAX)
-                try:
-                    manifest = manifests.read(raw)
-                except MalformedError:
-                    continue  # half there
-                pieces = [self._home / "segments" / segment.name for segment in manifest.segments]
-                if all(piece.exists() for piece in pieces):
-                    found.append((sum(head.seq for head in manifest.covers), raw))
-        return [raw for _, raw in sorted(found, reverse=True)]
+        with in_plain_words(self._root):
+            return self._snapshots.manifests()
 
     def cosign(self, manifest: bytes, signature: bytes) -> None:
-        with _in_plain_words(self._root):
-            _put(
-                self._home / "manifests" / f"{manifest.hex()}-{signature[:8].hex()}.signature",
-                signature,
-            )
+        with in_plain_words(self._root):
+            self._snapshots.cosign(manifest, signature)
+
+    def cosignatures(self, manifest: bytes) -> list[bytes]:
+        with in_plain_words(self._root):
+            return self._snapshots.cosignatures(manifest)
+
+    def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss]:
+        with in_plain_words(self._root):
+            self._look(max(self._base, 0), thoroughly=thoroughly)
+            self._shelf.check_links(known.heads, self._judge())
+            covered = self._snapshots.covered(self._wrote)
+            wanted = [(stream, of, True) for stream, of in known.own.items()]
+            wanted += [
+                (stream, Range(covered.get(stream, 0) + 1, seq), False)
+                for stream, (seq, _) in known.heads.items()
+            ]
+            found = [
+                Loss(flaw=self._shelf.flaw_at(stream, each), stream=stream, batches=each)
+                for stream, of, is_own in wanted
+                if self._shelf.is_settled(stream, now_ms) or thoroughly
+                for each in self._shelf.missing(stream, of, only_whole=is_own)
+            ]
+            reached = {stream: of.last for stream, of in known.own.items()}
+            reached |= {stream: seq for stream, (seq, _) in known.heads.items()}
+            found += [
+                Loss(flaw=flaw, stream=stream, batches=each, is_new=True)
+                for stream, flaw, each in self._shelf.late(reached, now_ms)
+            ]
+            found += self._snapshots.lost(known.snapshots)
+            folder_files.demand(self._root)  # else it was taken away while we looked
+            return found
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
-        """Looks again every other second."""
+        """Looks every other second whether any file came, went or changed, and once more when that is over."""
         left = seconds
         while True:
-            with _in_plain_words(self._root):
-                self._look(max(self._base, 0))
-            is_news = self._base + len(self._log) > reached.head_pos
-            if is_news or left <= 0:
-                return is_news
+            with in_plain_words(self._root):
+                there = frozenset(self._everything())
+            if there != self._waited:
+                self._waited, self._rests_in = there, SETTLED_MS / 1_000 + _LOOK_EVERY_SECONDS
+                return True
+            if left <= 0:
+                return False
             self._sleep(min(_LOOK_EVERY_SECONDS, left))
             left -= _LOOK_EVERY_SECONDS
+            if self._rests_in > 0:
+                self._rests_in -= _LOOK_EVERY_SECONDS
+                if self._rests_in <= 0:
+                    return True
 
     # --- what is there -----------------------------------------------------------------------------------
 
@@ -235,116 +260,108 @@ class FolderTransport:
 
     def _begin_anew_if_told(self) -> None:
         """Where somebody put the vault back, files that were read here may be gone."""
-        lives = "".join(path.name for path in _files(self._home / "lives", "*.life"))
+        lives = "".join(path.name for path in folder_files.looks(self._home / "lives", ".life"))
         generation = GENERATION
         if lives:
             generation += f"-{hashlib.sha256(lives.encode()).hexdigest()[:_GENERATION_DIGITS]}"
         if generation != self._generation:
             self._generation = generation
-            self._base, self._log, self._files = -1, [], {}
+            self._base, self._log = -1, []
+            self._enter(self._vault)
 
-    def _look(self, after: int) -> None:
+    def _look(self, after: int, *, thoroughly: bool = False) -> None:
         """Find what is new. Asked for something from before it began, it begins there, with everything."""
-        if self._base < 0 or after < self._base:
+        heads: dict[bytes, int] = {}
+        begins = self._base < 0 or after < self._base
+        if begins:
             seen = self._seen()
-            is_first = self._base < 0 and 0 < seen.cursor <= after
-            self._base, self._log, self._files = after, [], {}
-            heads = dict(seen.heads) if is_first else {}
-        else:
-            heads = {}
-        known = {frame.hash for frame in self._log}
-        new: list[Frame] = []
-        for path in _files(self._home / "streams", "*/*.batches"):
-            size = path.stat().st_size
-            if self._files.get(path) == size:
-                continue
-            batches = _batches(path)
-            if batches:
-                self._files[path] = size
-            new += [
-                frame
-                for frame in batches
-                if frame.hash not in known and frame.header.seq > heads.get(frame.header.stream, 0)
-            ]
-        self._log += sorted(new, key=lambda frame: (frame.header.stream, frame.header.seq))
+            if self._base < 0 and 0 < seen.cursor <= after:
+                heads = dict(seen.heads)
+            self._base, self._log = after, []
+        new = self._shelf.refresh(self._judge(), anew=begins, thoroughly=thoroughly)
+        fresh = [frame for frame in new if frame.header.seq > heads.get(frame.header.stream, 0)]
+        self._log += sorted(fresh, key=lambda frame: (frame.header.stream, frame.header.seq))
 
-    def _stream(self, stream: bytes) -> Iterator[Frame]:
-        for path in _files(self._home / "streams" / stream.hex(), "*.batches"):
-            yield from (frame for frame in _batches(path) if frame.header.stream == stream)
+    def _there(self, stream: bytes, first: int) -> dict[int, bytes]:
+        """What there is of an own stream about the place from which on something is sent. What anybody may have put there is no
+        batch of this device."""
+        made = self._judge()
+        return {
+            frame.header.seq: frame.hash
+            for frame in self._shelf.frames_from(stream, first)
+            if frame.header.seq < first or made(frame, stream)
+        }
 
-    def _control_files(self) -> list[Path]:
-        if self._vault is None:
-            return []
-        return _files(self._home / "devices", "*.entry")
+    def _judge(self) -> Callable[[Frame, bytes], bool]:
+        """Whether the owner of a stream made a batch; of one that nobody has admitted yet, nobody knows."""
+        _, members = self._read_list()
+
+        def made(frame: Frame, stream: bytes) -> bool:
+            refused = None if members is None else relay.authenticate(members, frame)
+            is_genuine = refused is None or refused.reason == "unknown_device"
+            return is_genuine and frame.header.stream == stream
+
+        return made
+
+    def _wrote(self, raw: bytes, manifest: Manifest) -> bool:
+        _, members = self._read_list()
+        writer = None if members is None else members.members.get(manifest.device)
+        if writer is None:
+            return False
+        try:
+            manifests.verify(raw, writer.sign_public)
+        except ForgedError:
+            return False
+        return True
+
+    def _everything(self) -> list[tuple[Path, Look]]:
+        """All that devices tell each other by, as it looks in a listing."""
+        home = self._home
+        streams = folder_files.folders(home / "streams")
+        return [
+            each
+            for folder in (home / "devices", home / "manifests", home / "segments", *streams)
+            for each in folder_files.looks(folder, "").items()
+        ]
+
+    def _entries(self) -> dict[Path, Look]:
+        return folder_files.looks(self._home / "devices", ".entry")
 
     def _chain(self) -> list[bytes]:
-        return self._list()[0]
+        return self._read_list()[0] if self._vault is not None else []
 
-    def _list(self) -> tuple[list[bytes], Members | None]:
+    def _read_list(self) -> tuple[list[bytes], Members | None]:
         """The entries that follow each other; of two for one place the one with the smaller hash, which its name begins with."""
-        chain: list[bytes] = []
-        members: Members | None = None
-        for path in self._control_files():
-            entry = _read(path, entries.ENTRY_BYTES_MAX)
-            try:
-                members = (
-                    control.begin(entry) if members is None else control.extend(members, entry)
-                )
-            except SunaivaError:
-                continue  # half there, or it lost its place
-            chain.append(entry)
-        return chain, members
+        listed = tuple(self._entries().items())
+        if listed != self._listed:
+            chain: list[bytes] = []
+            members: Members | None = None
+            for path, _ in listed:
+                try:
+                    entry = folder_files.read(path, entries.ENTRY_BYTES_MAX)
+                    members = (
+                        control.begin(entry) if members is None else control.extend(members, entry)
+                    )
+                except (SunaivaError, OSError):
+                    continue  # half there, or it lost its place
+                chain.append(entry)
+            self._listed, self._list = listed, (chain, members)
+        return self._list
 
 
 def vaults(folder: Path) -> list[bytes]:
     """The vaults that are in a folder."""
-    found = (path.name for path in sorted((folder / "sunaiva").glob("*")) if path.is_dir())
+    found = (path.name for path in folder_files.folders(folder / "sunaiva"))
     return [bytes.fromhex(name) for name in found if _VAULT.fullmatch(name)]
 
 
-def _files(folder: Path, pattern: str) -> list[Path]:
-    """Not what only has such a name: to open a pipe would wait for ever."""
-    return sorted(path for path in folder.glob(pattern) if path.is_file())
-
-
-def _batches(path: Path) -> list[Frame]:
-    """The batches in a file; none while it is not wholly there."""
-    try:
-        return frames.split(_read(path, frames.PUSH_BYTES_MAX), most=PUSH_FRAMES_MAX)
-    except MalformedError:
-        return []
-
-
-def _read(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(most + 1)
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Under its name only once it is whole and on the disk. What is there already is left."""
-    if path.exists() and path.stat().st_size == len(content):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _in_plain_words(folder: Path) -> Iterator[None]:
-    try:
-        if not folder.is_dir():
-            # Never made here: it may be where a stick is plugged in.
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        yield
-    except OSError as error:
-        raise BusyError(
-            f"The folder {folder} cannot be read or written now ({error.strerror}). Sync goes on when it is there again."
-        ) from error
+def _runs(new: Sequence[Frame], damaged: set[str]) -> list[list[Frame]]:
+    """As files hold them: without gaps, and each in the file that it was in before, if that is to be made good."""
+    found: list[list[Frame]] = []
+    for frame in new:
+        is_next = bool(found) and frame.header.seq == found[-1][-1].header.seq + 1
+        if is_next and folder_shelf.name_of(frame) not in damaged:
+            found[-1].append(frame)
+        else:
+            found.append([frame])
+    return found

@@ -26,12 +26,15 @@ from sync_service.transport import (
     POSITION_MAX,
     PUSH_BYTES_MAX,
     BusyError,
+    Known,
+    Loss,
     NoVaultError,
     Page,
     Pushed,
     Reached,
     RevokedError,
     Standing,
+    UnreadableAnswerError,
 )
 
 T = TypeVar("T")
@@ -217,6 +220,17 @@ class HttpTransport:
         body = msgspec.json.encode({"signature": base64.b64encode(signature).decode()})
         path = self._of(f"/manifests/{UUID(bytes=manifest)}/cosign")
         self._ask("POST", path, body=body, kind="application/json")
+
+    def cosignatures(self, manifest: bytes) -> list[bytes]:
+        try:
+            said = self._ask("GET", self._of(f"/manifests/{UUID(bytes=manifest)}/cosignatures"))
+        except UnreadableAnswerError:
+            return []  # a server of before does not know the question
+        size = agreement.SIGNATURE_BYTES
+        return [said.content[at : at + size] for at in range(0, len(said.content), size)]
+
+    def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
+        return None
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Listens on one connection for as long as that lasts; where it cannot be had, asks and is answered late."""

@@ -169,6 +169,14 @@ async def cosigners(connection: Connection, vault: VaultId, manifest_id: UUID) -
     return [device for (device,) in await cursor.fetchall()]
 
 
+async def cosignatures(connection: Connection, vault: VaultId, manifest_id: UUID) -> list[bytes]:
+    cursor = await connection.execute(
+        "SELECT signature FROM cosignatures WHERE vault_id = %s AND manifest_id = %s ORDER BY device_id",
+        [vault, manifest_id],
+    )
+    return [signature for (signature,) in await cursor.fetchall()]
+
+
 async def vouch(
     connection: Connection, vault: VaultId, manifest_id: UUID, *, now: datetime
 ) -> None:

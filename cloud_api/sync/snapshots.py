@@ -173,6 +173,17 @@ async def cosign(relay: Relay, device_pass: Pass, manifest_id: UUID, signature: 
     return is_vouched
 
 
+async def cosignatures(relay: Relay, device_pass: Pass, manifest_id: UUID) -> list[bytes]:
+    """What devices have signed of a snapshot, for those who would start from it; none of one that is not here.
+
+    Raises:
+        VaultNotFoundError, DeviceRevokedError
+    """
+    async with relay.db.transaction(device_pass.account) as connection:
+        await seen(relay, connection, device_pass)
+        return await snapshot_store.cosignatures(connection, device_pass.vault, manifest_id)
+
+
 async def vouched(
     connection: Connection, vault: VaultId, row: ManifestRow, members: Members
 ) -> bool:

@@ -38,7 +38,7 @@ Cloud = Annotated[
 _WORDS_CHARS_MAX = 2_000
 # Typing them all again helps against a slip, not against the wrong note.
 _TRIES_MAX = 5
-_BEGIN = (
+BEGIN = (
     "Sync begins with your twelve recovery words: they can bring the vault back when every device is lost, so this is also the check "
     "that you have written them down. They stay on this device."
 )
@@ -76,7 +76,7 @@ def login(
         elif words_file is None and not sys.stdin.isatty():
             following = "words"
         else:
-            screen.say(_BEGIN)
+            screen.say(BEGIN)
             set_up(connection, words_file, name)
             following = "sync began"
     screen.emit(answer | {"next": following}, as_json=json, show=_show_logged_in)
@@ -225,11 +225,11 @@ def _show_logged_in(answer: dict[str, Any]) -> None:
     screen.ok(f"Logged in at {answer['cloud']} as {answer['mail']}.")
     match answer["next"]:
         case "join":
-            screen.say(_JOIN)
+            screen.say(_JOIN, screen.out)
         case "put back":
-            screen.say(_DELETED)
+            screen.say(_DELETED, screen.out)
         case "words":
-            screen.say(_LATER)
+            screen.say(_LATER, screen.out)
         case "sync began":
             screen.ok("Sync has begun. Your other devices join with `sunaiva pair`.")
         case _:

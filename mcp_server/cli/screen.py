@@ -175,17 +175,22 @@ def watching(
 
 
 class _Log:
-    """Remembers when it last said something."""
+    """Remembers when it last said something, and what."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._said_at = seconds()
+        self._waits_for: str | None = None
 
     def show(self, event: dict[str, Any]) -> None:
         now = self._seconds()
-        if now - self._said_at >= _LOG_SECONDS:
-            self._said_at = now
+        if now - self._said_at < _LOG_SECONDS:
+            return
+        # Who only waits has said so: that less time is left is no news in a log.
+        waits_for = None if event.get("done") else event["doing"].partition(" (")[0]
+        if waits_for is None or waits_for != self._waits_for:
             say(_counted(event))
+        self._said_at, self._waits_for = now, waits_for
 
 
 def _counted(event: dict[str, Any]) -> str:

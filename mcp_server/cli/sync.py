@@ -1,5 +1,6 @@
 """The command sync: how it stands, now, pause, resume, verify, folder."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from cyclopts import App
 
 from mcp_server.cli import screen
 from mcp_server.cli.accounts import (
+    BEGIN,
     DeviceName,
     WordsFile,
     enter_folder,
@@ -20,6 +22,12 @@ from mcp_server.cli.standing import alarms, said_of
 from mcp_server.syncing.status import Status
 
 sync = App(name="sync", help="See and steer how this vault keeps in step with your other devices.")
+
+_JOIN = (
+    "There is a vault in {place} already, and this device is not in it yet. To join it, run `sunaiva pair` here and give the code it shows "
+    "on a device that syncs (`sunaiva pair CODE`). If you have no such device any more: `sunaiva recover --folder {place}`."
+)
+_OTHERS = "Your other devices join from there: `sunaiva sync folder {place}`, then `sunaiva pair`, and on this one `sunaiva pair CODE`."
 
 
 @sync.command
@@ -69,7 +77,8 @@ def verify(json: Json = False) -> int:
     with agent() as connection, screen.watching("Verifying") as events:
         answer = connection.call("sync_verify", {}, events)
     screen.emit(answer, as_json=json, show=_show_verified)
-    return 1 if answer["status"]["alarms"] or not answer["sound"] else 0
+    is_well = answer["sound"] and not answer["found"] and not answer["status"]["alarms"]
+    return 0 if is_well else 1
 
 
 @sync.command
@@ -101,6 +110,8 @@ def folder(
             following = "join"
             if not answer["vaults"]:
                 following = "sync began"
+                if words_file is None and sys.stdin.isatty():
+                    screen.say(BEGIN)
                 set_up(connection, words_file, name)
     screen.emit(answer | {"next": following}, as_json=json, show=_show_folder)
 
@@ -162,19 +173,31 @@ def _spared(found: Status) -> str:
 
 def _show_verified(answer: Any) -> None:
     if answer["sound"]:
-        screen.ok("What is here is what this device has agreed on with the others.")
+        what = screen.number(answer["memories"], "memory", "memories")
+        screen.ok(
+            f"{what} here, forgotten ones counted: as this device has agreed on with the others."
+        )
     else:
         screen.fail(
             "What is here is not what this device has agreed on with the others. Put a backup back with `sunaiva restore BACKUP`, and "
             "report this: it is a defect."
         )
+    for sentence in answer["found"]:
+        screen.warn(sentence, screen.out)
+    if not answer["found"]:
+        screen.ok(
+            "What your devices have put where they meet was read again, and all of it is right."
+        )
     show_status(answer["status"])
 
 
 def _show_folder(answer: dict[str, Any]) -> None:
-    screen.ok(f"This vault meets its other devices in {answer['folder']}.")
-    if answer["next"] == "join":
-        screen.say(
-            "A vault is synced there already. To join it, run `sunaiva pair` here and give the code it shows on a device that syncs "
-            "(`sunaiva pair CODE`). If you have no such device any more: `sunaiva recover --folder PATH`."
-        )
+    place = answer["folder"]
+    match answer["next"]:
+        case "join":
+            screen.say(_JOIN.format(place=place), screen.out)
+        case "sync began":
+            screen.ok(f"Sync has begun, through {place}.")
+            screen.say(_OTHERS.format(place=place), screen.out)
+        case _:
+            screen.ok(f"Sync goes on, through {place}.")

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
-from rich.panel import Panel
-from rich.text import Text
 
 from mcp_server import backup as backups
 from mcp_server import client, connect, opening
@@ -21,6 +19,7 @@ from mcp_server.cli.session import (
     typed_line,
 )
 from mcp_server.cli.standing import alarms, said_of
+from mcp_server.cli.words import show_words
 from mcp_server.health import Health
 from mcp_server.index.export import bundled_model_folder, export_in_child
 from mcp_server.index.models import Reindexing
@@ -39,10 +38,6 @@ Protect = Annotated[
     ProtectorKind | None,
     Parameter(help="keychain (the default where there is one), passphrase, or key_file."),
 ]
-_WORDS_NOTE = (
-    "Write these twelve words down and keep them apart from this device. They open the vault if its key is lost, and "
-    "nothing else does. They are shown this once."
-)
 _PROBLEMS_SHOWN = 5
 _KEY_FILE_NOTE = (
     "There is no keychain here, so the key is a file that only you can read, outside of the vault's folder ({folder}). "
@@ -149,7 +144,7 @@ def rekey(
                 kind,
                 given,
                 clock=system_clock,
-                show=lambda words: None if json else _show_words(words),
+                show=lambda words: None if json else show_words(words),
             )
     if words is not None and syncs and (also := _tell_sync(words)):
         left = also if left is None else f"{left} {also}"
@@ -370,15 +365,7 @@ def _show_new(new: opening.NewVault, settings: Settings) -> None:
     screen.ok(f"Your vault is in {new.home}, encrypted, protected by {_named(new.protected_by)}.")
     if new.protected_by == "key_file":
         screen.warn(_KEY_FILE_NOTE.format(folder=settings.key_folder))
-    _show_words(new.words)
-
-
-def _show_words(words: str) -> None:
-    numbered = "   ".join(f"{number}.\u00a0{word}" for number, word in enumerate(words.split(), 1))
-    screen.out.print(
-        Panel(Text(f"{numbered}\n\n{_WORDS_NOTE}"), title="Recovery words", border_style="yellow"),
-        soft_wrap=False,  # a box is drawn to the terminal's width
-    )
+    show_words(new.words)
 
 
 def _show_restored(answer: dict[str, Any]) -> None:

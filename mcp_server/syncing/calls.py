@@ -139,8 +139,13 @@ def _now(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
 
 
 def _verify(syncing: Syncing, ctx: CallContext, args: NoArgs) -> Steps:
-    sound = yield from syncing.verify()
-    return {"sound": sound, "status": syncing.status()}
+    found = yield from syncing.verify()
+    return {
+        "sound": found.sound,
+        "memories": found.memories,
+        "found": found.found,
+        "status": syncing.status(),
+    }
 
 
 def _forgets(syncing: Syncing, ctx: CallContext, args: ForgetsArgs) -> Steps:

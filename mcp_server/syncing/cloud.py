@@ -85,6 +85,9 @@ class _CloudMailboxes:
     def take(self, name: bytes, slot: str) -> bytes | None:
         return self._cloud.take(f"/mailboxes/{UUID(bytes=name)}/{slot}")
 
+    def clear(self, name: bytes) -> None:
+        """The cloud throws them away with the code's ten minutes."""
+
 
 def _login(me: Self) -> DeviceLogin:
     return DeviceLogin(me.vault, Seeds(me.sign_seed, me.kem_seed))

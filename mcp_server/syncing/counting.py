@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mcp_server.vault.meeting import Amount
-from sync_service.transport import Page, Pushed, Reached, Standing, Transport
+from sync_service.transport import Known, Loss, Page, Pushed, Reached, Standing, Transport
 
 
 class Counted:
@@ -51,6 +51,12 @@ class Counted:
 
     def cosign(self, manifest: bytes, signature: bytes) -> None:
         self._transport.cosign(manifest, signature)
+
+    def cosignatures(self, manifest: bytes) -> list[bytes]:
+        return self._transport.cosignatures(manifest)
+
+    def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
+        return self._transport.lost(known, now_ms=now_ms, thoroughly=thoroughly)
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self._transport.wait(reached, seconds=seconds)

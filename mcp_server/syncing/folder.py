@@ -5,11 +5,13 @@ Whoever can write to the folder can leave a message or take one away; what a mes
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from mcp_server.device import Device
 from shared.errors import UnavailableError
 from sync_service import inbox, log
+from sync_service.folder_files import folders
 from sync_service.log import Self
 from sync_service.pairing import MESSAGE_BYTES_MAX
 from sync_service.transport import BusyError, Mailboxes
@@ -26,6 +28,7 @@ class Folder:
         self._path = path
         self._device = device
         self._closed = threading.Event()
+        self._mailboxes = _FolderMailboxes(path / "sunaiva" / "mailboxes")
         self._kept: dict[tuple[bytes | None, bool, int], FolderTransport] = {}
 
     def vaults(self) -> list[bytes]:
@@ -36,6 +39,7 @@ class Folder:
         return vaults(self._path)
 
     def transport(self, vault: bytes | None, me: Self | None) -> FolderTransport:
+        self._mailboxes.clear_away()  # what pairings that were given up have left: every round comes by here
         # Each thread has its own, because it remembers how far it has read.
         kept = (vault, me is None, threading.get_ident())
         if kept not in self._kept:
@@ -45,7 +49,7 @@ class Folder:
         return self._kept[kept]
 
     def mailboxes(self) -> Mailboxes:
-        return _FolderMailboxes(self._path / "sunaiva" / "mailboxes")
+        return self._mailboxes
 
     def close(self) -> None:
         self._closed.set()
@@ -72,7 +76,6 @@ class _FolderMailboxes:
         box = self._path / name.hex()
         try:
             box.mkdir(parents=True, exist_ok=True)
-            self._clear_away()
             new = box / f".{slot}.part"
             new.write_bytes(message)
             new.replace(box / slot)
@@ -88,8 +91,22 @@ class _FolderMailboxes:
         except OSError as error:
             raise BusyError(f"{self._path} cannot be read now ({error.strerror}).") from error
 
-    def _clear_away(self) -> None:
+    def clear(self, name: bytes) -> None:
+        self._remove(self._path / name.hex())
+
+    def clear_away(self) -> None:
+        """Remove what lies there for longer than any pairing takes, whoever has left it."""
         oldest = time.time() - _MESSAGE_SECONDS  # noqa: TID251 (what files are dated by)
-        for message in self._path.glob("*/*"):
-            if message.stat().st_mtime < oldest:
+        for box in folders(self._path):
+            with suppress(OSError):
+                newest = max((each.stat().st_mtime for each in box.iterdir()), default=0.0)
+                if max(newest, box.stat().st_mtime) < oldest:
+                    self._remove(box)
+
+    def _remove(self, box: Path) -> None:
+        """As far as that can be: the next round tries again."""
+        with suppress(OSError):
+            for message in box.iterdir():
                 message.unlink(missing_ok=True)
+            box.rmdir()
+            self._path.rmdir()  # fails while another pairing is under way

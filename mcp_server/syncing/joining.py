@@ -195,6 +195,8 @@ def _join(way: Way, newcomer: Newcomer, told: Welcome) -> None:
         incarnation=FIRST_INCARNATION,
         said=membership.read_list(way.place().transport(told.vault, None)),
         through=(told.control_seq, told.control_hash),
+        heads=told.heads,
+        digest=told.digest,
     )
 
 

@@ -5,7 +5,8 @@ Each side is a conversation of a few steps with a person in between; the agent h
 
 import secrets
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -69,30 +70,46 @@ class Newcomer:
     def meet(self, talk: Conversation) -> Steps[str]:
         """Wait for the other device; the number to compare."""
         self._box = yield from self._free_box(talk)
-        challenge = yield from _awaited(
-            talk,
-            self._box,
-            pairing.CHALLENGE,
-            "Waiting for the other device",
-            until_ms=self._until_ms,
-        )
-        self._revealed = pairing.reveal(self._offered, challenge, name=self._name)
-        talk.mailboxes.put(self._box, _SLOTS[pairing.REVEAL], self._revealed.message)
-        return self._revealed.number
+        with self._clearing(talk, done=False):
+            challenge = yield from _awaited(
+                talk,
+                self._box,
+                pairing.CHALLENGE,
+                "Waiting for the other device",
+                until_ms=self._until_ms,
+            )
+            self._revealed = pairing.reveal(self._offered, challenge, name=self._name)
+            talk.mailboxes.put(self._box, _SLOTS[pairing.REVEAL], self._revealed.message)
+            return self._revealed.number
 
     def join(self, talk: Conversation, *, is_same_number: bool) -> Steps[Welcome]:
         """What the member tells, once its person has said yes, too."""
         assert self._revealed is not None, "it has not met anybody"
-        if not (is_same_number or self._headless):
-            return pairing.join(self._revealed, b"", is_same_number=False)
-        welcome = yield from _awaited(
-            talk,
-            self._box,
-            pairing.WELCOME,
-            "Waiting for the yes at the other device",
-            until_ms=self._until_ms,
-        )
-        return pairing.join(self._revealed, welcome, is_same_number=is_same_number)
+        with self._clearing(talk, done=True):
+            if not (is_same_number or self._headless):
+                return pairing.join(self._revealed, b"", is_same_number=False)
+            welcome = yield from _awaited(
+                talk,
+                self._box,
+                pairing.WELCOME,
+                "Waiting for the yes at the other device",
+                until_ms=self._until_ms,
+            )
+            return pairing.join(self._revealed, welcome, is_same_number=is_same_number)
+
+    @contextmanager
+    def _clearing(self, talk: Conversation, *, done: bool) -> Iterator[None]:
+        """Take the messages away once nobody reads them any more. With a one-time code that is not before it has worked: an offer that
+        lies there is a try that was made."""
+        try:
+            yield
+        except BaseException:
+            if not self._headless:
+                talk.mailboxes.clear(self._box)
+            raise
+        if done:
+            for attempt in range(codes.TRIES_MAX if self._headless else 1):
+                talk.mailboxes.clear(codes.mailbox_of(self._secret, attempt=attempt))
 
     def _free_box(self, talk: Conversation) -> Steps[bytes]:
         """The mailbox of the first try in which nobody has left an offer."""

@@ -128,7 +128,10 @@ def admit(db: "Database", met: Met) -> bytes:
 def welcome(db: "Database", met: Met) -> Welcome:
     """What the newcomer is told: enough to recognise a server that would show it less, or something else."""
     members, me = members_of(db), log.read(db)
-    own = (Head(me.stream, me.seq, me.head),) if me.seq else ()
+    # Only what the others can find there: what is on its way from here would seem to be withheld.
+    is_sent = not log.unsent_count(db)
+    own = (Head(me.stream, me.seq, me.head),) if me.seq and is_sent else ()
+    is_whole = is_sent and not (log.outbox_count(db) or me.seeding or inbox.is_half_applied(db))
     return Welcome(
         vault=members.vault,
         control_seq=members.seq,
@@ -136,7 +139,7 @@ def welcome(db: "Database", met: Met) -> Welcome:
         epoch=members.epoch,
         epoch_key=log.epoch_keys(db)[members.epoch],
         heads=(*inbox.told(db), *own),
-        digest=log.digest(db) if not log.outbox_count(db) else None,
+        digest=log.digest(db) if is_whole else None,
     )
 
 

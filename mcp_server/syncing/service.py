@@ -21,17 +21,17 @@ from mcp_server.syncing.status import Status, is_own_removal, status_of
 from mcp_server.syncing.way import Standing, Way
 from mcp_server.vault import meeting
 from shared.errors import ConflictError, NotFoundError
-from sync_service import deciding, healing, log, merge
+from sync_service import deciding, healing, log, verifying
 from sync_service.engine import sync_once
 from sync_service.step import Engine, Report
 from sync_service.transport import RevokedError, Transport, VaultDeletedError
+from sync_service.verifying import Progress, Verified
 
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]
 
 # Between two looks at a round that somebody watches.
 _LOOK_SECONDS = 0.2
-_STATES_AT_ONCE = 1_000
 _DELETED = "This vault was deleted where your devices meet. Your memories are all here."
 
 
@@ -195,19 +195,19 @@ class Syncing:
         if state.problem is not None:
             raise state.problem
 
-    def verify(self) -> Steps[bool]:
-        """Whether what is here is what was agreed on; and everything that is there is read, and judged, once more."""
-        total, count = 0, 0
+    def verify(self) -> Steps[Verified]:
+        """Everything that is here and there, gone through once more; what is lost there is given back."""
         with self._device.vault.reading() as db:
-            agreed, after = log.digest(db), None
-            while rows := list(self._way.replica.rows(db, after, _STATES_AT_ONCE)):
-                total += sum(merge.fingerprint(memory, state) for memory, state in rows)
-                count, after = count + len(rows), rows[-1][0]
-                yield {"doing": "Comparing", "done": count}
-        with self._device.vault.writing() as db:
-            log.write(db, cursor=0)
+            if log.read(db).paused:
+                raise ConflictError(
+                    "Sync is paused, so nothing of the others can be read. Go on with `sunaiva sync resume`, then verify."
+                )
         yield from self.now()
-        return merge.digest(total) == agreed
+        with self._way.turn:
+            steps = verifying.verify(self._way.transport(), self._way.replica, self._way.now_ms())
+            found = yield from _shown(steps)
+        yield from self.now()
+        return found
 
     def decide_forgets(self, *, forget: bool) -> int:
         """The person's answer to what other devices forgot, too much at once to be done without one; how many memories."""
@@ -248,3 +248,13 @@ class Syncing:
         standing = self._way.arrive(name)
         self._loop.hurry()
         return standing
+
+
+def _shown(steps: Generator[Progress, None, Result]) -> Steps[Result]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        yield {"doing": step.doing, "done": step.done}

@@ -10,6 +10,7 @@ from msgspec import Struct
 from mcp_server.syncing import roster
 from mcp_server.syncing.hints import Hints
 from mcp_server.syncing.loop import State
+from mcp_server.syncing.wording import for_place
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
 from sync_service import control, inbox, log
@@ -81,7 +82,7 @@ def status_of(db: "Database", loop: State, synced_at: datetime | None, hints: Hi
         next_try_seconds=loop.next_in_seconds,
         is_metered=hints.is_metered(),
         is_battery_low=hints.is_battery_low(),
-        alarms=_with_names(db, raised),
+        alarms=tuple(for_place(alarm, met) for alarm in _with_names(db, raised)),
         **shown,
     )
 

@@ -10,7 +10,7 @@ from sqlite_utils import Migrations
 
 from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
-from sync_service.schema import LOSSES
+from sync_service.schema import DIGESTS, LOSSES
 from sync_service.schema import SCHEMA as CHANGE_LOG
 
 if TYPE_CHECKING:
@@ -413,3 +413,8 @@ def _sync_name(db: "Database") -> None:
 @MIGRATIONS(name="0013_sync_losses")
 def _sync_losses(db: "Database") -> None:
     db.executescript(LOSSES)
+
+
+@MIGRATIONS(name="0014_sync_digests")
+def _sync_digests(db: "Database") -> None:
+    db.executescript(DIGESTS)

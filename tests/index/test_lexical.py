@@ -145,7 +145,7 @@ def test_an_older_vault_is_found_newest_first_and_read_in_the_background(vault: 
 
 
 def test_very_many_that_another_process_reads_are_found_like_any(vault: OpenVault) -> None:
-    kept = Kept(vault)
+    kept, row = Kept(vault), 0
     for number in range(10 * SEAL_ROWS):
         with vault.writing() as db:
             row = store.insert(db, memory(text := f"tea {number % 3}"), bytes(16))

@@ -14,6 +14,8 @@ from sync_service.transport import (
     ControlConflictError,
     ForkError,
     GenerationChangedError,
+    Known,
+    Loss,
     NoSegmentError,
     NotEntitledError,
     NoVaultError,
@@ -57,7 +59,7 @@ class Relay:
         self.heads: dict[bytes, StreamHead] = {}
         self.segments: dict[str, bytes] = {}
         self.manifests: list[bytes] = []
-        self.cosigned: dict[bytes, set[bytes]] = {}
+        self.cosigned: dict[bytes, dict[bytes, bytes]] = {}
 
     def delete(self) -> None:
         """Its owner deletes the vault."""
@@ -248,8 +250,15 @@ class Line:
         assert self.device is not None
         public = members.members[self.device].sign_public
         manifests.verify_cosignature(signature, manifest, members.vault, public)
-        self.relay.cosigned.setdefault(manifest, set()).add(self.device)
+        self.relay.cosigned.setdefault(manifest, {})[self.device] = signature
         self.after("cosign")
+
+    def cosignatures(self, manifest: bytes) -> list[bytes]:
+        self._begin("cosignatures")
+        return list(self.relay.cosigned.get(manifest, {}).values())
+
+    def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
+        return None
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self.relay.head_pos > reached.head_pos

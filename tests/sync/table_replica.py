@@ -12,7 +12,7 @@ from sync_service.fields import Field
 from sync_service.merge import EMPTY, State
 from sync_service.ops import Forget, Op
 from sync_service.replica import Change, Unrecorded, change
-from sync_service.schema import LOSSES, SCHEMA
+from sync_service.schema import DIGESTS, LOSSES, SCHEMA
 
 _TABLES = """
     CREATE TABLE states (memory BLOB PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -33,7 +33,7 @@ class TableReplica:
         self.at_commit: Callable[[], None] = lambda: None
         """May raise `Crash`: then the transaction has not happened."""
         if not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():
-            self.db.conn.executescript(SCHEMA + LOSSES + _TABLES)
+            self.db.conn.executescript(SCHEMA + LOSSES + DIGESTS + _TABLES)
 
     def close(self) -> None:
         self.db.conn.close()

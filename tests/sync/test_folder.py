@@ -3,79 +3,31 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import healing, inbox, log, membership, sealing
-from sync_service.step import Engine, Report, Run
-from sync_service.transport import BusyError, ForkError
-from sync_service.transport_folder import FolderTransport, Seen, vaults
-from tests.sync.devices import RECOVERY, Device, Time
-from tests.sync.fake_relay import Relay
-
-
-class FolderDevice(Device):
-    """A device whose line is a folder."""
-
-    def __init__(self, folder: Path, time: Time, seed: int) -> None:
-        super().__init__(Relay(), time, seed)
-        self.folder = folder
-        self.plug_in()
-
-    def plug_in(self) -> None:
-        """As after a new start: nothing is remembered but what the vault knows."""
-        vault = vaults(self.folder)[0] if vaults(self.folder) else None
-        self.way = FolderTransport(
-            self.folder, vault, seen=self._seen, sleep=self.time.pass_seconds
-        )
-
-    @property
-    def engine(self) -> Engine:
-        return Engine(
-            replica=self.replica, transport=self.way, clock=self.clock, random=self.random
-        )
-
-    def enter(self, *, first: bool) -> "FolderDevice":
-        do = membership.found if first else membership.join_by_words
-        do(self.way, self.replica, recovery=RECOVERY, name="one", random=self.random)
-        return self
-
-    def _seen(self) -> Seen:
-        db = self.replica.db
-        me = log.read(db)
-        heads = {stream: head.seq for stream, head in inbox.heads(db).items()}
-        owed = {stream: seq - 1 for stream, seq in log.first_not_shown(db).items()}
-        return Seen(me.cursor, heads | {me.stream: me.seq} | owed)
-
-
-def _pair(folder: Path) -> tuple[FolderDevice, FolderDevice]:
-    time = Time()
-    first = FolderDevice(folder, time, 1).enter(first=True)
-    second = FolderDevice(folder, time, 2).enter(first=False)
-    return first, second
-
-
-def _settle(devices: list[FolderDevice]) -> None:
-    for _ in range(4):
-        for device in devices:
-            device.sync()
-        devices[0].time.pass_ms(3_000)
+from sync_service import healing, log, membership, sealing
+from sync_service.folder_shelf import SETTLED_MS
+from sync_service.step import Report, Run
+from sync_service.transport import BusyError, ForkError, Reached
+from tests.sync.devices import Time
+from tests.sync.folders import FolderDevice, pair, settle
 
 
 def test_two_devices_agree_over_a_folder(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
+    first, second = pair(tmp_path)
     first.write(1, "tea")
     second.write(2, "coffee")
-    _settle([first, second])
+    settle([first, second])
     first.write(1, "green tea")
     second.forget(2)
-    _settle([first, second])
+    settle([first, second])
     assert first.text(1) == second.text(1) == "green tea"
     assert first.digest() == second.digest()
     assert first.alarms() == second.alarms() == set()
 
 
 def test_after_a_new_start_only_what_is_new_is_read(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
+    first, second = pair(tmp_path)
     first.write(1)
-    _settle([first, second])
+    settle([first, second])
     second.plug_in()
     first.write(2)
     first.sync()
@@ -84,8 +36,8 @@ def test_after_a_new_start_only_what_is_new_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_half_there_is_taken_once_it_is_whole(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
-    _settle([first, second])
+    first, second = pair(tmp_path)
+    settle([first, second])
     first.write(1, "green tea")
     first.sync()
     newest = max(tmp_path.rglob("*.batches"), key=lambda path: path.stat().st_mtime_ns)
@@ -100,8 +52,8 @@ def test_a_file_that_is_half_there_is_taken_once_it_is_whole(tmp_path: Path) -> 
 
 
 def test_a_file_that_is_missing_leaves_the_rest_waiting_and_is_named(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
-    _settle([first, second])
+    first, second = pair(tmp_path)
+    settle([first, second])
     before = set(tmp_path.rglob("*.batches"))
     first.write(1)
     first.sync()
@@ -121,7 +73,7 @@ def test_a_file_that_is_missing_leaves_the_rest_waiting_and_is_named(tmp_path: P
 def test_a_folder_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     folder = tmp_path / "stick"
     folder.mkdir()
-    first, _ = _pair(folder)
+    first, _ = pair(folder)
     first.write(1)
     folder.rename(tmp_path / "away")
     report = first.sync()
@@ -135,9 +87,9 @@ def test_a_folder_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
 def test_an_empty_place_where_a_drive_should_be_is_not_filled(tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()
-    first, second = _pair(stick)
+    first, second = pair(stick)
     first.write(1, "tea")
-    _settle([first, second])
+    settle([first, second])
     (stick / "sunaiva").rename(tmp_path / "unplugged")
     first.write(2, "coffee")
     for _ in range(3):
@@ -146,53 +98,53 @@ def test_an_empty_place_where_a_drive_should_be_is_not_filled(tmp_path: Path) ->
         assert "plugged in" in report.unavailable
         assert list(stick.iterdir()) == []
     (tmp_path / "unplugged").rename(stick / "sunaiva")
-    _settle([first, second])
+    settle([first, second])
     assert second.text(2) == "coffee"
     assert first.alarms() == second.alarms() == set()
 
 
 def test_a_deleted_folder_is_filled_again_when_a_person_says_so(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
+    first, second = pair(tmp_path)
     first.write(1, "tea")
-    _settle([first, second])
+    settle([first, second])
     (tmp_path / "sunaiva").rename(tmp_path / "bin")
     second.write(2, "coffee")
     healing.put_back(second.way, second.replica, second.now_ms)
-    _settle([first, second])
+    settle([first, second])
     newcomer = FolderDevice(tmp_path, first.time, 3).enter(first=False)
-    _settle([first, second, newcomer])
+    settle([first, second, newcomer])
     assert first.replica.states() == second.replica.states() == newcomer.replica.states()
     assert first.alarms() == second.alarms() == newcomer.alarms() == set()
 
 
 def test_a_device_list_that_is_not_there_yet_is_given_back(tmp_path: Path) -> None:
     """What carries the folder brings files in any order: that is no deletion."""
-    first, second = _pair(tmp_path)
-    _settle([first, second])
+    first, second = pair(tmp_path)
+    settle([first, second])
     (home,) = (tmp_path / "sunaiva").iterdir()
     (home / "devices").rename(tmp_path / "devices")
-    _settle([first, second])
+    settle([first, second])
     assert (home / "devices").exists()
     assert first.alarms() == second.alarms() == set()
 
 
 def test_a_copy_of_a_device_is_told_apart(tmp_path: Path) -> None:
-    first, _ = _pair(tmp_path)
+    first, _ = pair(tmp_path)
     first.sync()
     first.write(1, "tea")
     clone = FolderDevice(tmp_path, first.time, 9)
     first.replica.db.conn.backup(clone.replica.db.conn)
     clone.write(2, "coffee")
     first.sync()
-    _settle([first, clone])
-    _settle([first, clone])
+    settle([first, clone])
+    settle([first, clone])
     assert first.replica.states() == clone.replica.states()
     assert (first.text(1), first.text(2)) == ("tea", "coffee")
     assert "cloned" in clone.alarms()
 
 
 def test_another_batch_at_a_place_is_a_fork(tmp_path: Path) -> None:
-    first, _ = _pair(tmp_path)
+    first, _ = pair(tmp_path)
     first.sync()
     copy = FolderDevice(tmp_path, first.time, 9)
     first.replica.db.conn.backup(copy.replica.db.conn)
@@ -216,9 +168,9 @@ def test_an_unwritable_folder_is_said_in_plain_words(tmp_path: Path) -> None:
 
 
 def test_what_stands_in_a_device_s_place_without_its_signature_stops_nobody(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
+    first, second = pair(tmp_path)
     first.write(1)
-    _settle([first, second])
+    settle([first, second])
     me = log.read(first.replica.db)
     streams = tmp_path / "sunaiva" / me.vault.hex() / "streams" / me.stream.hex()
     genuine = next(streams.glob("*.batches")).read_bytes()
@@ -227,21 +179,66 @@ def test_what_stands_in_a_device_s_place_without_its_signature_stops_nobody(tmp_
         genuine[:28] + place + genuine[36:44] + b"x" * 32 + genuine[76:]
     )
     first.write(2)
-    _settle([first, second])
+    settle([first, second])
     assert second.text(2) == "tea"
     assert first.alarms() <= {"forged"}
     assert "forged" in second.alarms()
 
 
 def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
-    first, second = _pair(tmp_path)
-    _settle([first, second])
+    first, second = pair(tmp_path)
+    settle([first, second])
     for stream in tmp_path.glob("sunaiva/*/streams/*"):
         (stream / "folder.batches").mkdir()
         os.mkfifo(stream / "pipe.batches")
     for devices in tmp_path.glob("sunaiva/*/devices"):
         (devices / "0.entry").mkdir()
     first.write(1)
-    _settle([first, second])
+    settle([first, second])
     assert second.text(1) == "tea"
+    assert first.alarms() == second.alarms() == set()
+
+
+def test_whatever_changes_in_a_folder_is_news_the_device_list_included(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    before = log.read(second.replica.db)
+    reached = Reached(before.generation, log.control_seq(second.replica.db), before.cursor)
+    while second.way.wait(reached, seconds=0):
+        pass
+    assert not second.way.wait(reached, seconds=10)
+    device = log.read(first.replica.db).device
+    membership.rename(first.way, first.replica, device, "study", first.now_ms)
+    assert second.way.wait(reached, seconds=10)
+    second.sync()
+    assert log.control(second.replica.db) == log.control(first.replica.db)
+    third = FolderDevice(tmp_path, first.time, 3).enter(first=False)
+    assert second.way.wait(reached, seconds=10)
+    second.sync()
+    device = log.read(third.replica.db).device
+    members = log.members(second.replica.db)
+    assert device in members.members
+
+
+def test_a_change_in_a_folder_is_looked_at_once_more_when_it_has_settled(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    reached = Reached(None, 0, 0)
+    assert second.way.wait(reached, seconds=0)
+    began = second.time.now_ms
+    assert second.way.wait(reached, seconds=600)
+    assert second.time.now_ms - began > SETTLED_MS
+    assert not second.way.wait(reached, seconds=600)
+
+
+def test_a_damaged_device_list_is_given_back(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    entry = sorted(tmp_path.glob("sunaiva/*/devices/*.entry"))[1]
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-1] + b"\0")
+    second.sync()
+    assert "rolled_back" in second.alarms()
+    assert entry.read_bytes() == whole
+    settle([first, second])
     assert first.alarms() == second.alarms() == set()

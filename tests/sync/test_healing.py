@@ -356,13 +356,13 @@ def test_leaving_and_joining_again_loses_nothing() -> None:
     engine.keep_house(second.engine)
     settle([first, second])
     newcomer = Device(first.relay, first.time, 3).join()
-    _agree(second, newcomer)
-    assert newcomer.text(8) == "again"
+    everybody = [first, second, newcomer]
     for _ in range(60):
-        settle([first, second], rounds=1, each=lambda device: engine.keep_house(device.engine))
+        settle(everybody, rounds=1, each=lambda device: engine.keep_house(device.engine))
         first.time.pass_ms(HOUR_MS)
-    _agree(first, second)
-    assert first.text(7) == "never sent before"
+    _agree(*everybody)
+    assert newcomer.text(8) == "again"
+    assert first.text(7) == newcomer.text(7) == "never sent before"
 
 
 def test_a_device_of_another_vault_is_kept_out() -> None:

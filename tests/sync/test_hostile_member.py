@@ -17,6 +17,7 @@ from sync_service import (
     ops,
     segments,
     snapshots,
+    vouching,
 )
 from sync_service.clock import LATEST
 from sync_service.fields import Field
@@ -151,7 +152,7 @@ def test_noise_of_one_device_keeps_nobody_from_vouching_for_snapshots(noise: byt
     other.write(2)
     settle([one, other])
     (manifest,) = one.relay.manifests
-    assert snapshots.check(other.line, other.replica, members, manifest, other.now_ms)
+    assert vouching.check(other.line, other.replica, members, manifest, other.now_ms)
 
 
 def test_noise_of_one_device_hides_no_divergence_of_others() -> None:
@@ -363,7 +364,7 @@ def test_versions_of_one_memory_beyond_all_measure_stop_no_snapshot() -> None:
     members = log.members(one.replica.db)
     snapshots.write(one.line, one.replica, members, one.random, one.now_ms)
     (manifest,) = one.relay.manifests
-    assert snapshots.check(other.line, other.replica, members, manifest, other.now_ms)
+    assert vouching.check(other.line, other.replica, members, manifest, other.now_ms)
     assert one.relay.compact() > 5
     newcomer = Device(one.relay, one.time, 5).join()
     newcomer.sync()

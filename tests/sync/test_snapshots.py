@@ -2,7 +2,21 @@ import msgspec
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import engine, inbox, log, manifests, segments, snapshots
+from sync_service import (
+    amend,
+    engine,
+    entries,
+    inbox,
+    keys,
+    listing,
+    log,
+    manifests,
+    membership,
+    segments,
+    snapshots,
+    vouching,
+)
+from sync_service.ops import Head
 from tests.sync.devices import Device, pair, settle
 from tests.sync.fake_relay import Relay
 from tests.sync.table_replica import Crash
@@ -37,7 +51,7 @@ def _snapshot(device: Device, states_per_segment: int = 4_096) -> bytes:
 def _vouch(device: Device) -> bool | None:
     members = log.members(device.replica.db)
     raw = device.line.manifests()[0]
-    return snapshots.check(device.line, device.replica, members, raw, device.now_ms)
+    return vouching.check(device.line, device.replica, members, raw, device.now_ms)
 
 
 def test_nothing_is_deleted_before_another_device_has_vouched() -> None:
@@ -286,3 +300,125 @@ def test_a_lost_network_in_the_middle_leaves_no_half_snapshot() -> None:
     settle([newcomer, second])
     assert newcomer.digest() == second.digest()
     assert not inbox.is_half_applied(newcomer.replica.db)
+
+
+def _overstates(device: Device) -> None:
+    """A snapshot, rightly signed, that says to cover what it does not hold."""
+    with device.replica.transaction() as db:
+        kept = db.execute("SELECT memory, state FROM states").fetchall()
+        db.execute("DELETE FROM states")
+        db.execute("INSERT INTO states SELECT ?, ?", list(kept[0]))
+    _snapshot(device)
+    with device.replica.transaction() as db:
+        db.execute("DELETE FROM states")
+        db.conn.executemany("INSERT INTO states VALUES (?, ?)", kept)
+
+
+def test_a_new_device_reads_batches_where_nobody_vouches_for_a_snapshot() -> None:
+    first, second = _written()
+    _overstates(first)
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert newcomer.replica.states() == second.replica.states()
+
+
+def test_a_new_device_starts_from_the_newest_snapshot_that_another_vouches_for() -> None:
+    first, second = _written()
+    good = _snapshot(first)
+    assert _vouch(second)
+    _overstates(first)
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert snapshots.standing_of(newcomer.replica.db, good) == "joined"
+    assert newcomer.replica.states() == second.replica.states()
+
+
+def test_the_word_of_a_removed_device_vouches_for_nothing() -> None:
+    first, second = _written()
+    made = _snapshot(first)
+    assert _vouch(second)
+    gone = log.read(second.replica.db).device
+    membership.revoke(first.line, first.replica, gone, first.random, first.now_ms)
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    # The writer itself has not read it back.
+    assert snapshots.standing_of(newcomer.replica.db, made) is None
+    assert newcomer.digest() == first.digest()
+
+
+def test_who_must_start_from_a_snapshot_learns_from_the_next_device_that_it_was_wrong() -> None:
+    first, second = _written()
+    _overstates(first)
+    first.relay.cosigned[manifests.id_of(first.relay.manifests[-1])] = {
+        log.read(second.replica.db).device: b"not a signature"
+    }
+    assert first.relay.compact() > 0
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert newcomer.alarms() == set()
+    second.write(60)
+    settle([newcomer, second])
+    second.write(61)
+    settle([newcomer, second])
+    assert "diverged" in newcomer.alarms() | second.alarms()
+
+
+def test_a_snapshot_whose_pieces_are_not_what_it_says_is_not_believed_to_cover_anything() -> None:
+    first, second = _written()
+    made = _snapshot(first)
+    assert _vouch(second)
+    raw = first.relay.manifests[-1]
+    manifest = manifests.read(raw)
+    epoch_keys = log.epoch_keys(first.replica.db)
+    summary = segments.open_summary(manifest, epoch_keys)
+    members = log.members(first.replica.db)
+    other = segments.Summary(bytes(32), summary.generation, summary.pos)
+    sealed = segments.seal_summary(epoch_keys[members.epoch], members.vault, members.epoch, other)
+    lies = manifests.write(
+        manifests.Manifest(
+            vault=manifest.vault,
+            device=manifest.device,
+            covers=manifest.covers,
+            segments=manifest.segments,
+            sealed=sealed,
+        ),
+        log.read(first.replica.db).sign_seed,
+    )
+    first.relay.manifests[-1] = lies
+    first.relay.cosigned[manifests.id_of(lies)] = {
+        device: manifests.cosign(
+            manifests.id_of(lies), members.vault, log.read(second.replica.db).sign_seed
+        )
+        for device in first.relay.cosigned[made]
+    }
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert "malformed" in newcomer.alarms()
+    assert newcomer.replica.states() == second.replica.states()
+
+
+def test_who_is_admitted_knows_at_once_what_the_admitting_device_holds() -> None:
+    first, second = _written()
+    me = log.read(first.replica.db)
+    newcomer = Device(first.relay, first.time, 3)
+    seeds = keys.new_seeds(newcomer.random)
+    members = log.members(first.replica.db)
+    entry = amend.add(
+        members,
+        listing.signer_of(me),
+        entries.introduce(seeds, vault=members.vault),
+        sealed_name=b"",
+        epoch_key=log.epoch_keys(first.replica.db)[members.epoch],
+    )
+    listing.append(first.line, first.replica, members, entry, first.now_ms)
+    membership.enter(
+        newcomer.replica,
+        seeds=seeds,
+        incarnation=1,
+        said=membership.read_list(newcomer.line),
+        heads=(*inbox.told(first.replica.db), Head(me.stream, me.seq, me.head)),
+        digest=bytes(32),
+    )
+    newcomer._known().sync()
+    assert newcomer.alarms() == {"diverged"}, "the digest that it was told is another one"
+    assert newcomer.replica.states() == second.replica.states()

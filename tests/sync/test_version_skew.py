@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from sync_service import frames, inbox, log, manifests, ops, snapshots
+from sync_service import frames, inbox, log, manifests, ops, segments, snapshots
 from sync_service.fields import Field
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.sealing import send
@@ -49,8 +49,8 @@ def _read_by_later(device: Device, number: int) -> tuple[dict[int, bytes], set[t
     kinds: set[tuple[int, Any]] = set()
     for segment in manifest.segments:
         sealed = device.line.segment(segment.name)
-        content = snapshots._open(
-            keys, 1, "segments", sealed[4:], snapshots._bound(manifest.vault, 1, segment.name)
+        content = segments._open(
+            keys, 1, "segments", sealed[4:], segments._bound(manifest.vault, 1, segment.name)
         )
         _, rows = msgspec.msgpack.decode(frames.unpack(content))
         for id_, (clocks, _values) in rows:
@@ -132,20 +132,20 @@ def test_the_older_forgets_what_it_does_not_know_as_well() -> None:
     _snapshot(older)
     (state,) = older.replica.states().values()
     assert state.forgotten
-    segments = b"".join(
+    held = b"".join(
         frames.unpack(
-            snapshots._open(
+            segments._open(
                 log.epoch_keys(older.replica.db),
                 1,
                 "segments",
                 sealed[4:],
-                snapshots._bound(log.read(older.replica.db).vault, 1, name),
+                segments._bound(log.read(older.replica.db).vault, 1, name),
             )
         )
         for name, sealed in older.relay.segments.items()
     )
-    assert b"thumbs" not in segments
-    assert b"happy" not in segments
+    assert b"thumbs" not in held
+    assert b"happy" not in held
 
 
 def test_what_has_to_be_understood_waits_alone_and_the_rest_of_its_batch_goes_on() -> None:

@@ -1,5 +1,6 @@
 """Two devices that meet in a folder, step by step, as the terminal asks for it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,18 @@ from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
 from mcp_server.vault import store, words
-from shared.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from shared.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
 from sync_service import log
 from sync_service.log import NotSetUpError
 from sync_service.pairing import DifferentNumberError
 from sync_service.transport import RevokedError
+from sync_service.verifying import Verified
 from tests.builders import USER, SetClock, opened, until
 
 WORDS = words.words_of(bytes(range(16)))
@@ -135,7 +143,7 @@ def test_what_one_device_stores_the_other_holds(pair: list[Owner]) -> None:
     b.syncs()
     assert b.texts() == {"The gate code is 1234"}
     assert b.syncing.status().received_bytes > 0
-    assert ends(b.syncing.verify())
+    assert ends(b.syncing.verify()) == Verified(sound=True, memories=1, found=())
 
 
 def test_a_metered_network_and_a_low_battery_show_and_memories_go_through(
@@ -181,6 +189,45 @@ def test_devices_pair_by_a_number_that_both_show(owners: list[Owner], folder: Pa
     assert [one.name for one in b.syncing.devices()] == ["phone", "laptop"]
 
 
+def test_no_mailbox_is_left_in_the_folder_by_a_pairing(owners: list[Owner], folder: Path) -> None:
+    a, b = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    b.syncing.use_folder(folder)
+    meets(a, b)
+    assert len(list(folder.glob("sunaiva/mailboxes/*/*"))) == 3
+    ends(a.syncing.pair_finish(is_same_number=True, cancelled=lambda: False))
+    ends(b.syncing.pair_finish(is_same_number=True, cancelled=lambda: False))
+    assert not (folder / "sunaiva" / "mailboxes").exists()
+
+
+def test_a_pairing_that_is_broken_off_takes_its_offer_back(
+    owners: list[Owner], folder: Path
+) -> None:
+    a, b = owners
+    a.syncing.use_folder(folder)
+    a.syncing.found(WORDS, "laptop")
+    b.syncing.use_folder(folder)
+    b.syncing.pairing.offer("phone", None)
+    with pytest.raises(InvalidError, match="broken off"):
+        ends(b.syncing.pairing.meet(cancelled=lambda: True))
+    assert not (folder / "sunaiva" / "mailboxes").exists()
+
+
+def test_what_a_pairing_left_behind_is_removed_by_a_later_round(
+    pair: list[Owner], folder: Path
+) -> None:
+    left = folder / "sunaiva" / "mailboxes" / "00" / "offer"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"")
+    pair[0].syncs()
+    assert left.exists(), "it may be under way"
+    for each in (left, left.parent):
+        os.utime(each, (0, 0))
+    pair[0].syncs()
+    assert not (folder / "sunaiva" / "mailboxes").exists()
+
+
 @pytest.mark.parametrize("how", ["pairing", "words"])
 def test_who_joins_reads_all_that_was_ever_written_under_every_key(
     pair: list[Owner], folder: Path, tmp_path: Path, how: str
@@ -207,7 +254,8 @@ def test_who_joins_reads_all_that_was_ever_written_under_every_key(
         status = c.syncing.status()
         assert (status.held, status.alarms, status.problem) == (0, (), None)
         assert c.texts() == a.texts() >= {"The last word of the phone", "Under the second key"}
-        assert ends(c.syncing.verify())
+        found = ends(c.syncing.verify())
+        assert (found.sound, found.found) == (True, ())
 
 
 def test_a_name_that_was_given_on_the_way_in_is_kept_for_the_join(
@@ -290,6 +338,26 @@ def test_what_was_sent_before_a_new_start_is_not_taken_for_lost(
         a.syncs()
         assert a.syncing.status().alarms == ()
     a.syncing.close()
+
+
+def test_what_is_wrong_with_a_folder_is_not_said_of_a_server(
+    pair: list[Owner], folder: Path
+) -> None:
+    a, _ = pair
+    for entry in sorted(folder.glob("sunaiva/*/devices/*"))[1:]:
+        entry.unlink()
+    a.syncs()
+    (alarm,) = a.syncing.status().alarms
+    assert alarm.kind == "rolled_back"
+    assert "folder" in alarm.sentence
+    assert "server" not in alarm.sentence
+
+
+def test_a_vault_whose_sync_rests_is_not_said_to_be_verified(pair: list[Owner]) -> None:
+    a, _ = pair
+    a.syncing.pause(True)
+    with pytest.raises(ConflictError, match="sunaiva sync resume"):
+        ends(a.syncing.verify())
 
 
 def test_a_folder_that_is_away_is_waited_for(pair: list[Owner], folder: Path) -> None:

@@ -111,6 +111,26 @@ async def list_manifests(
     return Response(lengths_and(fitting), media_type=OCTETS)
 
 
+@get(
+    "/api/v1/vaults/{vault:uuid}/manifests/{manifest:uuid}/cosignatures",
+    operation_id="readCosignatures",
+    summary="What devices have signed of a snapshot",
+    description="Signatures of 64 bytes, one after another; nothing if nobody has vouched for it, or it is not here.",
+    tags=["sync"],
+    media_type=OCTETS,
+    guards=[by_device],
+    opt={"device": True},
+)
+async def read_cosignatures(
+    request: Request[Any, Any, Any],
+    vault: FromPath[UUID],
+    manifest: FromPath[UUID],
+    relay: NamedDependency[Relay],
+) -> Response[bytes]:
+    found = await snapshots.cosignatures(relay, own_pass(request, vault), manifest)
+    return Response(b"".join(found), media_type=OCTETS)
+
+
 @post(
     "/api/v1/vaults/{vault:uuid}/manifests/{manifest:uuid}/cosign",
     operation_id="cosignManifest",
@@ -132,4 +152,11 @@ async def cosign_manifest(
     return VouchedAnswer(await snapshots.cosign(relay, device_pass, manifest, data.signature))
 
 
-ROUTES = (put_segment, read_segment, put_manifest, list_manifests, cosign_manifest)
+ROUTES = (
+    put_segment,
+    read_segment,
+    put_manifest,
+    list_manifests,
+    read_cosignatures,
+    cosign_manifest,
+)

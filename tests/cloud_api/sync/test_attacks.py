@@ -175,6 +175,7 @@ ROUTES = [
     ("GET", "/segments/0199f2f49c1e7a108f7e3f3b2a9c1d20"),
     ("PUT", "/segments/0199f2f49c1e7a108f7e3f3b2a9c1d20"),
     ("POST", "/manifests/0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20/cosign"),
+    ("GET", "/manifests/0199f2f4-9c1e-7a10-8f7e-3f3b2a9c1d20/cosignatures"),
     ("DELETE", ""),
 ]
 

@@ -10,7 +10,8 @@ from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.sync import rules
 from cloud_api.sync.compaction import compact_due, remove_spare_segments
-from sync_service.manifests import cosign, id_of
+from sync_service.keys import sign_public
+from sync_service.manifests import cosign, id_of, is_cosigned
 from tests.cloud_api.accounts.people import Hands, code_of, drain
 from tests.cloud_api.sync.vaults import Device, parts_of, text
 from tests.sync.circle import seeds_of
@@ -50,6 +51,20 @@ async def test_a_snapshot_comes_back_as_it_was_left(phone: Device, laptop: Devic
     used = (await phone.get()).json()["vault"]["used_bytes"]
     await left(phone)
     assert (await phone.get()).json()["vault"]["used_bytes"] == used
+
+
+async def test_who_would_start_from_a_snapshot_is_shown_who_vouches(
+    phone: Device, laptop: Device
+) -> None:
+    await phone.wrote(b"one")
+    manifest = await left(phone)
+    url = f"/manifests/{UUID(bytes=id_of(manifest))}/cosignatures"
+    assert (await laptop.get(url)).content == b""
+    await vouch(laptop, manifest)
+    signed = (await phone.get(url)).content
+    members = phone.vault.members
+    assert is_cosigned(signed, id_of(manifest), members.vault, sign_public(seeds_of("laptop")))
+    assert (await phone.get(f"/manifests/{UUID(int=7)}/cosignatures")).content == b""
 
 
 async def test_a_name_is_given_once_and_a_missing_one_is_said(phone: Device) -> None:
