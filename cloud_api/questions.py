@@ -52,12 +52,13 @@ class Asked(Struct, Generic[R], frozen=True):
             return [self.question.row(*row) for row in await cursor.fetchall()]
 
 
-_READ: Asked[None] = Question("read", "BEGIN READ ONLY", lambda: None).of()
+# The same for all: whatever is prepared on a connection, this was the first, and what was deallocated is noticed by it.
 _BEGIN: Asked[None] = Question("begin", "BEGIN", lambda: None).of()
 # As SET LOCAL does, which takes no parameters.
 _ACT: Question[None] = Question(
     "act",
-    "SELECT set_config('role', $1::text, true), set_config('sunaiva.account', $2::text, true)",
+    "SELECT set_config('role', $1::text, true), set_config('sunaiva.account', $2::text, true), "
+    "set_config('transaction_read_only', $3::text, true)",
     lambda *_: None,
 )
 _COMMIT: Asked[None] = Question("commit", "COMMIT", lambda: None).of()
@@ -79,7 +80,7 @@ class Asking:
         Raises:
             psycopg.Error
         """
-        return await self._begun(connection, [_READ, _ACT.of(role, account)], asked, [_COMMIT])
+        return await self._begun(connection, _ACT.of(role, account, "on"), asked, [_COMMIT])
 
     async def begin(
         self, connection: Connection, role: Role, account: str, asked: Sequence[Asked[Any]]
@@ -89,7 +90,7 @@ class Asking:
         Raises:
             psycopg.Error
         """
-        return await self._begun(connection, [_BEGIN, _ACT.of(role, account)], asked, [])
+        return await self._begun(connection, _ACT.of(role, account, "off"), asked, [])
 
     async def end(self, connection: Connection, asked: Sequence[Asked[Any]]) -> None:
         """What is still to be done in a transaction, and COMMIT.
@@ -109,11 +110,11 @@ class Asking:
     async def _begun(
         self,
         connection: Connection,
-        before: Sequence[Asked[Any]],
+        act: Asked[None],
         asked: Sequence[Asked[Any]],
         after: Sequence[Asked[Any]],
     ) -> list[list[Any]]:
-        message = [*before, *asked, *after]
+        message = [_BEGIN, act, *asked, *after]
         try:
             results = await self._said(connection, message)
         except psycopg.errors.InvalidSqlStatementName:
@@ -121,7 +122,7 @@ class Asking:
             del self._prepared[connection]
             results = await self._said(connection, message)
         shaping = Transformer(connection)
-        answers = zip(asked, results[len(before) :], strict=False)
+        answers = zip(asked, results[2:], strict=False)
         return [_rows(shaping, each, result) for each, result in answers]
 
     async def _said(self, connection: Connection, message: Sequence[Asked[Any]]) -> list[PGresult]:

@@ -89,19 +89,39 @@ async def test_several_questions_are_answered_in_their_order(single: Database) -
 async def test_a_question_finds_what_is_prepared_gone_and_is_answered(single: Database) -> None:
     """A ROLLBACK has psycopg deallocate everything, but only once it has prepared something itself."""
     assert await single.ask(None, ONE.of(1)) == [1]
+    await deallocated(single)
+    async with single.transaction() as connection:
+        cursor = await connection.execute("SELECT 1")
+        assert await cursor.fetchone() == (1,)
+    assert await single.ask_all(None, ONE.of(2), LENGTH.of("abc")) == [[2], [3]]
+
+
+async def test_a_decision_and_a_question_find_gone_what_the_other_prepared(
+    single: Database,
+) -> None:
+    async def decided() -> list[list[int]]:
+        async with single.deciding(None, ONE.of(1)) as transaction:
+            transaction.writes.append(LENGTH.of("four"))
+        return transaction.found
+
+    assert await decided() == [[1]]
+    await deallocated(single)
+    assert await single.ask(None, ONE.of(2)) == [2]
+    await deallocated(single)
+    assert await decided() == [[1]]
+
+
+async def deallocated(db: Database) -> None:
+    """Everything that is prepared on its connection."""
 
     async def fail() -> None:
-        async with single.transaction() as connection:
+        async with db.transaction() as connection:
             for _ in range(10):
                 await connection.execute("SELECT %s::int", [1])
             raise LookupError
 
     with pytest.raises(LookupError):
         await fail()
-    async with single.transaction() as connection:
-        cursor = await connection.execute("SELECT 1")
-        assert await cursor.fetchone() == (1,)
-    assert await single.ask_all(None, ONE.of(2), LENGTH.of("abc")) == [[2], [3]]
 
 
 async def test_after_a_question_that_fails_the_next_is_answered(single: Database) -> None:
