@@ -188,11 +188,9 @@ class Replica:
         """Store what is new, and once more what is in the indexes otherwise than it is now."""
         if not new:
             return
-        echoes = {
-            each.id: self._take_out_to_replace(db, there[each.id])
-            for each, after in new
-            if after is not None
-        }
+        echoes = self._take_out_to_replace(
+            db, [there[each.id] for each, after in new if after is not None]
+        )
         # In the order in which they were made: in any other, the index of ids takes twice the space.
         ordered = sorted(new, key=lambda pair: pair[0].id)
         digests = text_digests(self._device, (each.shown.values[Field.TEXT] for each, _ in ordered))
@@ -213,23 +211,33 @@ class Replica:
         self._under_way.then(self._device.index.put_many(db, rows))
         self._note(db, "remember", [as_id(each.id) for each, _ in ordered])
 
-    def _take_out_to_replace(self, db: "Database", row: Row) -> list[bytes]:
-        """Erase a memory that comes back at once under another row; the keys of what only repeated it."""
-        echoes = db.execute("SELECT key FROM echoes WHERE memory = ?", [row.row]).fetchall()
-        index, terms = self._device.index, terms_of(row.memory)
-        index.lexical.remove(db, {row.row: terms})
-        texts.loosen_of(db, row.row)
-        borne = names.of(db, [row.row])
-        db.execute("DELETE FROM records WHERE row = ?", [row.row])
-        # What was noticed was about other words.
-        key = as_bytes(row.memory.id)
-        db.execute(
-            "DELETE FROM findings WHERE decision IS NULL AND (first = ? OR second = ?)", [key, key]
-        )
+    def _take_out_to_replace(
+        self, db: "Database", replaced: Sequence[Row]
+    ) -> dict[bytes, list[bytes]]:
+        """Erase memories that come back at once under other rows; by their ids, the keys of what only repeated them."""
+        if not replaced:
+            return {}
+        rows = [row.row for row in replaced]
+        index = self._device.index
+        index.lexical.remove(db, {row.row: terms_of(row.memory) for row in replaced})
+        borne = names.of(db, rows)
+        echoes: dict[bytes, list[bytes]] = {}
+        for row in replaced:
+            key = as_bytes(row.memory.id)
+            found = db.execute("SELECT key FROM echoes WHERE memory = ?", [row.row]).fetchall()
+            echoes[key] = [echo for (echo,) in found]
+            texts.loosen_of(db, row.row)
+            db.execute("DELETE FROM records WHERE row = ?", [row.row])
+            # What was noticed was about other words.
+            db.execute(
+                "DELETE FROM findings WHERE decision IS NULL AND (first = ? OR second = ?)",
+                [key, key],
+            )
+        # Once for all of them: it looks through the whole vault.
         names.erase_unused(db, borne)
         assert self._under_way is not None
-        self._under_way.then(lambda: index.remove([row.row]))
-        return [key for (key,) in echoes]
+        self._under_way.then(lambda: index.remove(rows))
+        return echoes
 
     def _take_out(self, there: Mapping[int, Memory]) -> None:
         assert self._under_way is not None
