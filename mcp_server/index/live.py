@@ -44,8 +44,10 @@ _RETRY_SECONDS = 60.0
 EMBED_AT_ONCE_MAX = 4
 # The words of more memories than these, some milliseconds' worth, are read in the background.
 _READ_AT_ONCE_MAX = 64
-# What comes by the thousand comes in pieces. Before anything slower is begun, the next piece is waited for so long.
-_NEXT_PIECE_SECONDS = 0.5
+# What comes by the thousand comes in pieces, each in a second or two. So long the next one is waited for before the words are read of
+# which there are too few for a segment, and before anything slower is begun.
+_NEXT_PIECE_SECONDS = 0.25
+_LAST_PIECE_SECONDS = 2.0
 
 
 class LiveIndex:
@@ -292,9 +294,10 @@ class LiveIndex:
         """Whether more follows upon many that came at once: their words go before everything that takes longer."""
         if not self._many_came:
             return False
-        self._many_came = False
+        has_rest = bool(self.lexical.waiting)
+        self._many_came = has_rest  # if so, it is waited once more
         self._wake.clear()
-        return self._wake.wait(_NEXT_PIECE_SECONDS)
+        return self._wake.wait(_NEXT_PIECE_SECONDS if has_rest else _LAST_PIECE_SECONDS)
 
     def _load(self) -> None:
         try:

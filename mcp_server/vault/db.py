@@ -38,7 +38,9 @@ from mcp_server.vault.vaultfile import said_plainly  # noqa: E402
 DATABASE_NAME = "vault.db"
 _PLAINTEXT_HEADER = b"SQLite format 3\x00"
 _READERS = 4  # more would only queue on two or four cores, and each has a page cache
-_WRITER_CACHE_KIB = 16_000
+# The indexes of ids and digests of a million memories, which are written in no order; filled only by who writes so much. With a quarter
+# of it, a new device needs half as much time again for as many.
+_WRITER_CACHE_KIB = 64_000
 _INCREMENTAL = (
     2  # what `PRAGMA auto_vacuum` says of a file that can give pages back a few at a time
 )

@@ -1,4 +1,4 @@
-"""Words read by another process give the same segment, and memories are found when there is none."""
+"""Words read by another process make the same segment as words read here, and its end is told."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

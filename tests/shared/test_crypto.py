@@ -172,6 +172,11 @@ def test_a_tag_is_what_rfc_4231_prints(case: dict[str, str]) -> None:
     assert tag.hex() == case["tag"]
 
 
+def test_many_codes_are_those_of_one_by_one() -> None:
+    said = [b"", b"tea", b"x" * 1_000]
+    assert list(crypto.macs(KEY, said)) == [crypto.mac(KEY, each) for each in said]
+
+
 @given(a=st.binary(max_size=40), b=st.binary(max_size=40))
 def test_equal_says_what_equality_says(a: bytes, b: bytes) -> None:
     assert crypto.equal(a, b) == (a == b)
