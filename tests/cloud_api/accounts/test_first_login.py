@@ -16,7 +16,7 @@ import pytest
 from tests.cloud_api.homes import cloud_folder
 from tests.cloud_api.readiness import await_ready
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 MAIL_SECONDS = 30.0
 PASSWORD = "seven green lanterns above Oslo"
 
