@@ -98,6 +98,15 @@ def served(db: "Database", stream: bytes, seq: int, pos: int) -> None:
     )
 
 
+def step_back(db: "Database", stream: bytes, seq: int, before: bytes) -> None:
+    """From this place on, others know another history of a stream that this device has left: that one is read."""
+    db.execute(
+        "UPDATE sync_heads SET seq = ?, hash = ?, served = min(served, ?) WHERE stream = ? AND seq >= ?",
+        [seq - 1, before, seq - 1, stream, seq],
+    )
+    db.execute("DELETE FROM sync_chain WHERE stream = ? AND seq >= ?", [stream, seq])
+
+
 def serve_anew(db: "Database") -> None:
     """What the relay has shown no longer counts: it lost something."""
     db.execute("UPDATE sync_heads SET served = 0, pos = 0")

@@ -113,11 +113,12 @@ def write(
         if log.unsent_count(db):
             return None  # nobody takes a snapshot of what is not there
         # What is asked for again is missing before the cursor. It may be lost for ever, and the others wait for what only this device
-        # has: then they get it, in a snapshot that covers what was applied and no position.
+        # has: then they get it, in a snapshot that covers what was applied, and neither a position nor a stream that others know otherwise.
         is_in_doubt = me.reread_after is not None
-        is_forked = any(alarm.kind == "fork" for alarm in log.alarms(db))
-        if is_in_doubt and (is_forked or not me.snapshot_owed):
+        if is_in_doubt and not me.snapshot_owed:
             return None
+        forked = {alarm.subject.split("/")[0] for alarm in log.alarms(db) if alarm.kind == "fork"}
+        heads = [head for head in heads if head.stream.hex() not in forked]
     segments: list[Segment] = []
     total = 0
     for rows in _pieces(replica, states_per_segment):
@@ -397,7 +398,9 @@ def check(
         log.settle(db, "diverged", "snapshot")
     transport.cosign(manifest_id, manifests.cosign(manifest_id, me.vault, me.sign_seed))
     with replica.transaction() as db:
-        _remember(db, manifest_id, "checked", now_ms)  # only now: whoever dies before it vouches again
+        _remember(
+            db, manifest_id, "checked", now_ms
+        )  # only now: whoever dies before it vouches again
     return True
 
 
