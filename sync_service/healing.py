@@ -4,7 +4,7 @@ has it, and what cannot be explained becomes an alarm. Nothing is ever concluded
 
 from typing import TYPE_CHECKING
 
-from sync_service import adopting, agreeing, control, inbox, log, membership, plan
+from sync_service import adopting, agreeing, control, frames, inbox, log, membership, plan
 from sync_service.alarms import Kind
 from sync_service.control import Members
 from sync_service.keys import Random
@@ -121,15 +121,28 @@ def send_again(
         return log.resend(db, gap.stream, from_seq=gap.expected) > 0
     log.write(db, snapshot_owed=1)
     # It was given up here because a snapshot holds it. So does this device: a snapshot gives it back, and the stream ends.
-    db.execute(
-        "UPDATE sync_frames SET pos = 0, shown = 1 WHERE stream = ? AND pos IS NULL AND stream <> ?",
-        [gap.stream, me.stream],
-    )
+    if gap.stream != me.stream:
+        log.give_up(db, gap.stream)
     if gap.stream == me.stream and not me.adopting:
         log.raise_alarm(db, "rolled_back", "vault", _ROLLED_BACK, now_ms)
         adopting.begin(db, replica, me, members, random, now_ms, is_copied=False)
         return True
     return False
+
+
+def leave_to_copy(db: "Database", stream: bytes) -> bool:
+    """On a stream that this device has left, the relay lost what it sent, and another copy of it wrote there since. What it sent goes
+    into a snapshot, and what the copy wrote is read from there on; whether there was any such."""
+    found = db.execute(
+        "SELECT frame FROM sync_frames WHERE stream = ? AND pos IS NULL ORDER BY seq LIMIT 1",
+        [stream],
+    ).fetchone()
+    if found is None:
+        return False
+    first = frames.parse(bytes(found[0])).header
+    inbox.step_back(db, stream, first.seq, first.prev_hash)
+    log.write(db, cursor=0)
+    return log.give_up(db, stream)
 
 
 def expire(db: "Database", now_ms: int) -> None:

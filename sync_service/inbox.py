@@ -97,6 +97,16 @@ def served(db: "Database", stream: bytes, seq: int, pos: int) -> None:
     )
 
 
+def step_back(db: "Database", stream: bytes, seq: int, before: bytes) -> None:
+    """From this place on, others know another history of a stream that this device has left: that one is read."""
+    db.execute(
+        """UPDATE sync_heads SET seq = ?1, hash = ?2, served = min(served, ?1), given = min(given, ?1)
+           WHERE stream = ?3 AND seq > ?1""",
+        [seq - 1, before, stream],
+    )
+    db.execute("DELETE FROM sync_chain WHERE stream = ? AND seq >= ?", [stream, seq])
+
+
 def serve_anew(db: "Database") -> None:
     """What the relay has shown no longer counts: it lost something."""
     db.execute("UPDATE sync_heads SET served = 0, pos = 0, given = 0")

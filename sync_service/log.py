@@ -361,6 +361,14 @@ def give_up_again(db: "Database") -> bool:
     return bool(given_up)
 
 
+def give_up(db: "Database", stream: bytes) -> bool:
+    """What was not taken of an own stream is left to a snapshot; whether there is any such."""
+    given_up = db.execute(
+        "UPDATE sync_frames SET pos = 0, shown = 1 WHERE stream = ? AND pos IS NULL", [stream]
+    ).rowcount
+    return bool(given_up)
+
+
 def let_go(db: "Database", before_pos: int) -> None:
     """Own batches that the relay deleted because a snapshot holds them, which enough devices vouch for."""
     db.execute("DELETE FROM sync_frames WHERE pos > 0 AND pos < ? AND shown = 1", [before_pos])

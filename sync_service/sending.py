@@ -53,8 +53,8 @@ def send(run: Run, *, patiently: bool) -> None:
             if not _push(run):
                 return
         run.report.is_behind = True
-    except ForkError:
-        _contested(run)
+    except ForkError as error:
+        _contested(run, error.stream)
     except ControlConflictError:
         run.report.is_behind = True
     except NotEntitledError as error:
@@ -141,7 +141,7 @@ def _push(run: Run) -> bool:
         return len(pushed.placed) > 0
 
 
-def _contested(run: Run) -> None:
+def _contested(run: Run, stream: bytes) -> None:
     """The relay says that something else stands where this device wrote. Only what another copy has signed is believed: it is asked
     to show it."""
     with run.replica.transaction() as db:
@@ -163,7 +163,8 @@ def _contested(run: Run) -> None:
             adopting.begin(db, run.replica, me, run.members, run.engine.random, run.now_ms)
             run.report.is_behind = True
             return
-        if log.give_up_again(db):
+        is_left = stream != me.stream and healing.leave_to_copy(db, stream)
+        if is_left or log.give_up_again(db):
             log.write(db, snapshot_owed=1)
             run.report.is_behind = True
             return

@@ -72,8 +72,12 @@ def write(
             return None
         if log.unsent_count(db):
             return None  # nobody takes a snapshot of what is not there
-        if me.reread_after is not None and any(alarm.kind == "fork" for alarm in log.alarms(db)):
-            return None  # nor while it is not clear which of two histories counts
+        # What others know otherwise from some place on is covered by nobody who stands on the one side.
+        forked = {alarm.subject.split("/")[0] for alarm in log.alarms(db) if alarm.kind == "fork"}
+        heads = [head for head in heads if head.stream.hex() not in forked]
+        lost = tuple(head for head in lost if head[0].hex() not in forked)
+        if not heads:
+            return None
     pieces: list[Segment] = []
     total = 0
     for rows in _pieces(replica, states_per_segment):

@@ -10,6 +10,7 @@ from sync_service.merge import EMPTY
 from sync_service.ops import Op
 from tests.sync.devices import Device, memory
 from tests.sync.fake_relay import Relay
+from tests.sync.table_replica import Crash
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -106,6 +107,8 @@ def _remove(world: "World", device: Device, other: Device) -> None:
     target = _name(other)
     with world.dangers(device):
         device.sync()
+        if world.chance.random() < 0.5:
+            _dies_after_appending(world, device)
         membership.revoke(device.line, device.replica, target, device.random, device.now_ms)
     if all(member.device != target for member in control.live(relay.members)):
         copies = [each for each in world.devices if _name(each) == target]
@@ -114,6 +117,19 @@ def _remove(world: "World", device: Device, other: Device) -> None:
             _disown(world, each)
             world.devices.remove(each)
             world.removed.append(Removed(each, epoch, relay.members.seq, texts))
+
+
+def _dies_after_appending(world: "World", device: Device) -> None:
+    """The removal is said, and the new key is left to whoever comes next."""
+    after = device.line.after
+
+    def die(name: str) -> None:
+        if name == "append_control":
+            world.killed["between removal and new key"] += 1
+            raise Crash
+        after(name)
+
+    device.line.after = die
 
 
 def _disown(world: "World", device: Device) -> None:
