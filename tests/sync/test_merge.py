@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sync_service import merge, ops, parting
+from sync_service import adopting, merge, ops, parting
 from sync_service.clock import AHEAD_MS_MAX, BELIEVED_MS_MAX, COUNTER_BITS, LATEST, Hlc, heard, tick
 from sync_service.fields import GUARDED, Field
 from sync_service.merge import EMPTY, FORGOTTEN, State, apply, join
@@ -103,6 +103,17 @@ def test_what_adds_nothing_gives_the_same_object(one: list[Sent], two: list[Sent
     assert join(both, after(one)) is both
     for op, stream in one:
         assert apply(both, op, stream) is both
+
+
+@given(history=histories, old=streams, new=st.binary(min_size=8, max_size=8))
+def test_what_goes_on_under_another_stream_stays_a_state_that_can_be_read(
+    history: list[Sent], old: bytes, new: bytes
+) -> None:
+    state = after(history)
+    written = [(field, hlc) for field, (hlc, stream, _) in state.fields.items() if stream == old]
+    written += [(field, hlc) for field, (hlc, stream, _) in state.rivals if stream == old]
+    moved = adopting.moved(state, written, old, new)
+    assert merge.decode(merge.encode(moved)) == moved
 
 
 @given(history=histories, at=st.integers(0, 8), order=st.randoms(use_true_random=False))
