@@ -19,7 +19,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from shared.errors import SunaivaError
-from sync_service import control, entries, frames, manifests, relay
+from sync_service import control, entries, frames, manifests, relay, vectors
 from sync_service.control import Members
 from sync_service.frames import Frame
 from sync_service.ops import MalformedError
@@ -43,6 +43,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 2.0
 _ENTRIES_AT_ONCE = 256
 _SEQ_DIGITS = 20
+_VECTOR_LISTS_MAX = 16  # the last of each device; older ones count no more
 _VAULT = re.compile(r"[0-9a-f]{32}")
 
 
@@ -190,6 +191,17 @@ class FolderTransport:
                 self._home / "manifests" / f"{manifest.hex()}-{signature[:8].hex()}.signature",
                 signature,
             )
+
+    def put_vector_list(self, raw: bytes) -> None:
+        with _in_plain_words(self._root):
+            _put(self._home / "manifests" / f"{vectors.id_of(raw).hex()}.vectors", raw)
+
+    def vector_lists(self) -> list[bytes]:
+        """What came last comes first."""
+        with _in_plain_words(self._root):
+            found = _files(self._home / "manifests", "*.vectors")
+            found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            return [_read(path, vectors.LIST_BYTES_MAX) for path in found[:_VECTOR_LISTS_MAX]]
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Looks again every other second."""

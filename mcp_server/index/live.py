@@ -21,6 +21,7 @@ from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
+from mcp_server.index.filling import Filling, Hold
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import IndexState, Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
@@ -50,18 +51,6 @@ _READ_AT_ONCE_MAX = 64
 _NEXT_PIECE_SECONDS = 0.25
 
 
-class _Filling:
-    """A table that one model fills, memory by memory, the oldest first."""
-
-    def __init__(self, table: vector_store.Table, embedder: Embedder, number: int) -> None:
-        self.table: vector_store.Table = table
-        self.embedder = embedder
-        self.number = number
-        """The model's, in this vault."""
-        self.below = 0
-        """Every row up to this one has its vector or is gone."""
-
-
 class LiveIndex:
     """Owns the indexes and their thread."""
 
@@ -86,15 +75,16 @@ class LiveIndex:
         self._changing = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self.hold = Hold(self._wake)
         self._listed = False
         self._waiting = 0
         self._trouble: str | None = None
         self._refused: str | None = None
         self._serving: tuple[Embedder, Neighbours] | None = None
-        self._filling: _Filling | None = None
-        self._coming: _Filling | None = None
+        self._filling: Filling | None = None
+        self._coming: Filling | None = None
         self._come = 0  # how many vectors the coming model has made
-        self._tokens: _Filling | None = None
+        self._tokens: Filling | None = None
         self._asked_for: list[
             Path | None
         ] = []  # models asked for and not looked at yet; the last counts
@@ -233,8 +223,13 @@ class LiveIndex:
     ) -> Callable[[], None]:
         """Write vectors into the vault, inside the caller's transaction and `changing`; what it returns is to be called once
         that is committed, and takes them into the index."""
+        return self.store_codes(db, rows, codes.pack4(vectors))
+
+    def store_codes(
+        self, db: "Database", rows: Sequence[int], code: NDArray[np.uint8]
+    ) -> Callable[[], None]:
+        """`store_vectors`, of codes that the present model's vectors have on another device."""
         assert self._filling is not None
-        code = codes.pack4(vectors)
         vector_store.put(db, "vectors", self._filling.number, rows, code)
 
         def follow() -> None:
@@ -247,6 +242,9 @@ class LiveIndex:
     def has_more_to_embed(self, number: int) -> None:
         self._waiting += number
         self._wake.set()
+
+    def has_less_to_embed(self, number: int) -> None:
+        self._waiting = max(0, self._waiting - number)
 
     def tidy_words(self) -> bool:
         """Bring the keyword index forward by one piece; whether there was any to do."""
@@ -293,7 +291,7 @@ class LiveIndex:
             except Exception as error:  # noqa: BLE001 (the end of this thread: nobody else would tell the person)
                 self._give_up(f"The indexes stopped ({type(error).__name__}). Restart the agent.")
                 return
-            self._wake.wait(patience)
+            self._wake.wait(patience or self.hold.left_seconds() or None)
             self._wake.clear()
 
     def _another_piece_came(self) -> bool:
@@ -401,7 +399,7 @@ class LiveIndex:
             self._coming = None
             if coming is not None and number is not None:
                 self._come = vector_store.count(db, "vectors_coming", number)
-                self._coming = _Filling("vectors_coming", coming, number)
+                self._coming = Filling("vectors_coming", coming, number)
 
     def _serve(self, embedder: Embedder) -> None:
         """Search with this model from now on, over the vectors that the vault has of it."""
@@ -425,9 +423,9 @@ class LiveIndex:
             live = np.flatnonzero(self.catalogue.columns["live"])
             waiting = live[~vectors.has(live)]
             self._waiting = len(waiting)
-            self._filling = _Filling("vectors", embedder, number)
+            self._filling = Filling("vectors", embedder, number)
             self._filling.below = int(waiting[0]) - 1 if len(waiting) else last
-            self._tokens = _Filling("token_codes", embedder, number) if self.keeps_tokens else None
+            self._tokens = Filling("token_codes", embedder, number) if self.keeps_tokens else None
             self._serving = (embedder, vectors)
             self._loading = False
 
@@ -446,7 +444,7 @@ class LiveIndex:
     def _work(self) -> bool:
         """One batch of whatever waits, the most useful first; whether there was any."""
         assert self._filling is not None
-        if self._embed_some(self._filling):
+        if not self.hold.left_seconds() and self._embed_some(self._filling):
             return True
         if self.vectors is not None:
             self.vectors.settle()
@@ -456,7 +454,7 @@ class LiveIndex:
             return False
         return self._embed_some(self._coming) or self._take_over(self._coming)
 
-    def _embed_some(self, filling: _Filling) -> bool:
+    def _embed_some(self, filling: Filling) -> bool:
         with (
             self._changing,
             self._vault.reading() as db,
@@ -489,13 +487,13 @@ class LiveIndex:
             if self._rounds == this_round:
                 filling.below = waiting[-1][0]
                 if filling is self._filling:
-                    self._waiting = max(0, self._waiting - len(waiting))
+                    self.has_less_to_embed(len(waiting))
                 elif filling is self._coming:
                     self._come += len(kept)
         return True
 
     def _keep(
-        self, db: "Database", filling: _Filling, made: Mapping[int, Any]
+        self, db: "Database", filling: Filling, made: Mapping[int, Any]
     ) -> Callable[[], None]:
         """Write what a model made of these rows; what it returns is called after the commit."""
         if filling.table == "token_codes":
@@ -507,7 +505,7 @@ class LiveIndex:
             return self.store_vectors(db, list(made), np.stack(list(made.values())))
         return lambda: None  # no index in memory follows
 
-    def _take_over(self, coming: _Filling) -> bool:
+    def _take_over(self, coming: Filling) -> bool:
         """Search with the model that has now read everything; the vectors of the former are gone then. False if it has not."""
         assert self._serving is not None
         with self._changing:

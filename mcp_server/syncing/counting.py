@@ -49,6 +49,12 @@ class Counted:
     def cosign(self, manifest: bytes, signature: bytes) -> None:
         self._transport.cosign(manifest, signature)
 
+    def put_vector_list(self, raw: bytes) -> None:
+        self._transport.put_vector_list(raw)
+
+    def vector_lists(self) -> list[bytes]:
+        return self._transport.vector_lists()
+
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self._transport.wait(reached, seconds=seconds)
 

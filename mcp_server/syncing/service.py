@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mcp_server.device import Device
-from mcp_server.syncing import device_list, joining, roster
+from mcp_server.syncing import device_list, joining, roster, vectors
 from mcp_server.syncing.counting import Counted
 from mcp_server.syncing.joining import Pairing
 from mcp_server.syncing.loop import Loop, Round
@@ -35,11 +35,14 @@ _STATES_AT_ONCE = 1_000
 class Syncing:
     """Owns the loop, the session at a cloud, and the way to the meeting place. Close it before the device."""
 
-    def __init__(self, device: Device, ways: Ways) -> None:
+    def __init__(
+        self, device: Device, ways: Ways, *, vectors_from: int | None = vectors.WORTH
+    ) -> None:
         self._ways = ways
         self._device = device
         self._way = Way(device, ways)
         self.pairing = Pairing(self._way)
+        self._vectors = vectors.Vectors(self._way, worth=vectors_from)
         self._patiently = True
         self._synced_at: datetime | None = None
         self._loop = Loop(self)
@@ -57,17 +60,22 @@ class Syncing:
         with self._way.turn:
             transport = self._way.transport_if_any()
             if transport is None:
+                self._vectors.expect_no_more()
                 return Round(off=True)
             patiently, self._patiently = self._patiently, True
             counted = Counted(transport)
+            self._vectors.expect()
             report = sync_once(self._engine(counted), patiently=patiently)
+            then = self._vectors.step(counted, report)
             self._count(counted, report)
             removed = [alarm.sentence for alarm in report.alarms if is_own_removal(alarm)]
             if removed:
                 raise RevokedError(removed[0])
+            due = [] if report.due_in_ms is None else [report.due_in_ms / 1_000]
+            due += [] if then.due_in_seconds is None else [then.due_in_seconds]
             return Round(
-                more=report.is_behind,
-                due_in_seconds=None if report.due_in_ms is None else report.due_in_ms / 1_000,
+                more=report.is_behind or then.more,
+                due_in_seconds=min(due, default=None),
                 unavailable=report.unavailable,
                 after_seconds=report.after_seconds,
             )

@@ -10,6 +10,7 @@ from sqlite_utils import Migrations
 
 from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
+from mcp_server.vault.vector_lists import SCHEMA as VECTOR_LISTS
 from sync_service.schema import SCHEMA as CHANGE_LOG
 
 if TYPE_CHECKING:
@@ -407,3 +408,8 @@ def _sync_meeting(db: "Database") -> None:
 def _sync_name(db: "Database") -> None:
     # What the person has called this device, until it has joined and the device list says it.
     db.execute("ALTER TABLE sync_meeting ADD COLUMN name TEXT")
+
+
+@MIGRATIONS(name="0017_vector_lists")
+def _vector_lists(db: "Database") -> None:
+    db.executescript(VECTOR_LISTS)

@@ -53,6 +53,7 @@ class Relay:
         self.heads: dict[bytes, StreamHead] = {}
         self.segments: dict[str, bytes] = {}
         self.manifests: list[bytes] = []
+        self.vector_lists: list[bytes] = []
         self.cosigned: dict[bytes, set[bytes]] = {}
 
     def backup(self) -> dict[str, object]:
@@ -219,6 +220,15 @@ class Line:
         public = members.members[self.device].sign_public
         manifests.verify_cosignature(signature, manifest, members.vault, public)
         self.relay.cosigned.setdefault(manifest, set()).add(self.device)
+
+    def put_vector_list(self, raw: bytes) -> None:
+        self._begin("put_vector_list")
+        self.relay.seen.append(raw)
+        self.relay.vector_lists.append(raw)
+
+    def vector_lists(self) -> list[bytes]:
+        self._begin("vector_lists")
+        return self.relay.vector_lists[::-1]
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self.relay.head_pos > reached.head_pos
