@@ -12,6 +12,7 @@ from mcp_server.server import create_server
 from mcp_server.syncing.calls import build_sync_calls
 from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
+from mcp_server.syncing.vectors import WORTH
 from mcp_server.terminal import Call
 from shared.errors import UnavailableError
 
@@ -22,9 +23,16 @@ class App:
     server: MCPServer[Any]
     calls: Mapping[str, Call]
 
-    def __init__(self, open_device: Callable[[], Device], *, syncs: bool = True) -> None:
+    def __init__(
+        self,
+        open_device: Callable[[], Device],
+        *,
+        syncs: bool = True,
+        vectors_from: int | None = WORTH,
+    ) -> None:
         self._open_device = open_device
         self._syncs = syncs
+        self._vectors_from = vectors_from
         self._device: Device | None = None
         self.server = create_server(self._opened)
         self.calls = {**build_calls(self._opened), **build_sync_calls(self._opened_syncing)}
@@ -36,7 +44,7 @@ class App:
         self._device = self._open_device()
         self._consolidating = WhenIdle(self._device)
         self._consolidating.start()
-        self._syncing = Syncing(self._device, Ways(self._device))
+        self._syncing = Syncing(self._device, Ways(self._device), vectors_from=self._vectors_from)
         if self._syncs:
             self._syncing.start()
 

@@ -5,6 +5,7 @@ from mcp_server import opening
 from mcp_server.app import App
 from mcp_server.http import Address
 from mcp_server.settings import Settings
+from mcp_server.syncing.vectors import WORTH
 from shared.clock import system_clock
 
 
@@ -21,5 +22,7 @@ def in_process(settings: Settings) -> int:
 
 def _app(settings: Settings, *, syncs: bool = True) -> App:
     return App(
-        lambda: opening.open_here(settings, opening.access(settings), system_clock), syncs=syncs
+        lambda: opening.open_here(settings, opening.access(settings), system_clock),
+        syncs=syncs,
+        vectors_from=WORTH if settings.sync_vectors else None,
     )

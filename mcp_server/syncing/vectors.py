@@ -41,7 +41,7 @@ _NOTHING = Next()
 class Vectors:
     """Owns what is under way between two rounds. Called by the thread that does the rounds."""
 
-    def __init__(self, way: Way, *, worth: int | None = WORTH) -> None:
+    def __init__(self, way: Way, *, worth: int | None) -> None:
         self._way = way
         self._device = way.device
         self._worth = worth
