@@ -112,7 +112,8 @@ def _batch(found: Sequence[tuple[int, bytes]]) -> Batch:
 def newest(db: "Database", model: int, *, before: bytes, chars: int, limit: int) -> list[Embedded]:
     """Memories that have a vector, from the greatest id down; below `before`."""
     found = db.execute(
-        """SELECT memories.row, id, speaker, code FROM memories JOIN vectors ON vectors.memory = memories.row
+        # In this order of tables, or all of them would be sorted each time.
+        """SELECT memories.row, id, speaker, code FROM memories CROSS JOIN vectors ON vectors.memory = memories.row
            WHERE id < ? AND model = ? ORDER BY id DESC LIMIT ?""",
         [before, model, limit],
     ).fetchall()
