@@ -95,9 +95,7 @@ def _offer(device: Device, way: bootstrap.Way, progress: Progress) -> dict[str, 
     transport, embedder = way(device, vault), device.index.embedder
     assert embedder is not None
     began, pieces, size = perf_counter(), 0, 0
-    offering = vector_offering.begin(
-        device, transport, members, vector_taking.kind_of(embedder), worth=1
-    )
+    offering = vector_offering.begin(device, transport, members, vector_taking.kind_of(embedder))
     while offering is not None:
         pieces = len(offering.segments)
         size = sum(segment.size for segment in offering.segments)

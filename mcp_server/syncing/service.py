@@ -217,7 +217,7 @@ class Syncing:
     def _count(self, counted: Counted, report: Report) -> None:
         if report.unavailable is not None:
             return
-        moved = bool(counted.sent.batches or counted.received.batches)
+        moved = bool(counted.sent.size_bytes or counted.received.size_bytes)
         self._synced_at = self._device.clock()
         if moved:
             with self._device.vault.writing() as db:

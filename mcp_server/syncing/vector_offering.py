@@ -40,15 +40,13 @@ class Offering(Struct, frozen=True):
     count: int = 0
 
 
-def begin(
-    device: Device, transport: Transport, members: Members, kind: Kind, *, worth: int
-) -> Offering | None:
-    """None if it is not worth it, or not possible."""
+def begin(device: Device, transport: Transport, members: Members, kind: Kind) -> Offering | None:
+    """None if it is not possible, or others have what this device would offer."""
     with device.vault.writing() as db:
         epoch_keys = log.epoch_keys(db)
         number = vector_store.model_number(db, kind.model)
         count = vector_store.count(db, "vectors", number)
-    if count < worth or members.epoch not in epoch_keys or members.rotation_due:
+    if members.epoch not in epoch_keys or members.rotation_due:
         return None
     standing = transport.standing()
     if not standing.may_push:

@@ -110,18 +110,17 @@ class Vectors:
 
     def _offer(self, transport: Transport, members: Members, worth: int) -> bool:
         """Whether it is to go on."""
-        now_ms, state = self._way.now_ms(), self._device.index.state()
-        embedder = self._device.index.embedder
-        if embedder is None or state.waiting or state.reindexing is not None:
+        now_ms, index = self._way.now_ms(), self._device.index
+        state, serving = index.state(), index.serving()
+        if serving is None or state.waiting or state.reindexing is not None:
             return False  # they would be incomplete, or of a model that is about to go
+        embedder, there = serving
         if self._offering is None:
-            if not _is_over(self._offered_ms, now_ms):
+            if len(there) < worth or not _is_over(self._offered_ms, now_ms):
                 return False
             self._offered_ms = now_ms
             kind = vector_taking.kind_of(embedder)
-            self._offering = vector_offering.begin(
-                self._device, transport, members, kind, worth=worth
-            )
+            self._offering = vector_offering.begin(self._device, transport, members, kind)
         else:
             self._offering = vector_offering.go_on(self._device, transport, members, self._offering)
         return self._offering is not None
