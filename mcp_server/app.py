@@ -13,6 +13,7 @@ from mcp_server.syncing.calls import build_sync_calls
 from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.places import Ways
 from mcp_server.syncing.service import Syncing
+from mcp_server.syncing.vectors import WORTH
 from mcp_server.terminal import Call
 from shared.errors import UnavailableError
 
@@ -29,10 +30,12 @@ class App:
         *,
         syncs: bool = True,
         hints: Hints = NO_HINTS,
+        vectors_from: int | None = WORTH,
     ) -> None:
         self._open_device = open_device
         self._syncs = syncs
         self._hints = hints
+        self._vectors_from = vectors_from
         self._device: Device | None = None
         self.server = create_server(self._opened)
         self.calls = {**build_calls(self._opened), **build_sync_calls(self._opened_syncing)}
@@ -45,7 +48,9 @@ class App:
         self._device.index.rests = self._hints.is_battery_low
         self._consolidating = WhenIdle(self._device, rests=self._hints.is_battery_low)
         self._consolidating.start()
-        self._syncing = Syncing(self._device, Ways(self._device), self._hints)
+        self._syncing = Syncing(
+            self._device, Ways(self._device), self._hints, vectors_from=self._vectors_from
+        )
         if self._syncs:
             self._syncing.start()
 

@@ -45,6 +45,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where `sunaiva login` logs in unless another address is given."""
     heeds_hints: bool = True
     """Whether what can wait does, on a low battery and on a metered network."""
+    sync_vectors: bool = True
+    """Whether vectors travel between devices that have the same model."""
     places: Places
     """Where assistants keep their configuration."""
     connect_backups: Path
@@ -75,6 +77,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise InvalidError(
             "SUNAIVA_RECALL=cross needs SUNAIVA_CROSS_ENCODER, the folder of a sentence-transformers CrossEncoder."
         )
+    sync_vectors = env.get("SUNAIVA_SYNC_VECTORS", "on")
+    if sync_vectors not in ("on", "off"):
+        raise InvalidError(f"SUNAIVA_SYNC_VECTORS is {sync_vectors!r}; it can be on or off.")
     return Settings(
         home=vault_home(env),
         key_folder=user_config_path("sunaiva") / "keys",
@@ -90,6 +95,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         cross_encoder=_folder(env, "SUNAIVA_CROSS_ENCODER"),
         cloud=env.get("SUNAIVA_CLOUD") or CLOUD,
         heeds_hints=sparing == "auto",
+        sync_vectors=sync_vectors == "on",
         places=_places(env),
         connect_backups=user_state_path("sunaiva") / "connect",
         home_if_unusual=vault_home(env) if env.get("SUNAIVA_HOME") else None,

@@ -19,10 +19,12 @@ from sync_service import (
     sending,
     snapshot_joining,
     snapshots,
+    vectors,
     vouching,
 )
 from sync_service.alarms import Kind
 from sync_service.control import Members
+from sync_service.ops import MalformedError
 from sync_service.step import Engine, Report, Run
 from sync_service.transport import NoSegmentError, RevokedError, VaultDeletedError
 
@@ -100,7 +102,8 @@ def keep_house(engine: Engine) -> None:
     if not standing.may_push:
         return
     covered_pos = size = 0
-    for raw in engine.transport.manifests()[:1]:
+    there = engine.transport.manifests()
+    for raw in there[:1]:
         if _is_refused(engine, members, raw, now_ms):
             break  # as if there were none: one by a device that lies keeps nobody from writing a better one
         manifest = manifests.read(raw)
@@ -108,8 +111,9 @@ def keep_house(engine: Engine) -> None:
         size = sum(segment.size for segment in manifest.segments)
     is_due = me.reread_after is None and snapshots.is_due(
         head_pos=standing.head_pos,
+        min_pos=standing.min_pos,
         covered_pos=covered_pos,
-        log_bytes=standing.used_bytes,
+        log_bytes=standing.used_bytes - _kept_beside(there, engine.transport.vector_lists()),
         snapshot_bytes=size,
     )
     if is_due or ((me.snapshot_owed or at_odds) and is_rested):
@@ -135,6 +139,18 @@ def _keep_house_at_times(run: Run) -> None:
         return  # it has only just arrived
     receive.retry_half_applied(run.replica, run.members, run.engine.random, run.now_ms)
     keep_house(run.engine)
+
+
+def _kept_beside(manifests_there: list[bytes], lists_there: list[bytes]) -> int:
+    """Bytes of segments at the relay, which are no part of its log."""
+    named: dict[str, int] = {}
+    for raw in (*manifests_there, *lists_there):
+        try:
+            found = vectors.read(raw) if vectors.is_list(raw) else manifests.read(raw)
+        except MalformedError:
+            continue
+        named |= {segment.name: segment.size for segment in found.segments}
+    return sum(named.values())
 
 
 def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bool:

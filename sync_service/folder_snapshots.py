@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from shared import agreement
-from sync_service import folder_files, manifests
+from sync_service import folder_files, manifests, vectors
 from sync_service.folder_files import Look
 from sync_service.manifests import Manifest
 from sync_service.ops import MalformedError
@@ -17,6 +17,7 @@ from sync_service.transport import Flaw, Loss, NoSegmentError
 
 # More devices than a person has; what else is signed so is read by nobody.
 _COSIGNATURES_MAX = 128
+_VECTOR_LISTS_MAX = 16  # the last of each device; older ones count no more
 _MANIFEST = ".manifest"
 
 Judge = Callable[[bytes, Manifest], bool]
@@ -62,6 +63,17 @@ class FolderSnapshots:
         ]
         return [
             folder_files.read(path, agreement.SIGNATURE_BYTES) for path in found[:_COSIGNATURES_MAX]
+        ]
+
+    def put_vector_list(self, raw: bytes) -> None:
+        folder_files.put(self._home / "manifests" / f"{vectors.id_of(raw).hex()}.vectors", raw)
+
+    def vector_lists(self) -> list[bytes]:
+        """What came last comes first."""
+        there = folder_files.looks(self._home / "manifests", ".vectors")
+        newest = sorted(there, key=lambda path: there[path].mtime_ns, reverse=True)
+        return [
+            folder_files.read(path, vectors.LIST_BYTES_MAX) for path in newest[:_VECTOR_LISTS_MAX]
         ]
 
     def manifests(self) -> list[bytes]:

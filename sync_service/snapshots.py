@@ -45,11 +45,16 @@ _NAME_BYTES = 16
 # --- writing -------------------------------------------------------------------------------------------------
 
 
-def is_due(*, head_pos: int, covered_pos: int, log_bytes: int, snapshot_bytes: int) -> bool:
-    """Whether what was written since the last snapshot (`covered_pos` is its position, 0 without one) is worth another."""
+def is_due(
+    *, head_pos: int, min_pos: int, covered_pos: int, log_bytes: int, snapshot_bytes: int
+) -> bool:
+    """Whether what was written since the last snapshot (`covered_pos` is its position, 0 without one) is worth another. The log
+    keeps for a month what a snapshot covers, so its bytes count as far as its positions lie beyond that."""
     if head_pos - covered_pos > BATCHES_DUE:
         return True
-    return log_bytes - snapshot_bytes > max(LOG_BYTES_MIN, LOG_TIMES_DUE * snapshot_bytes)
+    there = max(1, head_pos - min_pos + 1)
+    since = log_bytes * min(there, head_pos - covered_pos) // there
+    return since > max(LOG_BYTES_MIN, LOG_TIMES_DUE * snapshot_bytes)
 
 
 def write(

@@ -277,6 +277,14 @@ class Transport(Protocol):
         reading it."""
         ...
 
+    def put_vector_list(self, raw: bytes) -> None:
+        """Say which segments hold vectors; a list that this device gave before counts no more."""
+        ...
+
+    def vector_lists(self) -> list[bytes]:
+        """The newest first where that can be told. None at a relay that knows no such lists."""
+        ...
+
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Whether there is more than was reached, as soon as there is or when the time is over."""
         ...

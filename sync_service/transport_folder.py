@@ -224,6 +224,14 @@ class FolderTransport:
             folder_files.demand(self._root)  # else it was taken away while we looked
             return found
 
+    def put_vector_list(self, raw: bytes) -> None:
+        with in_plain_words(self._root):
+            self._snapshots.put_vector_list(raw)
+
+    def vector_lists(self) -> list[bytes]:
+        with in_plain_words(self._root):
+            return self._snapshots.vector_lists()
+
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Looks every other second whether any file came, went or changed, and once more when that is over."""
         left = seconds

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from shared import agreement
 from shared.errors import InvalidError
-from sync_service import control, entries, keys, manifests, problems, relay
+from sync_service import control, entries, keys, manifests, problems, relay, vectors
 from sync_service.frames import FRAME_BYTES_MAX, HEADER_BYTES
 from sync_service.keys import Seeds
 from sync_service.transport import (
@@ -231,6 +231,14 @@ class HttpTransport:
 
     def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
         return None
+
+    def put_vector_list(self, raw: bytes) -> None:
+        self._ask("PUT", self._of("/manifests"), body=raw)
+
+    def vector_lists(self) -> list[bytes]:
+        answer = self._ask("GET", self._of("/manifests"), query={"of": "vectors"})
+        # A server that knows no such lists shows snapshots all the same.
+        return [raw for raw in _parts(answer.content) if vectors.is_list(raw)]
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         """Listens on one connection for as long as that lasts; where it cannot be had, asks and is answered late."""

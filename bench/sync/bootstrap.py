@@ -63,7 +63,7 @@ async def measure(options: argparse.Namespace, progress: Progress) -> dict[str, 
     results: dict[str, Any] = {"memories": number}
     with vaults.folder() as home:
         (home / "relay").mkdir()
-        results["folder"] = _measured(home, made, _by_folder(home / "relay"), progress)
+        results["folder"] = _measured(home, made, by_folder(home / "relay"), progress)
     with signed_up_cloud() as (cloud, token), vaults.folder() as home:
         results["http"] = _measured(home, made, _by_http(cloud.url, token), progress)
     return results
@@ -74,12 +74,12 @@ def _measured(home: Path, made: Sequence[Memory], way: Way, progress: Progress) 
     with vaults.opened(home / "old") as old:
         progress.say(f"fill {len(made):,}")
         began = perf_counter()
-        sent = _fill(old, made, recovery, way, progress)
+        sent = fill(old, made, recovery, way, progress)
         seconds = perf_counter() - began
         disk = vaults.disk_bytes(old, progress)
-    models = _models()
+    models = served()
     with vaults.opened(home / "new", models) as new:
-        _wait_for_model(new, progress)
+        wait_for_model(new, progress)
         times = _bootstrap(new, recovery, way, len(made), progress)
     return {
         "first_result_s": round(times.first_result_s, 2),
@@ -92,7 +92,7 @@ def _measured(home: Path, made: Sequence[Memory], way: Way, progress: Progress) 
     }
 
 
-def _fill(
+def fill(
     device: Device, made: Sequence[Memory], recovery: Seeds, way: Way, progress: Progress
 ) -> int:
     replica = Replica(device)
@@ -108,10 +108,10 @@ def _fill(
             }
             replica.save(db, made_now)
             log.record(db, said, made_now)
-    runs = _engine(device, replica, way)
+    runs = runs_of(device, replica, way)
     sent = 0
     while True:
-        report = _step(runs, progress)
+        report = step(runs, progress)
         sent += report.pushed
         if not report.is_behind and not report.pushed:
             break
@@ -129,8 +129,8 @@ def _bootstrap(
         membership.join_by_words(
             way(device, None), replica, recovery=recovery, name="new", random=secrets.token_bytes
         )
-        runs = _engine(device, replica, way)
-        while _step(runs, progress).is_behind:
+        runs = runs_of(device, replica, way)
+        while step(runs, progress).is_behind:
             pass
         seconds = perf_counter() - began
         used = process_time() - cpu
@@ -141,7 +141,7 @@ def _bootstrap(
     return Times(first - began, seconds, used)
 
 
-def _step(runs: Engine, progress: Progress) -> Report:
+def step(runs: Engine, progress: Progress) -> Report:
     report = engine.sync_once(runs, patiently=False)
     if report.unavailable is not None or report.alarms:
         said = report.unavailable or report.alarms[0].sentence
@@ -180,7 +180,7 @@ def _first_result(device: Device) -> Iterator[Callable[[], float]]:
         looking.join()
 
 
-def _engine(device: Device, replica: Replica, way: Way) -> Engine:
+def runs_of(device: Device, replica: Replica, way: Way) -> Engine:
     with replica.transaction() as db:
         vault = log.read(db).vault
     return Engine(
@@ -191,7 +191,7 @@ def _engine(device: Device, replica: Replica, way: Way) -> Engine:
     )
 
 
-def _by_folder(folder: Path) -> Way:
+def by_folder(folder: Path) -> Way:
     def way(device: Device, vault: bytes | None) -> Transport:
         def seen() -> Seen:
             with device.vault.reading() as db:
@@ -230,13 +230,13 @@ def _by_http(url: str, token: str) -> Way:
     return way
 
 
-def _models() -> Models:
+def served() -> Models:
     settings = load({"SUNAIVA_HOME": "/nowhere"})
     embedder = OnnxEmbedder(export_in_child(bundled_model_folder(), settings.model_cache))
     return Models(lambda _: embedder.model_id, lambda _: embedder)
 
 
-def _wait_for_model(device: Device, progress: Progress) -> None:
+def wait_for_model(device: Device, progress: Progress) -> None:
     """What an agent that runs already has done before anybody joins a vault with it."""
     while not device.index.state().meaning and not progress.time_is_up():
         _rest(_LOOK_SECONDS)

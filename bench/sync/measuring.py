@@ -6,11 +6,11 @@ from typing import Any
 
 from bench.progress import Progress
 from bench.report import Bar, at_least, at_most
-from bench.sync import bootstrap, comparing, latency, rates
+from bench.sync import bootstrap, carried, comparing, latency, rates
 from bench.sync.peers import running
 from bench.sync.pushes import measuring as pushes
 
-PARTS = ("rates", "bootstrap", "push", "latency", "peers")
+PARTS = ("rates", "bootstrap", "vectors", "push", "latency", "peers")
 REPEATS = 3
 APPLY_BAR, PEER_RATIO_BAR = 20_000.0, 4.0
 WIRE_512_BAR, WIRE_16_BAR, DISK_BAR = 165.0, 220.0, 650.0
@@ -54,6 +54,8 @@ async def measure(
     if "bootstrap" in parts:
         results["bootstrap"] = await bootstrap.measure(options, progress)
         bars += _bootstrap_bars(results["bootstrap"])
+    if "vectors" in parts:
+        results["vectors"] = carried.measure(options, progress)
     if "push" in parts:
         results["push"], push_bars = await pushes.measure(options, progress)
         bars += push_bars

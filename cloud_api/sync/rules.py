@@ -23,6 +23,7 @@ CONTROL_PAGE_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MIN = 64 * 1024
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 PAGE_BATCHES_MAX = 2_048
+VECTOR_LISTS_MAX = 16  # shown of one vault: the last of each device
 MANIFESTS_MAX = 64  # of one vault; older ones go when a newer one was applied
 
 # A device that was off for a month finds what it missed as batches, not as a snapshot.

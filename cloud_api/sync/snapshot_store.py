@@ -8,7 +8,8 @@ from msgspec import Struct
 from psycopg.rows import class_row
 
 from cloud_api.db import AccountId, Connection
-from cloud_api.devices.names import VaultId
+from cloud_api.devices.names import DeviceId, VaultId
+from sync_service import vectors
 
 
 class SegmentRow(Struct, frozen=True):
@@ -59,6 +60,8 @@ class Removed(Struct, frozen=True):
 
 _SEGMENT = "name, hash, bytes AS size, blob, stored_at"
 _MANIFEST = "id, manifest, received_at, vouched_at, applied_at"
+# Lists of vectors name segments, too, and are kept beside the manifests; what they begin with tells them from these.
+_IS_VECTOR_LIST = f"substring(manifest FROM 2 FOR {len(vectors.MARK)}) = %s"
 
 
 async def segment(connection: Connection, vault: VaultId, name: UUID) -> SegmentRow | None:
@@ -134,11 +137,33 @@ async def manifests(connection: Connection, vault: VaultId, most: int) -> list[M
     """The newest first."""
     async with connection.cursor(row_factory=class_row(ManifestRow)) as cursor:
         await cursor.execute(
-            f"SELECT {_MANIFEST} FROM manifests WHERE vault_id = %s "  # noqa: S608 (ours)
+            f"SELECT {_MANIFEST} FROM manifests WHERE vault_id = %s AND NOT {_IS_VECTOR_LIST} "  # noqa: S608 (ours)
             "ORDER BY received_at DESC, id DESC LIMIT %s",
-            [vault, most],
+            [vault, vectors.MARK, most],
         )
         return await cursor.fetchall()
+
+
+async def vector_lists(connection: Connection, vault: VaultId, most: int) -> list[bytes]:
+    """The newest first."""
+    cursor = await connection.execute(
+        f"SELECT manifest FROM manifests WHERE vault_id = %s AND {_IS_VECTOR_LIST} "  # noqa: S608 (ours)
+        "ORDER BY received_at DESC, id DESC LIMIT %s",
+        [vault, vectors.MARK, most],
+    )
+    return [raw for (raw,) in await cursor.fetchall()]
+
+
+async def drop_vector_lists(connection: Connection, vault: VaultId, device: DeviceId) -> int:
+    """Those of one device; how many bytes they had. Their segments are named by nobody then."""
+    cursor = await connection.execute(
+        f"WITH gone AS (DELETE FROM manifests WHERE vault_id = %s AND device_id = %s AND {_IS_VECTOR_LIST} "  # noqa: S608 (ours)
+        "RETURNING length(manifest) AS bytes) SELECT coalesce(sum(bytes), 0) FROM gone",
+        [vault, device, vectors.MARK],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def newest_manifest(connection: Connection, vault: VaultId) -> UUID | None:

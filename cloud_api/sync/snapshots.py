@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from uuid import UUID
 
 from cloud_api.blobs import BlobNotFoundError
@@ -27,11 +28,13 @@ from cloud_api.sync.snapshot_store import (
     NewManifest,
     SegmentRow,
 )
+from sync_service import vectors
 from sync_service.control import Members
 from sync_service.frames import ForgedError
 from sync_service.manifests import (
     SEGMENT_BYTES_MAX,
     Manifest,
+    Segment,
     id_of,
     verify,
     verify_cosignature,
@@ -112,7 +115,7 @@ async def put_manifest(relay: Relay, device_pass: Pass, raw: bytes) -> UUID:
         if await snapshot_store.manifest(connection, vault, manifest_id) is not None:
             return manifest_id
         _demand_own(manifest, raw, device_pass, members)
-        await _demand_stored(connection, vault, manifest, names)
+        await demand_stored(connection, vault, manifest.segments)
         await _demand_known(connection, vault, manifest)
         kept = await snapshot_store.manifests(connection, vault, rules.MANIFESTS_MAX)
         if len(kept) >= rules.MANIFESTS_MAX:
@@ -153,7 +156,7 @@ async def cosign(relay: Relay, device_pass: Pass, manifest_id: UUID, signature: 
     async with relay.db.transaction(device_pass.account) as connection:
         _, members = await locked(relay, connection, device_pass.vault, device_pass)
         found = await snapshot_store.manifest(connection, vault, manifest_id)
-        if found is None:
+        if found is None or vectors.is_list(found.manifest):
             raise ManifestNotFoundError("There is no such manifest here (any more).")
         public = members.members[device.bytes].sign_public
         try:
@@ -208,11 +211,17 @@ def _demand_own(manifest: Manifest, raw: bytes, device_pass: Pass, members: Memb
         raise ManifestForgedError(str(error)) from None
 
 
-async def _demand_stored(
-    connection: Connection, vault: VaultId, manifest: Manifest, names: list[UUID]
+async def demand_stored(
+    connection: Connection, vault: VaultId, segments: Sequence[Segment]
 ) -> None:
+    """What a manifest or a list names has to be here, as it says.
+
+    Raises:
+        ManifestAheadError
+    """
+    names = [UUID(hex=said.name) for said in segments]
     found = {row.name: row for row in await snapshot_store.segments(connection, vault, names)}
-    for name, said in zip(names, manifest.segments, strict=True):
+    for name, said in zip(names, segments, strict=True):
         row = found.get(name)
         if row is None or row.stored_at is None or (row.hash, row.size) != (said.hash, said.size):
             raise ManifestAheadError(

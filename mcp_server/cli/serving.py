@@ -8,6 +8,7 @@ from mcp_server.app import App
 from mcp_server.http import Address
 from mcp_server.settings import Settings
 from mcp_server.syncing import hints
+from mcp_server.syncing.vectors import WORTH
 from shared.clock import system_clock
 
 
@@ -27,4 +28,5 @@ def _app(settings: Settings, *, syncs: bool = True) -> App:
         lambda: opening.open_here(settings, opening.access(settings), system_clock),
         syncs=syncs,
         hints=hints.of_system(sys.platform) if settings.heeds_hints else hints.NO_HINTS,
+        vectors_from=WORTH if settings.sync_vectors else None,
     )

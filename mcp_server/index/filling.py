@@ -1,9 +1,12 @@
-"""Which memories a model reads next: the newest of those that have nothing of it yet, which is what people ask about.
+"""Which memories a model reads next, and for how long it leaves that to somebody else: the newest of those that have nothing of it
+yet, which is what people ask about.
 
 By the ids, which begin with the time: what another device has sent comes newest first, so its row numbers say little of its age.
 """
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.index import late
@@ -56,3 +59,26 @@ class Filling:
         if self.table == "token_codes":
             return [late.encode(self.embedder.tokens(text).states) for text in texts]
         return list(self.embedder.embed(texts)) if texts else []
+
+
+class Hold:
+    """While vectors may come from another device, none are made here; never for longer than was asked for last, whatever happens
+    to whoever asked."""
+
+    def __init__(
+        self, wake: threading.Event, *, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._wake = wake
+        self._seconds = seconds
+        self._until = 0.0
+
+    def keep(self, seconds: float) -> None:
+        self._until = self._seconds() + seconds
+
+    def end(self) -> None:
+        if self._until:
+            self._until = 0.0
+            self._wake.set()
+
+    def left_seconds(self) -> float:
+        return max(0.0, self._until - self._seconds())

@@ -20,7 +20,7 @@ from mcp_server.index import codes, loading
 from mcp_server.index.catalogue import Catalogue, Entry
 from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
-from mcp_server.index.filling import Filling
+from mcp_server.index.filling import Filling, Hold
 from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import IndexState, Models, Reindexing
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
@@ -76,6 +76,7 @@ class LiveIndex:
         self._changing = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self.hold = Hold(self._wake)
         self._listed = False
         self._waiting = 0
         self._trouble: str | None = None
@@ -224,8 +225,13 @@ class LiveIndex:
     ) -> Callable[[], None]:
         """Write vectors into the vault, inside the caller's transaction and `changing`; what it returns is to be called once
         that is committed, and takes them into the index."""
+        return self.store_codes(db, rows, codes.pack4(vectors))
+
+    def store_codes(
+        self, db: "Database", rows: Sequence[int], code: NDArray[np.uint8]
+    ) -> Callable[[], None]:
+        """`store_vectors`, of codes that the present model's vectors have on another device."""
         assert self._filling is not None
-        code = codes.pack4(vectors)
         vector_store.put(db, "vectors", self._filling.number, rows, code)
 
         def follow() -> None:
@@ -238,6 +244,9 @@ class LiveIndex:
     def has_more_to_embed(self, number: int) -> None:
         self._waiting += number
         self._wake.set()
+
+    def has_less_to_embed(self, number: int) -> None:
+        self._waiting = max(0, self._waiting - number)
 
     def tidy_words(self) -> bool:
         """Bring the keyword index forward by one piece; whether there was any to do."""
@@ -287,7 +296,7 @@ class LiveIndex:
                 _log.exception("the indexes stopped")
                 self._give_up("The indexes stopped. Restart the agent; its log says why.")
                 return
-            self._wake.wait(patience)
+            self._wake.wait(patience or self.hold.left_seconds() or None)
             self._wake.clear()
 
     def _another_piece_came(self) -> bool:
@@ -442,7 +451,7 @@ class LiveIndex:
     def _work(self) -> bool:
         """One batch of whatever waits, the most useful first; whether there was any."""
         assert self._filling is not None
-        if self._embed_some(self._filling):
+        if not self.hold.left_seconds() and self._embed_some(self._filling):
             return True
         if self.vectors is not None:
             self.vectors.settle()
@@ -477,7 +486,7 @@ class LiveIndex:
             if self._rounds == this_round:
                 filling.done(rows)
                 if filling is self._filling:
-                    self._waiting = max(0, self._waiting - len(rows))
+                    self.has_less_to_embed(len(rows))
                 elif filling is self._coming:
                     self._come += len(kept)
         return True

@@ -58,6 +58,12 @@ class Counted:
     def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
         return self._transport.lost(known, now_ms=now_ms, thoroughly=thoroughly)
 
+    def put_vector_list(self, raw: bytes) -> None:
+        self._transport.put_vector_list(raw)
+
+    def vector_lists(self) -> list[bytes]:
+        return self._transport.vector_lists()
+
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self._transport.wait(reached, seconds=seconds)
 

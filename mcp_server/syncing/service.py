@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mcp_server.device import Device
-from mcp_server.syncing import device_list, joining, roster
+from mcp_server.syncing import device_list, joining, roster, vectors
 from mcp_server.syncing.counting import Counted
 from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.joining import Pairing
@@ -38,12 +38,20 @@ _DELETED = "This vault was deleted where your devices meet. Your memories are al
 class Syncing:
     """Owns the loop, the session at a cloud, and the way to the meeting place. Close it before the device."""
 
-    def __init__(self, device: Device, ways: Ways, hints: Hints = NO_HINTS) -> None:
+    def __init__(
+        self,
+        device: Device,
+        ways: Ways,
+        hints: Hints = NO_HINTS,
+        *,
+        vectors_from: int | None = vectors.WORTH,
+    ) -> None:
         self._ways = ways
         self._hints = hints
         self._device = device
         self._way = Way(device, ways)
         self.pairing = Pairing(self._way)
+        self._vectors = vectors.Vectors(self._way, worth=vectors_from)
         self._patiently = True
         self._synced_at: datetime | None = None
         self._loop = Loop(self)
@@ -61,21 +69,26 @@ class Syncing:
         with self._way.turn:
             transport = self._way.transport_if_any()
             if transport is None:
+                self._vectors.expect_no_more()
                 return Round(off=True)
             patiently, self._patiently = self._patiently, True
             counted = Counted(transport)
+            self._vectors.expect()
             # What the person asks for now waits for no better network.
             sparing = patiently and self._hints.is_metered()
             report = sync_once(self._engine(counted, sparing=sparing), patiently=patiently)
+            then = self._vectors.step(counted, report)
             self._count(counted, report)
             if report.deleted:
                 raise VaultDeletedError(_DELETED)
             removed = [alarm.sentence for alarm in report.alarms if is_own_removal(alarm)]
             if removed:
                 raise RevokedError(removed[0])
+            due = [] if report.due_in_ms is None else [report.due_in_ms / 1_000]
+            due += [] if then.due_in_seconds is None else [then.due_in_seconds]
             return Round(
-                more=report.is_behind,
-                due_in_seconds=None if report.due_in_ms is None else report.due_in_ms / 1_000,
+                more=report.is_behind or then.more,
+                due_in_seconds=min(due, default=None),
                 unavailable=report.unavailable,
                 after_seconds=report.after_seconds,
             )
@@ -238,7 +251,7 @@ class Syncing:
     def _count(self, counted: Counted, report: Report) -> None:
         if report.unavailable is not None:
             return
-        moved = bool(counted.sent.batches or counted.received.batches)
+        moved = bool(counted.sent.size_bytes or counted.received.size_bytes)
         self._synced_at = self._device.clock()
         if moved:
             with self._device.vault.writing() as db:

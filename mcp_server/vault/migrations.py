@@ -10,6 +10,7 @@ from sqlite_utils import Migrations
 
 from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
+from mcp_server.vault.vector_lists import SCHEMA as VECTOR_LISTS
 from sync_service.schema import DIGESTS, LOSSES
 from sync_service.schema import SCHEMA as CHANGE_LOG
 
@@ -418,3 +419,8 @@ def _sync_losses(db: "Database") -> None:
 @MIGRATIONS(name="0014_sync_digests")
 def _sync_digests(db: "Database") -> None:
     db.executescript(DIGESTS)
+
+
+@MIGRATIONS(name="0017_vector_lists")
+def _vector_lists(db: "Database") -> None:
+    db.executescript(VECTOR_LISTS)

@@ -39,6 +39,15 @@ class Serving(Struct, frozen=True):
     vectors: int
 
 
+class Embedded(Struct, frozen=True):
+    """A memory with its vector."""
+
+    memory: bytes
+    head: str
+    speaker: str | None
+    code: bytes
+
+
 def serving(db: "Database") -> Serving | None:
     """The model that most vectors are of (an earlier version may have left two), and how many those are."""
     found = db.execute(
@@ -98,6 +107,33 @@ def _batch(found: Sequence[tuple[int, bytes]]) -> Batch:
     code = np.frombuffer(b"".join(code for _, code in found), np.uint8)
     rows = np.fromiter((row for row, _ in found), np.int64, len(found))
     return rows, code.reshape(len(found), -1 if len(found) else 0)
+
+
+def newest(db: "Database", model: int, *, before: bytes, chars: int, limit: int) -> list[Embedded]:
+    """Memories that have a vector, from the greatest id down; below `before`."""
+    found = db.execute(
+        # In this order of tables, or all of them would be sorted each time.
+        """SELECT memories.row, id, speaker, code FROM memories CROSS JOIN vectors ON vectors.memory = memories.row
+           WHERE id < ? AND model = ? ORDER BY id DESC LIMIT ?""",
+        [before, model, limit],
+    ).fetchall()
+    said = texts.of(db, [row for row, *_ in found])
+    return [
+        Embedded(memory, said[row][:chars], speaker, code) for row, memory, speaker, code in found
+    ]
+
+
+def lacking(
+    db: "Database", model: int, memories: Sequence[bytes], *, chars: int
+) -> dict[bytes, tuple[int, str, str | None]]:
+    """Those of these memories that are here and have no vector: row, head of the text and speaker, by id."""
+    found = db.execute(
+        """SELECT row, id, speaker FROM memories WHERE id IN (SELECT unhex(value) FROM json_each(?))
+           AND NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.memory = memories.row AND model = ?)""",
+        [json.dumps([memory.hex() for memory in memories]), model],
+    ).fetchall()
+    said = texts.of(db, [row for row, *_ in found])
+    return {memory: (row, said[row][:chars], speaker) for row, memory, speaker in found}
 
 
 def codes_of(db: "Database", row: int) -> list[bytes]:

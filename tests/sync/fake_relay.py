@@ -59,6 +59,7 @@ class Relay:
         self.heads: dict[bytes, StreamHead] = {}
         self.segments: dict[str, bytes] = {}
         self.manifests: list[bytes] = []
+        self.vector_lists: list[bytes] = []
         self.cosigned: dict[bytes, dict[bytes, bytes]] = {}
 
     def delete(self) -> None:
@@ -259,6 +260,15 @@ class Line:
 
     def lost(self, known: Known, *, now_ms: int, thoroughly: bool) -> list[Loss] | None:
         return None
+
+    def put_vector_list(self, raw: bytes) -> None:
+        self._begin("put_vector_list")
+        self.relay.seen.append(raw)
+        self.relay.vector_lists.append(raw)
+
+    def vector_lists(self) -> list[bytes]:
+        self._begin("vector_lists")
+        return self.relay.vector_lists[::-1]
 
     def wait(self, reached: Reached, *, seconds: float) -> bool:
         return self.relay.head_pos > reached.head_pos

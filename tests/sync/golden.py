@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from shared import crypto
-from sync_service import amend, codes, control, entries, frames, keys, merge, ops, pairing
+from sync_service import amend, codes, control, entries, frames, keys, merge, ops, pairing, vectors
 from sync_service.control import Members
 from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
 from sync_service.fields import Field
 from sync_service.frames import NO_HASH
 from sync_service.keys import Seeds
+from sync_service.manifests import Segment
 from sync_service.merge import EMPTY, State
 from sync_service.ops import Foreign, Forget, Head, Link, Op, Set, Tag
 from sync_service.pairing import Welcome
@@ -378,7 +379,50 @@ def of_pairing() -> list[dict[str, Any]]:
     return cases
 
 
-ONCE = {"compression": of_compression, "control": of_control, "pairing": of_pairing}
+def of_vectors() -> Any:
+    texts = {memory: f"Ana: text {number}" for number, memory in enumerate((OTHER, MEMORY))}
+    kind = vectors.Kind("a model/int8/0123", vectors.FOUR_BITS, 8)
+    there = [
+        vectors.Vector(memory, vectors.digest_of(text), bytes(range(number, number + 8)))
+        for number, (memory, text) in enumerate(texts.items())
+    ]
+    name = "5e" * 16
+    segment = vectors.seal_segment(EPOCH_KEY, VAULT, 3, name, kind, there)
+    summary = vectors.Summary(kind, len(there), b"m" * 16)
+    made = vectors.VectorList(
+        vault=VAULT,
+        device=keys.device_id(keys.sign_public(DESK)),
+        segments=(Segment(name, len(segment), hashlib.sha256(segment).digest()),),
+        sealed=vectors.seal_summary(EPOCH_KEY, VAULT, 3, summary),
+    )
+    raw = vectors.write(made, DESK.sign)
+    return {
+        "sign_public": keys.sign_public(DESK),
+        "vault": VAULT,
+        "epoch": 3,
+        "epoch_key": EPOCH_KEY,
+        "list": raw,
+        "id": vectors.id_of(raw),
+        "segment": segment,
+        "model": kind.model,
+        "vectors": [
+            {
+                "memory": one.memory,
+                "read": texts[one.memory],
+                "digest": one.digest,
+                "code": one.code,
+            }
+            for one in there
+        ],
+    }
+
+
+ONCE = {
+    "compression": of_compression,
+    "control": of_control,
+    "pairing": of_pairing,
+    "vectors": of_vectors,
+}
 
 
 def in_hex(made: Any) -> Any:

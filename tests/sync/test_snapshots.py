@@ -271,9 +271,13 @@ def test_on_a_metered_line_memories_come_at_once_and_snapshots_are_looked_at_onc
 
 
 def test_a_snapshot_is_due_by_batches_or_by_size() -> None:
-    def due(head: int, covered: int, log_bytes: int, size: int) -> bool:
+    def due(head: int, covered: int, log_bytes: int, size: int, first: int = 1) -> bool:
         return snapshots.is_due(
-            head_pos=head, covered_pos=covered, log_bytes=log_bytes, snapshot_bytes=size
+            head_pos=head,
+            min_pos=first,
+            covered_pos=covered,
+            log_bytes=log_bytes,
+            snapshot_bytes=size,
         )
 
     assert not due(20_000, 0, 1, 0)
@@ -281,8 +285,25 @@ def test_a_snapshot_is_due_by_batches_or_by_size() -> None:
     assert not due(20_001, 1, 1, 0)
     assert not due(10, 0, snapshots.LOG_BYTES_MIN, 0)
     assert due(10, 0, snapshots.LOG_BYTES_MIN + 1, 0)
-    assert not due(10, 0, 300 << 20, 100 << 20)
-    assert due(10, 0, (300 << 20) + 1, 100 << 20)
+    assert not due(10, 0, 200 << 20, 100 << 20)
+    assert due(10, 0, (200 << 20) + 1, 100 << 20)
+
+
+def test_what_a_snapshot_covers_makes_no_second_one_due() -> None:
+    def due(covered: int, first: int) -> bool:
+        return snapshots.is_due(
+            head_pos=1_000,
+            min_pos=first,
+            covered_pos=covered,
+            log_bytes=64 << 20,
+            snapshot_bytes=20 << 20,
+        )
+
+    assert due(0, 1)
+    assert not due(1_000, 1)
+    assert not due(500, 1)
+    assert due(300, 1)
+    assert due(500, 501)
 
 
 def test_a_lost_network_in_the_middle_leaves_no_half_snapshot() -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.errors import SunaivaError
-from sync_service import control, frames, keys, merge, ops, pairing
+from sync_service import control, frames, keys, merge, ops, pairing, vectors
 from sync_service.merge import EMPTY
 from tests.sync import golden
 
@@ -97,6 +97,26 @@ def test_the_golden_pairings_are_understood(case: Any) -> None:
     )
     met = pairing.meet(challenged, reveal)
     assert (met.number, met.name) == (case["number"], case["name"])
+
+
+def test_the_golden_vectors_of_texts_are_read() -> None:
+    held = vector("vectors")
+    raw, epoch_keys = unhex(held["list"]), {held["epoch"]: unhex(held["epoch_key"])}
+    assert vectors.id_of(raw).hex() == held["id"]
+    vectors.verify(raw, unhex(held["sign_public"]))
+    listed = vectors.read(raw)
+    summary = vectors.open_summary(listed, epoch_keys)
+    assert (summary.kind.model, summary.count) == (held["model"], len(held["vectors"]))
+    (segment,) = listed.segments
+    found = vectors.open_segment(
+        unhex(held["segment"]), listed.vault, segment, summary.kind, epoch_keys
+    )
+    assert [(one.memory.hex(), one.digest.hex(), one.code.hex()) for one in found] == [
+        (one["memory"], one["digest"], one["code"]) for one in held["vectors"]
+    ]
+    assert [vectors.digest_of(one["read"]).hex() for one in held["vectors"]] == [
+        one["digest"] for one in held["vectors"]
+    ]
 
 
 # --- the other implementation: nothing of ours below ----------------------------------------------------------
@@ -186,6 +206,10 @@ def other_open(raw: bytes, epoch_key: bytes, sign_public: bytes) -> bytes:
     okm = hkdf(epoch_key, info, 60, salt)
     assert okm[44:] == commitment
     plaintext = AESGCM(okm[:32]).decrypt(okm[32:44], body, header)
+    return other_unpack(plaintext)
+
+
+def other_unpack(plaintext: bytes) -> bytes:
     length, codec = struct.unpack_from(">IB", plaintext)
     payload = plaintext[5 : 5 + length]
     assert set(plaintext[5 + length :]) <= {0}
@@ -286,3 +310,34 @@ def test_another_implementation_pairs(case: Any) -> None:
     secret = unhex(case["secret"]) if case["is_headless"] else bytes(16)
     opened = small_seal(derive(secret + told, "pairing-welcome"), inner, bound_to)
     assert opened == unhex(case["welcome"])
+
+
+def test_another_implementation_takes_vectors_over() -> None:
+    held = vector("vectors")
+    raw, vault = unhex(held["list"]), unhex(held["vault"])
+    Ed25519PublicKey.from_public_bytes(unhex(held["sign_public"])).verify(
+        raw[-64:], b"sunaiva/vector-list/1" + raw[:-64]
+    )
+    assert sha256(b"sunaiva/vector-list/1", raw)[:16].hex() == held["id"]
+    mark, of_vault, _, ((name, size, digest),), sealed = msgpack(raw[:-64])
+    assert (mark, of_vault) == ("vectors/1", vault)
+    key, epoch = unhex(held["epoch_key"]), struct.pack(">I", held["epoch"])
+
+    def opened(whole: bytes, purpose: str, bound_to: bytes) -> Any:
+        assert whole[:4] == epoch
+        return msgpack(other_unpack(small_seal(derive(key, purpose), whole[4:], bound_to)))
+
+    kind, count, snapshot = opened(
+        sealed, "vector-lists", b"sunaiva/vector-summary/1" + vault + epoch
+    )
+    assert (kind, count, snapshot) == ([held["model"], 1, 8], 2, b"m" * 16)
+    segment = unhex(held["segment"])
+    assert (size, digest) == (len(segment), sha256(segment))
+    bound_to = b"sunaiva/vectors/1" + vault + epoch + name.encode()
+    version, of_kind, memories, digests, coded = opened(segment, "vectors", bound_to)
+    assert (version, of_kind) == (1, kind)
+    for number, one in enumerate(held["vectors"]):
+        at = slice(16 * number, 16 * number + 16)
+        assert (memories[at].hex(), digests[at].hex()) == (one["memory"], one["digest"])
+        assert sha256(b"sunaiva/embedded/1", one["read"].encode())[:16] == digests[at]
+        assert coded[8 * number : 8 * number + 8].hex() == one["code"]

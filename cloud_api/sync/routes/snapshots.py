@@ -1,19 +1,20 @@
 """Snapshots: segments, manifests, and the word of other devices for them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Request, Response, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from cloud_api.devices.authentication import by_device
 from cloud_api.http.octets import OCTETS, TakesOctets, octets
 from cloud_api.http.refusing import refusals
-from cloud_api.sync import rules, snapshots
+from cloud_api.sync import rules, snapshots, vector_lists
 from cloud_api.sync.relay import Relay
 from cloud_api.sync.wire import lengths_and, own_pass
+from sync_service import vectors
 from sync_service.manifests import MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
 
 
@@ -77,7 +78,8 @@ async def read_segment(
     "/api/v1/vaults/{vault:uuid}/manifests",
     operation_id="putManifest",
     summary="Say which segments make a snapshot up",
-    description="Signed by the device that shows the pass. All of its segments and all the batches it covers have to be here.",
+    description="Signed by the device that shows the pass. All of its segments and all the batches it covers have to be here. "
+    "A list of vectors is taken, too; it takes the place of the device's last one.",
     tags=["sync"],
     guards=[by_device],
     opt={"device": True},
@@ -89,14 +91,17 @@ async def put_manifest(
     request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
 ) -> ManifestAnswer:
     device_pass = own_pass(request, vault)
-    return ManifestAnswer(await snapshots.put_manifest(relay, device_pass, await octets(request)))
+    raw = await octets(request)
+    keep = vector_lists.put if vectors.is_list(raw) else snapshots.put_manifest
+    return ManifestAnswer(await keep(relay, device_pass, raw))
 
 
 @get(
     "/api/v1/vaults/{vault:uuid}/manifests",
     operation_id="listManifests",
     summary="Manifests, the newest first",
-    description="As they were signed, each with its length (4 bytes, big-endian) before it; as many as go into 4 MiB.",
+    description="As they were signed, each with its length (4 bytes, big-endian) before it; as many as go into 4 MiB. "
+    "`of=vectors` lists the lists of vectors instead.",
     tags=["sync"],
     media_type=OCTETS,
     guards=[by_device],
@@ -104,10 +109,17 @@ async def put_manifest(
     responses=refusals(410),
 )
 async def list_manifests(
-    request: Request[Any, Any, Any], vault: FromPath[UUID], relay: NamedDependency[Relay]
+    request: Request[Any, Any, Any],
+    vault: FromPath[UUID],
+    relay: NamedDependency[Relay],
+    of: Annotated[Literal["snapshots", "vectors"], QueryParameter()] = "snapshots",
 ) -> Response[bytes]:
-    found = await snapshots.manifests(relay, own_pass(request, vault))
-    fitting = rules.fitting((row.manifest for row in found), rules.PAGE_BYTES_MAX)
+    device_pass = own_pass(request, vault)
+    if of == "vectors":
+        found = await vector_lists.lists(relay, device_pass)
+    else:
+        found = [row.manifest for row in await snapshots.manifests(relay, device_pass)]
+    fitting = rules.fitting(found, rules.PAGE_BYTES_MAX)
     return Response(lengths_and(fitting), media_type=OCTETS)
 
 

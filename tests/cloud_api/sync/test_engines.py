@@ -1,6 +1,7 @@
 """The devices' own engine against the whole API: what they seal, this server keeps; what it keeps, they read."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 
 import httpx
@@ -8,8 +9,9 @@ import pytest
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 
-from sync_service import engine, healing, log, membership, snapshots
+from sync_service import engine, healing, log, membership, snapshots, vectors
 from sync_service.keys import Seeds
+from sync_service.manifests import Segment
 from sync_service.step import Engine, Report
 from sync_service.transport_http import DeviceLogin, HttpTransport
 from tests.cloud_api.accounts.people import Hands, Person
@@ -122,6 +124,38 @@ async def test_a_snapshot_is_written_vouched_for_and_joined(ada: Person, clock: 
         third.enter(first.vault)
         third.step()
         assert third.digest() == first.digest()
+
+    await _run(together)
+
+
+async def test_lists_of_vectors_go_there_and_back_beside_snapshots(
+    ada: Person, clock: Hands
+) -> None:
+    first, second = Online(ada, clock, 1), Online(ada, clock, 2)
+
+    def together() -> None:
+        first.enter(None)
+        second.enter(first.vault)
+        first.write(1)
+        first.step()
+        sealed, name = b"sealed vectors", "ab" * 16
+        me = log.read(first.replica.db)
+        made = vectors.VectorList(
+            vault=me.vault,
+            device=me.device,
+            segments=(Segment(name, len(sealed), hashlib.sha256(sealed).digest()),),
+            sealed=b"",
+        )
+        raw = vectors.write(made, me.sign_seed)
+        first.way.put_segment(name, sealed)
+        first.way.put_vector_list(raw)
+        members = log.members(first.replica.db)
+        assert snapshots.write(first.way, first.replica, members, first.random, first.now_ms)
+        assert second.way.vector_lists() == [raw]
+        assert second.way.segment(name) == sealed
+        assert len(second.way.manifests()) == 1
+        engine.keep_house(first.engine)
+        assert len(second.way.manifests()) == 1
 
     await _run(together)
 
