@@ -18,7 +18,7 @@ from mcp_server.vault.db import DATABASE_NAME, refuse_what_is_no_vault
 from mcp_server.vault.vaultfile import FILE_NAME as VAULT_FILE_NAME
 from mcp_server.vault.vaultfile import read_vault_file, said_plainly
 from shared.errors import ConflictError, CorruptError, InvalidError, NotFoundError, UnavailableError
-from sync_service import log
+from sync_service.device import log
 
 _MEMBERS = sorted((DATABASE_NAME, VAULT_FILE_NAME))
 # What zipfile raises for a damaged or an encrypted archive.

@@ -15,11 +15,12 @@ from mcp_server.vault import states, store, wire
 from mcp_server.vault.store import Row
 from shared.clock import Clock, from_ms, to_ms
 from shared.ids import MemoryId
-from sync_service import log, merge
-from sync_service.clock import BELIEVED_MS_MAX, COUNTER_BITS, Hlc, milliseconds
-from sync_service.merge import FORGOTTEN, State
-from sync_service.ops import Forget, Op
-from sync_service.replica import Change, change
+from sync_service.changes import merge
+from sync_service.changes.clock import BELIEVED_MS_MAX, COUNTER_BITS, Hlc, milliseconds
+from sync_service.changes.merge import FORGOTTEN, State
+from sync_service.changes.ops import Forget, Op
+from sync_service.device import log
+from sync_service.device.replica import Change, change
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

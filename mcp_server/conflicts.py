@@ -22,13 +22,16 @@ from mcp_server.vault import states, store, wire
 from shared.clock import from_ms, to_ms
 from shared.errors import NotFoundError, SunaivaError
 from shared.ids import MemoryId
-from sync_service import control, keys, log, merge
 from sync_service.alarms import Kind
-from sync_service.clock import Hlc, milliseconds
-from sync_service.fields import Field
-from sync_service.merge import EMPTY, State, Version
-from sync_service.ops import Op
-from sync_service.replica import change
+from sync_service.changes import merge
+from sync_service.changes.clock import Hlc, milliseconds
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import EMPTY, State, Version
+from sync_service.changes.ops import Op
+from sync_service.device import log
+from sync_service.device.replica import change
+from sync_service.members import control
+from sync_service.sealed import keys
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

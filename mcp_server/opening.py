@@ -22,7 +22,7 @@ from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault
 from mcp_server.vault.protectors import Access, ProtectorKind
 from shared.clock import Clock
 from shared.errors import ConflictError, ForbiddenError, SunaivaError
-from sync_service import log
+from sync_service.device import log
 
 
 class NewVault(Struct, frozen=True):

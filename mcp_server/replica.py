@@ -24,11 +24,11 @@ from mcp_server.vault.store import Row, as_bytes, as_id
 from shared.clock import to_ms
 from shared.errors import UnavailableError
 from shared.ids import MemoryId
-from sync_service import log
-from sync_service.clock import Hlc, milliseconds
-from sync_service.fields import Field
-from sync_service.merge import State
-from sync_service.replica import Change, Unrecorded, is_new
+from sync_service.changes.clock import Hlc, milliseconds
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import State
+from sync_service.device import log
+from sync_service.device.replica import Change, Unrecorded, is_new
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -275,7 +275,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def leave(db: "Database") -> None:
-    """Nothing is agreed on with other devices any more; the memories stay. `sync_service.log.leave` does the rest."""
+    """Nothing is agreed on with other devices any more; the memories stay. `sync_service.device.log.leave` does the rest."""
     states.clear(db)
 
 

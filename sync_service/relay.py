@@ -9,8 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from sync_service.control import Members, counts, floor_at, lasts_named, owner_of
-from sync_service.frames import NO_HASH, ForgedError, Frame, verify
+from sync_service.members.control import Members, counts, floor_at, lasts_named, owner_of
+from sync_service.sealed.frames import NO_HASH, ForgedError, Frame, verify
 
 BATCHES_PER_PUSH_MAX = 256
 

@@ -25,7 +25,7 @@ from shared.errors import (
     SunaivaError,
     UnavailableError,
 )
-from sync_service import log, membership
+from sync_service.device import log, membership
 from tests.builders import NOON, SetClock, one_model, tell
 from tests.fakes import HashEmbedder
 from tests.sync.devices import RECOVERY

@@ -15,8 +15,9 @@ from mcp_server.memory import Changes, capture_drafts, remember, resolve, revise
 from mcp_server.model import Link, Memory
 from mcp_server.vault import store
 from shared.errors import InvalidError
-from sync_service import log, merge
-from sync_service.merge import State
+from sync_service.changes import merge
+from sync_service.changes.merge import State
+from sync_service.device import log
 from tests.builders import SetClock, draft, memory, opened, tell
 from tests.two_vaults import Carried, digest_of, hear, memories_of, set_up, states_of, told
 

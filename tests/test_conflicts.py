@@ -13,8 +13,8 @@ from mcp_server.memory import Changes, Decision, revise
 from mcp_server.vault import store
 from shared.errors import NotFoundError
 from shared.ids import MemoryId
-from sync_service.fields import Field
-from sync_service.ops import Set
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import Set
 from tests.builders import SetClock, draft, opened, tell
 from tests.two_vaults import exchange, hear, memories_of, set_up, states_of
 

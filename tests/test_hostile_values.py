@@ -19,10 +19,10 @@ from mcp_server.vault import store, wire
 from mcp_server.vault.store import Selection, as_bytes, as_id
 from shared.clock import to_ms
 from shared.ids import MemoryId
-from sync_service.clock import LATEST
-from sync_service.fields import Field
-from sync_service.ops import Link as LinkOp
-from sync_service.ops import Op, Set, Tag
+from sync_service.changes.clock import LATEST
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import Link as LinkOp
+from sync_service.changes.ops import Op, Set, Tag
 from tests.builders import NOON, SetClock, draft, embedded, new_id, opened, tell
 from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of
 

@@ -18,9 +18,10 @@ from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.store import as_bytes, as_id
 from shared.errors import UnavailableError
 from shared.ids import MemoryId
-from sync_service import log, merge
-from sync_service.fields import Field
-from sync_service.ops import Set, Tag
+from sync_service.changes import merge
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import Set, Tag
+from sync_service.device import log
 from tests.builders import SetClock, draft, embedded, memory, new_id, opened, tell, vault_at
 from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of, told
 

@@ -10,10 +10,13 @@ from mcp_server.model import Memory
 from mcp_server.replica import Replica
 from mcp_server.vault import states, store
 from shared.ids import MemoryId
-from sync_service import amend, control, keys, log, merge
-from sync_service.merge import State
-from sync_service.ops import Op, decode_op
-from sync_service.replica import Change, change
+from sync_service.changes import merge
+from sync_service.changes.merge import State
+from sync_service.changes.ops import Op, decode_op
+from sync_service.device import log
+from sync_service.device.replica import Change, change
+from sync_service.members import amend, control
+from sync_service.sealed import keys
 
 _FOUND = amend.found(keys.recovery_seeds(bytes(16)), nonce=bytes(16))
 

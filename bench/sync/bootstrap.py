@@ -29,14 +29,17 @@ from mcp_server.replica import Replica
 from mcp_server.settings import load
 from shared.clock import system_clock
 from shared.errors import UnavailableError
-from sync_service import engine, inbox, keys, log, membership, merge
-from sync_service.keys import Seeds
-from sync_service.replica import change
-from sync_service.step import Engine, Report
+from sync_service.changes import merge
+from sync_service.device import inbox, log, membership
+from sync_service.device.replica import change
+from sync_service.sealed import keys
+from sync_service.sealed.keys import Seeds
+from sync_service.steps import engine
+from sync_service.steps.step import Engine, Report
 from sync_service.transport import Transport
-from sync_service.transport_folder import FolderTransport, Seen
-from sync_service.transport_folder import vaults as folder_vaults
-from sync_service.transport_http import DeviceLogin, HttpTransport
+from sync_service.transports.folder import FolderTransport, Seen
+from sync_service.transports.folder import vaults as folder_vaults
+from sync_service.transports.http import DeviceLogin, HttpTransport
 
 MEMORIES = 100_000
 MILLION = 1_000_000

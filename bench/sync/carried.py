@@ -22,7 +22,8 @@ from mcp_server.syncing import vector_offering, vector_taking
 from mcp_server.vault import vector_store
 from shared.clock import system_clock, to_ms
 from shared.errors import UnavailableError
-from sync_service import keys, log, membership
+from sync_service.device import log, membership
+from sync_service.sealed import keys
 
 MEMORIES = 100_000
 _EMBEDDED = 1_000

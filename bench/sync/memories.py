@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from bench import dataset, texts
 from shared.ids import IdFactory
-from sync_service import merge
-from sync_service.clock import COUNTER_BITS, Hlc
-from sync_service.fields import Field
-from sync_service.ops import Op
+from sync_service.changes import merge
+from sync_service.changes.clock import COUNTER_BITS, Hlc
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import Op
 
 CHARACTERS = 300
 NAMES = ("text", "kind", "space", "trust", "client", "occurred")

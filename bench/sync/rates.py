@@ -28,12 +28,13 @@ from mcp_server.replica import Replica
 from mcp_server.settings import load
 from shared.clock import system_clock, to_ms
 from shared.errors import InvalidError
-from sync_service import frames, receive
-from sync_service.clock import COUNTER_BITS, Hlc
-from sync_service.fields import Field
-from sync_service.frames import Frame
-from sync_service.keys import sign_public
-from sync_service.ops import Op, Set, decode_content
+from sync_service.changes.clock import COUNTER_BITS, Hlc
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import Op, Set, decode_content
+from sync_service.device import receive
+from sync_service.sealed import frames
+from sync_service.sealed.frames import Frame
+from sync_service.sealed.keys import sign_public
 
 BATCHES = (1, 16, 128, 512)
 APPLIED_AT = 512

@@ -17,12 +17,14 @@ from mcp_server.replica import Replica
 from mcp_server.vault.db import DATABASE_NAME, create_vault
 from shared.clock import system_clock
 from shared.errors import UnavailableError
-from sync_service import amend, control, entries, frames, keys, membership
-from sync_service.control import Members
-from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
-from sync_service.frames import Frame
-from sync_service.keys import Seeds
-from sync_service.ops import Op, encode_content
+from sync_service.changes.ops import Op, encode_content
+from sync_service.device import membership
+from sync_service.members import amend, control, entries
+from sync_service.members.control import Members
+from sync_service.members.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
+from sync_service.sealed import frames, keys
+from sync_service.sealed.frames import Frame
+from sync_service.sealed.keys import Seeds
 
 ROOT = bytes(32)  # a vault lives as long as the measurement
 EPOCH_KEY = hashlib.sha256(b"epoch").digest()

@@ -22,10 +22,10 @@ from cloud_api.sync.relay import Relay, missing, seen
 from cloud_api.sync.store import PageRow, StoredBatch
 from cloud_api.sync.turns import Outcome, Push
 from shared.errors import SunaivaError
-from sync_service.control import Members, owner_of
-from sync_service.frames import Frame, split
-from sync_service.ops import MalformedError
+from sync_service.changes.ops import MalformedError
+from sync_service.members.control import Members, owner_of
 from sync_service.relay import BATCHES_PER_PUSH_MAX, Refused, StreamHead, authenticate
+from sync_service.sealed.frames import Frame, split
 
 # A signature takes an eighth of a millisecond to verify; more than these are not done while others wait.
 VERIFIED_HERE_MAX = 8

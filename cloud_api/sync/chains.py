@@ -12,7 +12,7 @@ from cloud_api.devices.names import VaultId
 from cloud_api.sync import control_store, rules
 from cloud_api.sync.store import VaultRow
 from shared.errors import CorruptError, ForbiddenError
-from sync_service.control import Members, begin, extend
+from sync_service.members.control import Members, begin, extend
 
 KNOWN_MAX = 5_000  # some 5 kB each with three devices
 # Each entry takes a tenth of a millisecond to verify; more than these are not done while others wait.

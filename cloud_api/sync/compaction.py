@@ -12,7 +12,7 @@ from cloud_api.sync.relay import Relay
 from cloud_api.sync.snapshot_store import Receipt
 from cloud_api.sync.snapshots import vouched
 from cloud_api.sync.tasks import REMOVE, BlobNames
-from sync_service.manifests import read
+from sync_service.sealed.manifests import read
 
 VAULTS_PER_RUN_MAX = 200
 PIECES_PER_RUN_MAX = 100  # of one vault: a million batches an hour

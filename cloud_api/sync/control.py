@@ -18,8 +18,8 @@ from cloud_api.sync.refusals import (
 )
 from cloud_api.sync.relay import Relay, locked, missing, seen
 from shared.errors import SunaivaError
-from sync_service.control import Members, OutOfOrderError, extend, lasts_named
-from sync_service.entries import entry_hash
+from sync_service.members.control import Members, OutOfOrderError, extend, lasts_named
+from sync_service.members.entries import entry_hash
 from sync_service.relay import is_stranding
 
 

@@ -18,9 +18,9 @@ from cloud_api.sync.refusals import (
 )
 from cloud_api.sync.rules import No, Yes
 from cloud_api.sync.store import NewBatch, StoredBatch, VaultRow
-from sync_service.control import Members
-from sync_service.frames import Frame
+from sync_service.members.control import Members
 from sync_service.relay import Admitted, Duplicate, StreamHead, is_active, place
+from sync_service.sealed.frames import Frame
 
 
 class Placed(Struct, frozen=True):

@@ -15,7 +15,7 @@ from cloud_api.sync.rules import MayPush
 from cloud_api.sync.store import VaultRow
 from cloud_api.sync.turns import Turns
 from shared.clock import Clock
-from sync_service.control import Members
+from sync_service.members.control import Members
 from sync_service.relay import is_active
 
 

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import DeviceId, VaultId
-from sync_service import vectors
+from sync_service.sealed import vectors
 
 
 class SegmentRow(Struct, frozen=True):

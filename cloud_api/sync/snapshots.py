@@ -28,10 +28,12 @@ from cloud_api.sync.snapshot_store import (
     NewManifest,
     SegmentRow,
 )
-from sync_service import vectors
-from sync_service.control import Members
-from sync_service.frames import ForgedError
-from sync_service.manifests import (
+from sync_service.changes.ops import MalformedError
+from sync_service.members.control import Members
+from sync_service.relay import may_compact
+from sync_service.sealed import vectors
+from sync_service.sealed.frames import ForgedError
+from sync_service.sealed.manifests import (
     SEGMENT_BYTES_MAX,
     Manifest,
     Segment,
@@ -39,9 +41,7 @@ from sync_service.manifests import (
     verify,
     verify_cosignature,
 )
-from sync_service.manifests import read as read_raw
-from sync_service.ops import MalformedError
-from sync_service.relay import may_compact
+from sync_service.sealed.manifests import read as read_raw
 
 
 async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) -> None:

@@ -15,7 +15,7 @@ from cloud_api.arrays import bigints, byteas
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import DeviceId, VaultId
 from cloud_api.questions import Asked, Question
-from sync_service.control import Members
+from sync_service.members.control import Members
 from sync_service.relay import StreamHead
 
 

@@ -16,8 +16,8 @@ from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.sync.placing import Pushed
 from shared.errors import SunaivaError
-from sync_service.frames import PUSH_BYTES_MAX, Frame
 from sync_service.relay import BATCHES_PER_PUSH_MAX
+from sync_service.sealed.frames import PUSH_BYTES_MAX, Frame
 
 
 class Push(Struct, frozen=True):

@@ -23,8 +23,8 @@ from cloud_api.sync.rules import No, Yes
 from cloud_api.sync.store import VaultRow
 from cloud_api.sync.tasks import REMOVE, BlobNames
 from shared.errors import SunaivaError
-from sync_service.control import Members, begin, extend
-from sync_service.entries import entry_hash
+from sync_service.members.control import Members, begin, extend
+from sync_service.members.entries import entry_hash
 
 # A vault of a million batches takes some seconds; nobody waits for it but who asked.
 DELETE_SECONDS = 60

@@ -12,10 +12,10 @@ from cloud_api.sync.refusals import ManifestForgedError, ManifestRefusedError
 from cloud_api.sync.relay import Relay, locked, seen
 from cloud_api.sync.snapshot_store import NewManifest
 from cloud_api.sync.snapshots import demand_stored
-from sync_service import vectors
-from sync_service.frames import ForgedError
-from sync_service.ops import MalformedError
-from sync_service.vectors import VectorList
+from sync_service.changes.ops import MalformedError
+from sync_service.sealed import vectors
+from sync_service.sealed.frames import ForgedError
+from sync_service.sealed.vectors import VectorList
 
 
 async def put(relay: Relay, device_pass: Pass, raw: bytes) -> UUID:

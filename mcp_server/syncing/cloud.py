@@ -11,10 +11,10 @@ from uuid import UUID
 from mcp_server.syncing import account
 from mcp_server.syncing.session import Session
 from shared.errors import NotFoundError, SunaivaError, UnavailableError
-from sync_service.keys import Seeds
-from sync_service.log import Self
+from sync_service.device.log import Self
+from sync_service.sealed.keys import Seeds
 from sync_service.transport import Mailboxes
-from sync_service.transport_http import DeviceLogin, HttpTransport
+from sync_service.transports.http import DeviceLogin, HttpTransport
 
 
 class Cloud:

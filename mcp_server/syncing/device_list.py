@@ -10,9 +10,9 @@ from mcp_server.syncing import roster
 from mcp_server.syncing.way import Way
 from mcp_server.vault.words import entropy_of
 from shared.errors import ConflictError
-from sync_service import listing, membership
-from sync_service.keys import recovery_seeds, sign_public
-from sync_service.pairing import Met
+from sync_service.device import listing, membership
+from sync_service.members.pairing import Met
+from sync_service.sealed.keys import recovery_seeds, sign_public
 from sync_service.transport import ControlConflictError, Transport
 
 # Devices that change the list at the same moment: each reads what the other wrote, and tries again.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from mcp_server.device import Device
 from shared.errors import UnavailableError
-from sync_service import inbox, log
-from sync_service.folder_files import folders
-from sync_service.log import Self
-from sync_service.pairing import MESSAGE_BYTES_MAX
+from sync_service.device import inbox, log
+from sync_service.device.log import Self
+from sync_service.members.pairing import MESSAGE_BYTES_MAX
 from sync_service.transport import BusyError, Mailboxes
-from sync_service.transport_folder import FolderTransport, Seen, vaults
+from sync_service.transports.folder import FolderTransport, Seen, vaults
+from sync_service.transports.folder_files import folders
 
 # Longer than any pairing takes; what is older was left behind by one that was broken off.
 _MESSAGE_SECONDS = 3_600.0

@@ -19,9 +19,9 @@ from mcp_server.syncing.way import Way
 from mcp_server.vault import meeting
 from mcp_server.vault.words import entropy_of
 from shared.errors import ConflictError, ForbiddenError, InvalidError
-from sync_service import log, membership
-from sync_service.keys import Seeds, recovery_seeds
-from sync_service.pairing import Welcome
+from sync_service.device import log, membership
+from sync_service.members.pairing import Welcome
+from sync_service.sealed.keys import Seeds, recovery_seeds
 from sync_service.transport import ControlConflictError, NoVaultError, Transport
 
 Result = TypeVar("Result")

@@ -1,4 +1,4 @@
-"""Two devices that pair: carries the messages of `sync_service.pairing` through a mailbox, and waits for the other side.
+"""Two devices that pair: carries the messages of `sync_service.members.pairing` through a mailbox, and waits for the other side.
 
 Each side is a conversation of a few steps with a person in between; the agent holds it from one call of the terminal to the next.
 """
@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from shared.clock import Clock, to_ms
 from shared.errors import InvalidError
-from sync_service import codes, keys, pairing
-from sync_service.codes import Invitation
-from sync_service.keys import Seeds
-from sync_service.pairing import Met, Revealed, Welcome, WrongCodeError
+from sync_service.members import codes, pairing
+from sync_service.members.codes import Invitation
+from sync_service.members.pairing import Met, Revealed, Welcome, WrongCodeError
+from sync_service.sealed import keys
+from sync_service.sealed.keys import Seeds
 from sync_service.transport import Mailboxes
 
 # As long as a code is good. A poll costs a request, and a person who compares numbers waits for several of them.

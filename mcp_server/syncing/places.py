@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcp_server.device import Device
 from mcp_server.vault.meeting import Meeting
-from sync_service.log import Self
+from sync_service.device.log import Self
 from sync_service.transport import Mailboxes, Transport
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The devices of a vault as a person sees them, and what the one that admits another writes and tells.
 
-Founding, joining and removing is `sync_service.membership`.
+Founding, joining and removing is `sync_service.device.membership`.
 """
 
 from typing import TYPE_CHECKING
@@ -9,12 +9,14 @@ from msgspec import Struct
 
 from mcp_server.naming import as_name, is_name
 from shared.errors import ConflictError, InvalidError, NotFoundError
-from sync_service import amend, control, inbox, keys, listing, log
-from sync_service.control import Member, Members
-from sync_service.frames import UnreadableError
-from sync_service.keys import DEVICE_NAME_BYTES_MAX
-from sync_service.ops import Head
-from sync_service.pairing import Met, Welcome
+from sync_service.changes.ops import Head
+from sync_service.device import inbox, listing, log
+from sync_service.members import amend, control
+from sync_service.members.control import Member, Members
+from sync_service.members.pairing import Met, Welcome
+from sync_service.sealed import keys
+from sync_service.sealed.frames import UnreadableError
+from sync_service.sealed.keys import DEVICE_NAME_BYTES_MAX
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -21,11 +21,11 @@ from mcp_server.syncing.status import Status, is_own_removal, status_of
 from mcp_server.syncing.way import Standing, Way
 from mcp_server.vault import meeting
 from shared.errors import ConflictError, NotFoundError
-from sync_service import deciding, healing, log, verifying
-from sync_service.engine import sync_once
-from sync_service.step import Engine, Report
+from sync_service.device import deciding, healing, log, verifying
+from sync_service.device.verifying import Progress, Verified
+from sync_service.steps.engine import sync_once
+from sync_service.steps.step import Engine, Report
 from sync_service.transport import RevokedError, Transport, VaultDeletedError
-from sync_service.verifying import Progress, Verified
 
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]

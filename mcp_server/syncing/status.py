@@ -13,9 +13,10 @@ from mcp_server.syncing.loop import State
 from mcp_server.syncing.wording import for_place
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
-from sync_service import control, inbox, log
 from sync_service.alarms import Alarm
-from sync_service.control import Members
+from sync_service.device import inbox, log
+from sync_service.members import control
+from sync_service.members.control import Members
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

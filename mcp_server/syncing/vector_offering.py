@@ -16,11 +16,13 @@ from mcp_server.index.words import HEAD_CHARS
 from mcp_server.syncing import vector_taking
 from mcp_server.vault import vector_lists, vector_store
 from shared.errors import CorruptError, ForbiddenError
-from sync_service import log, manifests, vectors
-from sync_service.control import Members
-from sync_service.manifests import Segment
+from sync_service.device import log
+from sync_service.device.vector_lists import believed
+from sync_service.members.control import Members
+from sync_service.sealed import manifests, vectors
+from sync_service.sealed.manifests import Segment
+from sync_service.sealed.vectors import Kind, Summary, Vector, VectorList
 from sync_service.transport import Transport
-from sync_service.vectors import Kind, Summary, Vector, VectorList
 
 _READ_AT_ONCE = 512
 _NAME_BYTES = 16
@@ -138,7 +140,7 @@ def _sound_summary(
         if vector_lists.standing(db, vectors.id_of(raw)) == "flawed":
             return None
     try:
-        listed = vectors.believed(raw, members)
+        listed = believed(raw, members)
         return None if listed is None else vectors.open_summary(listed, epoch_keys)
     except (CorruptError, ForbiddenError):
         return None

@@ -15,12 +15,14 @@ from mcp_server.index.entries import memory_text
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.vault import vector_lists, vector_store
 from shared.errors import CorruptError, ForbiddenError
-from sync_service import log, vectors
 from sync_service.alarms import Kind as AlarmKind
-from sync_service.control import Members
-from sync_service.manifests import Segment
+from sync_service.device import log
+from sync_service.device.vector_lists import believed
+from sync_service.members.control import Members
+from sync_service.sealed import vectors
+from sync_service.sealed.manifests import Segment
+from sync_service.sealed.vectors import FOUR_BITS, Kind, Vector
 from sync_service.transport import NoSegmentError, RevokedError, Transport
-from sync_service.vectors import FOUR_BITS, Kind, Vector
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -54,7 +56,7 @@ def find(
     for raw in transport.vector_lists():
         list_id = vectors.id_of(raw)
         try:
-            listed = vectors.believed(raw, members)
+            listed = believed(raw, members)
             if listed is None or list_id in done:
                 continue
             summary = vectors.open_summary(listed, epoch_keys)

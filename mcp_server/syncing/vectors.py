@@ -14,9 +14,9 @@ from mcp_server.syncing.vector_taking import Source
 from mcp_server.syncing.way import Way
 from mcp_server.vault import vector_lists
 from shared.errors import SunaivaError
-from sync_service import log
-from sync_service.control import Members
-from sync_service.step import Report
+from sync_service.device import log
+from sync_service.members.control import Members
+from sync_service.steps.step import Report
 from sync_service.transport import Transport
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from mcp_server.syncing.status import is_deletion, is_own_removal
 from mcp_server.vault import meeting
 from shared.clock import to_ms
 from shared.errors import ConflictError, NotFoundError
-from sync_service import log
+from sync_service.device import log
 from sync_service.transport import Reached, Transport
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from mcp_server.vault import texts
 from mcp_server.vault.wire import Values
-from sync_service.fields import Field
+from sync_service.changes.fields import Field
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

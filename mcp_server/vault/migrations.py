@@ -11,8 +11,8 @@ from sqlite_utils import Migrations
 from mcp_server.vault.meeting import SCHEMA as MEETING
 from mcp_server.vault.names import short_key
 from mcp_server.vault.vector_lists import SCHEMA as VECTOR_LISTS
-from sync_service.schema import DIGESTS, LOSSES
-from sync_service.schema import SCHEMA as CHANGE_LOG
+from sync_service.device.schema import DIGESTS, LOSSES
+from sync_service.device.schema import SCHEMA as CHANGE_LOG
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

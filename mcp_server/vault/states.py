@@ -14,10 +14,10 @@ from mcp_server.vault import texts, wire
 from mcp_server.vault.store import as_bytes
 from mcp_server.vault.wire import Fields
 from shared.ids import MemoryId
-from sync_service import merge
-from sync_service.fields import Field
-from sync_service.merge import EMPTY, FORGOTTEN, State
-from sync_service.replica import Change
+from sync_service.changes import merge
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import EMPTY, FORGOTTEN, State
+from sync_service.device.replica import Change
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

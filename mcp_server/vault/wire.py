@@ -28,10 +28,10 @@ from mcp_server.naming import as_name, is_name
 from mcp_server.vault.store import as_bytes, as_id
 from shared.clock import from_ms, to_ms
 from shared.ids import MemoryId
-from sync_service.clock import Hlc, milliseconds
-from sync_service.fields import Field
-from sync_service.merge import State, present
-from sync_service.ops import UNREADABLE
+from sync_service.changes.clock import Hlc, milliseconds
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import State, present
+from sync_service.changes.ops import UNREADABLE
 
 Fields = dict[int, bytes]
 

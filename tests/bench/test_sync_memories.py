@@ -5,7 +5,8 @@ from pathlib import Path
 
 from bench.sync import vaults
 from bench.sync.memories import NAMES, made_up, memories, of_file
-from sync_service import frames, ops
+from sync_service.changes import ops
+from sync_service.sealed import frames
 
 
 def test_memories_are_300_characters_of_six_fields_and_follow_from_the_seed() -> None:

@@ -8,7 +8,7 @@ import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from sync_service import frames
+from sync_service.sealed import frames
 from tests.e2e.test_sync import everything, pairs, people, syncs
 from tests.people import SUNAIVA, Person
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from sync_service import control, engine, frames, inbox, log
-from sync_service.ops import Forget, Op, Set, Tag
+from sync_service.changes.ops import Forget, Op, Set, Tag
+from sync_service.device import inbox, log
+from sync_service.members import control
+from sync_service.sealed import frames
+from sync_service.steps import engine
 from sync_service.transport import RevokedError
 from tests.simulation import faults, people
 from tests.sync.devices import Device, memory

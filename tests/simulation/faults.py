@@ -4,7 +4,7 @@ import random
 import sqlite3
 from typing import TYPE_CHECKING
 
-from sync_service import log
+from sync_service.device import log
 from tests.simulation import people
 from tests.sync.devices import Device
 from tests.sync.fake_relay import Shown

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sync_service import control, deciding, frames, inbox, log, membership, ops, receive
-from sync_service.fields import Field
-from sync_service.merge import EMPTY
-from sync_service.ops import Op
+from sync_service.changes import ops
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import EMPTY
+from sync_service.changes.ops import Op
+from sync_service.device import deciding, inbox, log, membership, receive
+from sync_service.members import control
+from sync_service.sealed import frames
 from tests.sync.devices import Device, memory
 from tests.sync.fake_relay import Relay
 from tests.sync.table_replica import Crash

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from shared.errors import SunaivaError, UnavailableError
-from sync_service import engine, log, ops, snapshots
-from sync_service.ops import Op
+from sync_service.changes import ops
+from sync_service.changes.ops import Op
+from sync_service.device import log, snapshots
+from sync_service.steps import engine
 from tests.simulation import afterwards, faults, people
 from tests.sync.devices import Device, Time
 from tests.sync.fake_relay import Relay, Shown

@@ -6,11 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from sync_service import amend, control, entries, keys
-from sync_service.control import Members
-from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
-from sync_service.frames import NO_HASH
-from sync_service.keys import Seeds
+from sync_service.members import amend, control, entries
+from sync_service.members.control import Members
+from sync_service.members.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
+from sync_service.sealed import keys
+from sync_service.sealed.frames import NO_HASH
+from sync_service.sealed.keys import Seeds
 
 
 def seeds_of(name: str) -> Seeds:

@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.clock import from_ms
-from sync_service import engine, keys, log, membership
 from sync_service.alarms import Alarm
-from sync_service.fields import Field
-from sync_service.step import Engine, Report
+from sync_service.changes.fields import Field
+from sync_service.device import log, membership
+from sync_service.sealed import keys
+from sync_service.steps import engine
+from sync_service.steps.step import Engine, Report
 from tests.sync.fake_relay import Line, Relay
 from tests.sync.table_replica import TableReplica
 

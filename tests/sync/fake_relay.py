@@ -6,9 +6,11 @@
 from collections.abc import Callable, Sequence
 
 from shared.errors import ConflictError
-from sync_service import control, frames, manifests, relay
-from sync_service.control import Members
+from sync_service import relay
+from sync_service.members import control
+from sync_service.members.control import Members
 from sync_service.relay import Admitted, Duplicate, Fork, Gap, StreamHead
+from sync_service.sealed import frames, manifests
 from sync_service.transport import (
     CompactedError,
     ControlConflictError,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sync_service import inbox, log, membership
-from sync_service.step import Engine
-from sync_service.transport_folder import FolderTransport, Seen, vaults
+from sync_service.device import inbox, log, membership
+from sync_service.steps.step import Engine
+from sync_service.transports.folder import FolderTransport, Seen, vaults
 from tests.sync.devices import RECOVERY, Device, Time
 from tests.sync.fake_relay import Relay
 

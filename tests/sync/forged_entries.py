@@ -9,17 +9,18 @@ from typing import Any
 import msgspec
 
 from shared import agreement
-from sync_service import amend, entries, keys
-from sync_service.control import (
+from sync_service.changes.ops import MalformedError
+from sync_service.members import amend, entries
+from sync_service.members.control import (
     DowngradeError,
     ForgedListError,
     OutOfOrderError,
     RevokedDeviceError,
     WrongVaultError,
 )
-from sync_service.entries import ADD, NewerListError, Signer
-from sync_service.frames import NO_HASH
-from sync_service.ops import MalformedError
+from sync_service.members.entries import ADD, NewerListError, Signer
+from sync_service.sealed import keys
+from sync_service.sealed.frames import NO_HASH
 from tests.sync.circle import (
     Circle,
     adding,

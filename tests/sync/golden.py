@@ -12,16 +12,18 @@ from typing import Any
 import msgspec
 
 from shared import crypto
-from sync_service import amend, codes, control, entries, frames, keys, merge, ops, pairing, vectors
-from sync_service.control import Members
-from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
-from sync_service.fields import Field
-from sync_service.frames import NO_HASH
-from sync_service.keys import Seeds
-from sync_service.manifests import Segment
-from sync_service.merge import EMPTY, State
-from sync_service.ops import Foreign, Forget, Head, Link, Op, Set, Tag
-from sync_service.pairing import Welcome
+from sync_service.changes import merge, ops
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import EMPTY, State
+from sync_service.changes.ops import Foreign, Forget, Head, Link, Op, Set, Tag
+from sync_service.members import amend, codes, control, entries, pairing
+from sync_service.members.control import Members
+from sync_service.members.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
+from sync_service.members.pairing import Welcome
+from sync_service.sealed import frames, keys, vectors
+from sync_service.sealed.frames import NO_HASH
+from sync_service.sealed.keys import Seeds
+from sync_service.sealed.manifests import Segment
 
 VECTORS = Path(__file__).parent / "vectors"
 encode = msgspec.msgpack.encode

@@ -1,7 +1,8 @@
 """Batches as no honest device seals them."""
 
-from sync_service import frames, log
-from sync_service.log import OwnFrame
+from sync_service.device import log
+from sync_service.device.log import OwnFrame
+from sync_service.sealed import frames
 from tests.sync.devices import Device
 
 

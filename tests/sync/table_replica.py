@@ -7,12 +7,13 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from sync_service import log, merge
-from sync_service.fields import Field
-from sync_service.merge import EMPTY, State
-from sync_service.ops import Forget, Op
-from sync_service.replica import Change, Unrecorded, change
-from sync_service.schema import DIGESTS, LOSSES, SCHEMA
+from sync_service.changes import merge
+from sync_service.changes.fields import Field
+from sync_service.changes.merge import EMPTY, State
+from sync_service.changes.ops import Forget, Op
+from sync_service.device import log
+from sync_service.device.replica import Change, Unrecorded, change
+from sync_service.device.schema import DIGESTS, LOSSES, SCHEMA
 
 _TABLES = """
     CREATE TABLE states (memory BLOB PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;

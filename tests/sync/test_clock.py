@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service.clock import (
+from sync_service.changes.clock import (
     AHEAD_MS_MAX,
     BELIEVED_MS_MAX,
     COUNTER_BITS,

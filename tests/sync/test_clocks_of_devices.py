@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sync_service import log
-from sync_service.clock import AHEAD_MS_MAX, COUNTER_BITS
+from sync_service.changes.clock import AHEAD_MS_MAX, COUNTER_BITS
+from sync_service.device import log
 from tests.sync.crashing import is_dying
 from tests.sync.devices import Device, Time, memory, pair, settle
 from tests.sync.fake_relay import Relay, Shown

@@ -3,13 +3,14 @@ import hashlib
 import msgspec
 import pytest
 
-from sync_service import amend, control, entries, keys
-from sync_service.control import (
+from sync_service.members import amend, control, entries
+from sync_service.members.control import (
     ForgedListError,
     RevokedDeviceError,
 )
-from sync_service.entries import MEMBER_SIGNER, Signer
-from sync_service.frames import UnreadableError
+from sync_service.members.entries import MEMBER_SIGNER, Signer
+from sync_service.sealed import keys
+from sync_service.sealed.frames import UnreadableError
 from tests.sync.circle import (
     Circle,
     by,

@@ -3,8 +3,9 @@
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import engine, log
-from sync_service.plan import DEBOUNCE_MS
+from sync_service.device import log
+from sync_service.device.plan import DEBOUNCE_MS
+from sync_service.steps import engine
 from sync_service.transport import BusyError, QuotaError, TooLargeError
 from tests.sync.crashing import is_dying
 from tests.sync.devices import Device, memory, pair, settle

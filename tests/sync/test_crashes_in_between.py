@@ -5,9 +5,12 @@ again, and nothing is lost, doubled or stuck.
 from collections.abc import Callable
 
 from mcp_server.syncing import roster
-from sync_service import engine, entries, frames, keys, listing, log, membership, snapshots
-from sync_service.codes import SECRET_BYTES
-from sync_service.pairing import Met
+from sync_service.device import listing, log, membership, snapshots
+from sync_service.members import entries
+from sync_service.members.codes import SECRET_BYTES
+from sync_service.members.pairing import Met
+from sync_service.sealed import frames, keys
+from sync_service.steps import engine
 from tests.sync.crashing import is_dying
 from tests.sync.devices import RECOVERY, Device, pair, settle
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync_service import healing, log, membership
+from sync_service.device import healing, log, membership
 from sync_service.transport import VaultDeletedError
 from tests.sync.devices import Device, pair, settle
 

@@ -28,7 +28,7 @@ def test_both_edit_offline_and_agree() -> None:
 
 
 def first_conflicts(device: Device) -> list[bytes]:
-    from sync_service import log  # noqa: PLC0415
+    from sync_service.device import log  # noqa: PLC0415
 
     return log.in_conflict(device.replica.db, 10)
 

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import healing, log, membership, sealing
-from sync_service.folder_shelf import SETTLED_MS
-from sync_service.step import Report, Run
+from sync_service.device import healing, log, membership
+from sync_service.steps import sealing
+from sync_service.steps.step import Report, Run
 from sync_service.transport import BusyError, ForkError, Reached
+from sync_service.transports.folder_shelf import SETTLED_MS
 from tests.sync.devices import Time
 from tests.sync.folders import FolderDevice, pair, settle
 

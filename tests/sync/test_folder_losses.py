@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import log, sealing, snapshots
-from sync_service.step import Report, Run
+from sync_service.device import log, snapshots
+from sync_service.steps import sealing
+from sync_service.steps.step import Report, Run
 from tests.sync.folders import FolderDevice, pair, settle
 
 HOUR_MS = 3_600_000

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service import amend, control, entries, keys
-from sync_service.control import (
+from sync_service.changes.ops import MalformedError
+from sync_service.members import amend, control, entries
+from sync_service.members.control import (
     DowngradeError,
     ForgedListError,
     OutOfOrderError,
@@ -12,9 +13,9 @@ from sync_service.control import (
     RolledBackError,
     WrongVaultError,
 )
-from sync_service.entries import NewerListError
-from sync_service.frames import NO_HASH
-from sync_service.ops import MalformedError
+from sync_service.members.entries import NewerListError
+from sync_service.sealed import keys
+from sync_service.sealed.frames import NO_HASH
 from tests.sync.circle import (
     Circle,
     adding,

@@ -2,8 +2,9 @@
 
 import uuid
 
-from sync_service import deciding, engine, inbox, log, plan
-from sync_service.fields import Field
+from sync_service.changes.fields import Field
+from sync_service.device import deciding, inbox, log, plan
+from sync_service.steps import engine
 from tests.sync.devices import Device, memory, pair, said, settle
 
 HOUR_MS = 3_600_000

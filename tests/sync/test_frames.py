@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import agreement, crypto
-from sync_service import frames, keys
-from sync_service.frames import ForgedError, Frame, UnreadableError
-from sync_service.ops import CONTENT_BYTES_MAX, MalformedError, NewerContentError
+from sync_service.changes.ops import CONTENT_BYTES_MAX, MalformedError, NewerContentError
+from sync_service.sealed import frames, keys
+from sync_service.sealed.frames import ForgedError, Frame, UnreadableError
 
 VAULT, STREAM = b"V" * 16, b"S" * 8
 EPOCH_KEY, SEEDS = b"k" * 32, keys.Seeds(b"s" * 32, b"t" * 32)

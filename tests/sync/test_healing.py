@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import NotFoundError, UnavailableError
-from sync_service import engine, keys, log, membership
+from sync_service.device import log, membership
+from sync_service.sealed import keys
+from sync_service.steps import engine
 from tests.sync.devices import RECOVERY, Device, Time, memory, pair, settle
 from tests.sync.fake_relay import Relay
 

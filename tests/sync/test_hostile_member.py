@@ -3,25 +3,14 @@
 import msgspec
 import pytest
 
-from sync_service import (
-    amend,
-    control,
-    engine,
-    frames,
-    inbox,
-    listing,
-    log,
-    manifests,
-    membership,
-    merge,
-    ops,
-    segments,
-    snapshots,
-    vouching,
-)
-from sync_service.clock import LATEST
-from sync_service.fields import Field
-from sync_service.ops import LENGTH_MAX, SEQ_MAX, Head
+from sync_service.changes import merge, ops
+from sync_service.changes.clock import LATEST
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import LENGTH_MAX, SEQ_MAX, Head
+from sync_service.device import inbox, listing, log, membership, snapshots, vouching
+from sync_service.members import amend, control
+from sync_service.sealed import frames, manifests, segments
+from sync_service.steps import engine
 from sync_service.transport import POSITION_MAX, ControlConflictError
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.fake_relay import Shown

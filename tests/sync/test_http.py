@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from shared.errors import InvalidError, SunaivaError, UnavailableError
-from sync_service import keys
+from sync_service.sealed import keys
 from sync_service.transport import (
     CompactedError,
     ControlConflictError,
@@ -26,7 +26,7 @@ from sync_service.transport import (
     UnreadableAnswerError,
     VaultDeletedError,
 )
-from sync_service.transport_http import ANSWER_BYTES_MAX, DeviceLogin, HttpTransport
+from sync_service.transports.http import ANSWER_BYTES_MAX, DeviceLogin, HttpTransport
 
 VAULT = bytes(range(16))
 SEEDS = keys.new_seeds(lambda count: b"\x03" * count)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service import keys
-from sync_service.frames import UnreadableError
-from sync_service.keys import Seeds
+from sync_service.sealed import keys
+from sync_service.sealed.frames import UnreadableError
+from sync_service.sealed.keys import Seeds
 
 VAULT, DEVICE = b"V" * 16, b"D" * 16
 SEEDS, OTHERS = Seeds(b"s" * 32, b"t" * 32), Seeds(b"S" * 32, b"T" * 32)

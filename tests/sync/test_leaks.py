@@ -3,7 +3,9 @@
 import hashlib
 import re
 
-from sync_service import frames, log, manifests, pairing, snapshots
+from sync_service.device import log, snapshots
+from sync_service.members import pairing
+from sync_service.sealed import frames, manifests
 from tests.sync.circle import seeds_of
 from tests.sync.devices import NOW, memory, pair, settle
 from tests.sync.fake_relay import Relay

@@ -7,10 +7,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sync_service import amend, control, entries, frames, keys
-from sync_service.control import RevokedDeviceError
-from sync_service.entries import Signer
-from sync_service.frames import Frame, UnreadableError
+from sync_service.members import amend, control, entries
+from sync_service.members.control import RevokedDeviceError
+from sync_service.members.entries import Signer
+from sync_service.sealed import frames, keys
+from sync_service.sealed.frames import Frame, UnreadableError
 from tests.sync.circle import by, by_words, device_of, founded, revoking, seeds_of
 
 NAMES = [f"device {n}" for n in range(5)]

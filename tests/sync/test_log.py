@@ -1,7 +1,10 @@
-from sync_service import amend, control, keys, log, merge, ops
-from sync_service.clock import Hlc
-from sync_service.fields import Field
-from sync_service.ops import Forget
+from sync_service.changes import merge, ops
+from sync_service.changes.clock import Hlc
+from sync_service.changes.fields import Field
+from sync_service.changes.ops import Forget
+from sync_service.device import log
+from sync_service.members import amend, control
+from sync_service.sealed import keys
 from tests.sync.table_replica import TableReplica
 
 NOW = 1_790_000_000_000

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import engine, frames, log, membership
+from sync_service.device import log, membership
+from sync_service.sealed import frames
+from sync_service.steps import engine
 from sync_service.transport import UnreadableAnswerError
 from tests.sync.devices import Device, pair, settle
 

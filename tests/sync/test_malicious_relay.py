@@ -5,22 +5,15 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from sync_service import (
-    amend,
-    control,
-    entries,
-    frames,
-    keys,
-    listing,
-    log,
-    membership,
-    ops,
-    sealing,
-)
-from sync_service.entries import MEMBER_SIGNER, Signer
-from sync_service.fields import Field
-from sync_service.keys import Seeds
-from sync_service.step import Report, Run
+from sync_service.changes import ops
+from sync_service.changes.fields import Field
+from sync_service.device import listing, log, membership
+from sync_service.members import amend, control, entries
+from sync_service.members.entries import MEMBER_SIGNER, Signer
+from sync_service.sealed import frames, keys
+from sync_service.sealed.keys import Seeds
+from sync_service.steps import sealing
+from sync_service.steps.step import Report, Run
 from sync_service.transport import ForkError
 from tests.sync.devices import NOW, RECOVERY, Device, Time, memory, pair, said, settle
 from tests.sync.fake_relay import Relay, Shown

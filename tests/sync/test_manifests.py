@@ -4,9 +4,10 @@ import pytest
 from msgspec import structs
 
 from shared.agreement import SIGNATURE_BYTES
-from sync_service.frames import ForgedError
-from sync_service.keys import sign_public
-from sync_service.manifests import (
+from sync_service.changes.ops import Head, MalformedError
+from sync_service.sealed.frames import ForgedError
+from sync_service.sealed.keys import sign_public
+from sync_service.sealed.manifests import (
     MANIFEST_BYTES_MAX,
     Manifest,
     Segment,
@@ -17,7 +18,6 @@ from sync_service.manifests import (
     verify_cosignature,
     write,
 )
-from sync_service.ops import Head, MalformedError
 from tests.sync.circle import device_of, seeds_of
 
 ANN, BEN = seeds_of("ann"), seeds_of("ben")

@@ -9,11 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sync_service import adopting, merge, ops, parting
-from sync_service.clock import AHEAD_MS_MAX, BELIEVED_MS_MAX, COUNTER_BITS, LATEST, Hlc, heard, tick
-from sync_service.fields import GUARDED, Field
-from sync_service.merge import EMPTY, FORGOTTEN, State, apply, join
-from sync_service.ops import Foreign, Forget, Link, MalformedError, Op, Set, Tag
+from sync_service.changes import merge, ops, parting
+from sync_service.changes.clock import (
+    AHEAD_MS_MAX,
+    BELIEVED_MS_MAX,
+    COUNTER_BITS,
+    LATEST,
+    Hlc,
+    heard,
+    tick,
+)
+from sync_service.changes.fields import GUARDED, Field
+from sync_service.changes.merge import EMPTY, FORGOTTEN, State, apply, join
+from sync_service.changes.ops import Foreign, Forget, Link, MalformedError, Op, Set, Tag
+from sync_service.device import adopting
 
 ID, OTHER = b"m" * 16, b"o" * 16
 A, B, C = b"a" * 8, b"b" * 8, b"c" * 8

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service import ops
-from sync_service.clock import LATEST
-from sync_service.ops import (
+from sync_service.changes import ops
+from sync_service.changes.clock import LATEST
+from sync_service.changes.ops import (
     Content,
     Foreign,
     Forget,

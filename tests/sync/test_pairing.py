@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 
 from shared import agreement, crypto
 from shared.errors import InvalidError
-from sync_service import codes, entries, keys, pairing
-from sync_service.codes import ExpiredCodeError
-from sync_service.frames import ForgedError
-from sync_service.ops import Head, MalformedError
-from sync_service.pairing import (
+from sync_service.changes.ops import Head, MalformedError
+from sync_service.members import codes, entries, pairing
+from sync_service.members.codes import ExpiredCodeError
+from sync_service.members.pairing import (
     Challenged,
     DifferentNumberError,
     NewerPairingError,
@@ -19,6 +18,8 @@ from sync_service.pairing import (
     Welcome,
     WrongCodeError,
 )
+from sync_service.sealed import keys
+from sync_service.sealed.frames import ForgedError
 from tests.sync.circle import seeds_of
 
 VAULT, SECRET, OTHER_SECRET = b"V" * 16, bytes(range(16)), bytes(range(1, 17))

@@ -10,9 +10,11 @@ import zstandard
 from msgspec import Raw
 
 from shared import agreement, crypto
-from sync_service import frames, inbox, log, ops, receive, snapshots
-from sync_service.clock import LATEST
-from sync_service.fields import Field
+from sync_service.changes import ops
+from sync_service.changes.clock import LATEST
+from sync_service.changes.fields import Field
+from sync_service.device import inbox, log, receive, snapshots
+from sync_service.sealed import frames
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.sealing import send
 

@@ -7,10 +7,8 @@ import pytest
 from msgspec import structs
 
 from shared.agreement import is_signed, sign
-from sync_service import amend, control
-from sync_service.control import Members
-from sync_service.frames import NO_HASH, Frame, parse, seal
-from sync_service.keys import sign_public, stream_id
+from sync_service.members import amend, control
+from sync_service.members.control import Members
 from sync_service.relay import (
     Admitted,
     Duplicate,
@@ -24,6 +22,8 @@ from sync_service.relay import (
     may_compact,
     token_statement,
 )
+from sync_service.sealed.frames import NO_HASH, Frame, parse, seal
+from sync_service.sealed.keys import sign_public, stream_id
 from tests.sync.circle import by, circle, device_of, epoch_key, revoking, seeds_of
 
 

@@ -2,21 +2,11 @@ import msgspec
 import pytest
 
 from shared.errors import UnavailableError
-from sync_service import (
-    amend,
-    engine,
-    entries,
-    inbox,
-    keys,
-    listing,
-    log,
-    manifests,
-    membership,
-    segments,
-    snapshots,
-    vouching,
-)
-from sync_service.ops import Head
+from sync_service.changes.ops import Head
+from sync_service.device import inbox, listing, log, membership, snapshots, vouching
+from sync_service.members import amend, entries
+from sync_service.sealed import keys, manifests, segments
+from sync_service.steps import engine
 from tests.sync.devices import Device, pair, settle
 from tests.sync.fake_relay import Relay
 from tests.sync.table_replica import Crash

@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.errors import SunaivaError
-from sync_service import control, frames, keys, merge, ops, pairing, vectors
-from sync_service.merge import EMPTY
+from sync_service.changes import merge, ops
+from sync_service.changes.merge import EMPTY
+from sync_service.members import control, pairing
+from sync_service.sealed import frames, keys, vectors
 from tests.sync import golden
 
 

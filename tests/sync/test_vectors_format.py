@@ -10,12 +10,12 @@ from msgspec import structs
 
 from shared.agreement import sign
 from shared.errors import CorruptError, ForbiddenError, SunaivaError
-from sync_service import manifests, vectors
-from sync_service.frames import ForgedError, UnreadableError
-from sync_service.keys import sign_public
-from sync_service.manifests import SEGMENT_BYTES_MAX, Segment
-from sync_service.ops import MalformedError
-from sync_service.vectors import Kind, Summary, Vector, VectorList
+from sync_service.changes.ops import MalformedError
+from sync_service.sealed import manifests, vectors
+from sync_service.sealed.frames import ForgedError, UnreadableError
+from sync_service.sealed.keys import sign_public
+from sync_service.sealed.manifests import SEGMENT_BYTES_MAX, Segment
+from sync_service.sealed.vectors import Kind, Summary, Vector, VectorList
 from tests.sync.circle import device_of, seeds_of
 
 ANN, BEN = seeds_of("ann"), seeds_of("ben")

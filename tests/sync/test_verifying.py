@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sync_service import log, snapshots, verifying
-from sync_service.verifying import Verified
+from sync_service.device import log, snapshots, verifying
+from sync_service.device.verifying import Verified
 from tests.sync.devices import Device, pair, settle
 from tests.sync.folders import pair as folder_pair
 from tests.sync.folders import settle as settle_in_folder

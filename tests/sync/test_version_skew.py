@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from sync_service import frames, inbox, log, manifests, ops, segments, snapshots
-from sync_service.fields import Field
+from sync_service.changes import ops
+from sync_service.changes.fields import Field
+from sync_service.device import inbox, log, snapshots
+from sync_service.sealed import frames, manifests, segments
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.sealing import send
 

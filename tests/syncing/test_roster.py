@@ -3,8 +3,8 @@
 import pytest
 
 from mcp_server.syncing import roster
-from sync_service import keys
-from sync_service.control import Member
+from sync_service.members.control import Member
+from sync_service.sealed import keys
 
 VAULT, DEVICE, KEY = b"v" * 16, b"d" * 16, b"k" * 32
 

@@ -24,11 +24,11 @@ from shared.errors import (
     NotFoundError,
     UnavailableError,
 )
-from sync_service import log
-from sync_service.log import NotSetUpError
-from sync_service.pairing import DifferentNumberError
+from sync_service.device import log
+from sync_service.device.log import NotSetUpError
+from sync_service.device.verifying import Verified
+from sync_service.members.pairing import DifferentNumberError
 from sync_service.transport import RevokedError
-from sync_service.verifying import Verified
 from tests.builders import USER, SetClock, opened, until
 
 WORDS = words.words_of(bytes(range(16)))

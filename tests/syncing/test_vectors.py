@@ -18,9 +18,10 @@ from mcp_server.syncing.service import Syncing
 from mcp_server.syncing.way import Way
 from mcp_server.vault import store, words
 from mcp_server.vault.store import as_bytes
-from sync_service import log, snapshots, vectors
 from sync_service.alarms import Alarm
-from sync_service.manifests import Segment
+from sync_service.device import log, snapshots
+from sync_service.sealed import vectors
+from sync_service.sealed.manifests import Segment
 from tests.builders import USER, SetClock, embedded, opened, until
 from tests.fakes import HashEmbedder
 

@@ -9,7 +9,7 @@ from mcp_server.model import Source
 from mcp_server.vault import listing, names, states, store
 from mcp_server.vault.db import DATABASE_NAME
 from mcp_server.vault.migrations import MIGRATIONS
-from sync_service import log
+from sync_service.device import log
 from tests.builders import NOON, memory, published_vault, vault_at
 
 

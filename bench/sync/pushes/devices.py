@@ -12,11 +12,11 @@ from msgspec import Struct
 from bench.load.servers import HOST
 from shared.agreement import sign
 from shared.errors import UnavailableError
-from sync_service import amend, control, entries
-from sync_service.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
-from sync_service.frames import NO_HASH, seal
-from sync_service.keys import Seeds, device_id, sign_public, stream_id
+from sync_service.members import amend, control, entries
+from sync_service.members.entries import MEMBER_SIGNER, RECOVERY_SIGNER, Signer
 from sync_service.relay import token_statement
+from sync_service.sealed.frames import NO_HASH, seal
+from sync_service.sealed.keys import Seeds, device_id, sign_public, stream_id
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"

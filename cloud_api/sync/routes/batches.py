@@ -20,8 +20,8 @@ from cloud_api.sync import batches, rules, waiting
 from cloud_api.sync.relay import Relay
 from cloud_api.sync.store import Mark
 from cloud_api.sync.wire import GENERATION, HEAD_POS, MIN_POS, POSITION_MAX, own_pass
-from sync_service.frames import PUSH_BYTES_MAX
 from sync_service.relay import bodies
+from sync_service.sealed.frames import PUSH_BYTES_MAX
 
 
 class PlacedAnswer(Struct, frozen=True):

@@ -6,8 +6,8 @@ import pytest
 from msgspec import structs
 
 from cloud_api.sync.rules import No, Yes
-from sync_service import amend
-from sync_service.frames import NO_HASH, Frame, parse
+from sync_service.members import amend
+from sync_service.sealed.frames import NO_HASH, Frame, parse
 from tests.cloud_api.accounts.people import Hands, Person, code_of
 from tests.cloud_api.sync.vaults import Device, Subscription, create, founded, new_vault, text
 from tests.sync.circle import adding, by, seeds_of

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from cloud_api.sync.rules import PAGE_BYTES_MIN
-from sync_service.frames import FRAME_BYTES_MAX, PUSH_BYTES_MAX
+from sync_service.sealed.frames import FRAME_BYTES_MAX, PUSH_BYTES_MAX
 from tests.cloud_api.accounts.people import code_of
 from tests.cloud_api.sync.vaults import Device
 

@@ -9,11 +9,13 @@ import pytest
 from litestar.testing import AsyncTestClient
 from litestar.types import ASGIApp
 
-from sync_service import engine, healing, log, membership, snapshots, vectors
-from sync_service.keys import Seeds
-from sync_service.manifests import Segment
-from sync_service.step import Engine, Report
-from sync_service.transport_http import DeviceLogin, HttpTransport
+from sync_service.device import healing, log, membership, snapshots
+from sync_service.sealed import vectors
+from sync_service.sealed.keys import Seeds
+from sync_service.sealed.manifests import Segment
+from sync_service.steps import engine
+from sync_service.steps.step import Engine, Report
+from sync_service.transports.http import DeviceLogin, HttpTransport
 from tests.cloud_api.accounts.people import Hands, Person
 from tests.cloud_api.sync.vaults import ORIGIN
 from tests.sync.devices import RECOVERY, Time

@@ -18,8 +18,8 @@ import pytest
 
 from bench.load.people import fill, signing
 from cloud_api.settings import load
-from sync_service.clock import Hlc
-from sync_service.ops import Head, Set, encode_content
+from sync_service.changes.clock import Hlc
+from sync_service.changes.ops import Head, Set, encode_content
 from tests.cloud_api.accounts.people import Person
 from tests.cloud_api.readiness import await_ready
 from tests.cloud_api.sync.vaults import ORIGIN, Device, founded

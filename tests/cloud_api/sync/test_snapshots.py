@@ -10,8 +10,8 @@ from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.sync import rules
 from cloud_api.sync.compaction import compact_due, remove_spare_segments
-from sync_service.keys import sign_public
-from sync_service.manifests import cosign, id_of, is_cosigned
+from sync_service.sealed.keys import sign_public
+from sync_service.sealed.manifests import cosign, id_of, is_cosigned
 from tests.cloud_api.accounts.people import Hands, code_of, drain
 from tests.cloud_api.sync.vaults import Device, parts_of, text
 from tests.sync.circle import seeds_of

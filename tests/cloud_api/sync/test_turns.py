@@ -10,7 +10,7 @@ from cloud_api.sync import waiting
 from cloud_api.sync.batches import push
 from cloud_api.sync.placing import Pushed
 from cloud_api.sync.refusals import BatchGapError
-from sync_service.frames import PUSH_BYTES_MAX, Frame
+from sync_service.sealed.frames import PUSH_BYTES_MAX, Frame
 from tests.cloud_api.sync.test_batches import noise
 from tests.cloud_api.sync.test_waiting import pass_of
 from tests.cloud_api.sync.vaults import Device

@@ -12,13 +12,13 @@ from msgspec import Struct, field
 from cloud_api.db import AccountId, Connection
 from cloud_api.sync.rules import No, Yes
 from shared.agreement import sign
-from sync_service import amend, control
-from sync_service.control import Members
-from sync_service.frames import NO_HASH, Frame, parse, seal
-from sync_service.keys import Seeds, device_id, sign_public, stream_id
-from sync_service.manifests import Manifest, Segment, write
-from sync_service.ops import Head
+from sync_service.changes.ops import Head
+from sync_service.members import amend, control
+from sync_service.members.control import Members
 from sync_service.relay import token_statement
+from sync_service.sealed.frames import NO_HASH, Frame, parse, seal
+from sync_service.sealed.keys import Seeds, device_id, sign_public, stream_id
+from sync_service.sealed.manifests import Manifest, Segment, write
 from tests.cloud_api.accounts.people import Person
 from tests.sync.circle import adding, by, by_words, epoch_key, revoking, rotating, seeds_of
 

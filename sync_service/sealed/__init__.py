@@ -1,0 +1,1 @@
+"""What leaves a device, to the byte: keys, batches, the pieces of snapshots and of vectors."""

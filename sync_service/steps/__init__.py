@@ -1,0 +1,1 @@
+"""One step of synchronisation: fetch, take in, seal, send, keep house."""

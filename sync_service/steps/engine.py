@@ -1,0 +1,188 @@
+"""One step of synchronisation: ask how things stand, take in what others wrote, seal and send what was written here.
+
+Synchronous, and safe to be killed anywhere: whatever was decided stands in the vault before anything outside hears of it, and each
+step begins from what stands there. Sending never waits for receiving to succeed. Nothing here removes a memory, however the relay
+behaves: what is wrong becomes an alarm by its own name, and what is sound goes on.
+"""
+
+from shared.clock import to_ms
+from shared.errors import CorruptError, ForbiddenError, SunaivaError, UnavailableError
+from sync_service.alarms import Kind
+from sync_service.changes.ops import MalformedError
+from sync_service.device import healing, log, plan, receive, snapshot_joining, snapshots, vouching
+from sync_service.members import control
+from sync_service.members.control import Members
+from sync_service.sealed import manifests, segments, vectors
+from sync_service.steps import pulling, sending
+from sync_service.steps.step import Engine, Report, Run
+from sync_service.transport import NoSegmentError, RevokedError, VaultDeletedError
+
+HOUSE_MS = 3_600_000
+# Snapshots are the large transfers. Where no other line ever comes, they are written and checked all the same, seldom.
+HOUSE_SPARING_MS = 7 * 24 * 3_600_000
+_DELETED = (
+    "The server says that this vault was deleted there by its owner. Nothing is missing here; nothing is sent there any more. To sync it "
+    "there again, put it back from this device: `sunaiva sync put-back`. To end sync here: `sunaiva logout`."
+)
+_AT_ODDS: frozenset[Kind] = frozenset({"diverged", "fork", "gap", "reordered", "rolled_back"})
+
+
+def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
+    """One step. `patiently`: writes that follow each other quickly travel together; otherwise everything goes now.
+
+    Raises:
+        NotSetUpError
+        and whatever the vault itself raises: a full disk, a damaged file.
+    """
+    now_ms = to_ms(engine.clock())
+    report = Report()
+    with engine.replica.transaction() as db:
+        me = log.read(db)
+        members = log.members(db)
+    if me.paused:
+        report.paused = True
+        return report
+    run = Run(engine, members, report, now_ms)
+    try:
+        try:
+            pulling.catch_up(run)
+        except VaultDeletedError:
+            report.deleted = True
+            raise
+        finally:
+            # What stands in the way of receiving does not stand in the way of sending; a dead network would in any case.
+            if report.unavailable is None and not report.deleted:
+                sending.send(run, patiently=patiently)
+        _keep_house_at_times(run)
+        pulling.weigh_forgets(run)
+    except RevokedError as error:
+        run.alarm("revoked_device", "self", str(error))
+    except VaultDeletedError:
+        report.deleted = True
+        run.alarm("deleted", "vault", _DELETED)
+    except UnavailableError as error:
+        report.unavailable = str(error)
+        report.after_seconds = getattr(error, "after_seconds", 0.0)
+    except SunaivaError as error:
+        run.alarm("malformed", "relay", str(error))
+    _look_back(run)
+    return report
+
+
+def keep_house(engine: Engine) -> None:
+    """Now and then (a step does it by itself), when the end was reached: vouch for others' snapshots, write one when it is due, let go of what is safe.
+    Where devices are not at one, each gives the others what it holds, and joins what they hold."""
+    now_ms = to_ms(engine.clock())
+    with engine.replica.transaction() as db:
+        me = log.read(db)
+        members = log.members(db)
+        epoch_keys = log.epoch_keys(db)
+        at_odds = any(alarm.kind in _AT_ODDS for alarm in log.alarms(db))
+        is_rested = plan.is_over(snapshots.last_written_ms(db), now_ms, plan.BEACON_MS)
+    standing = engine.transport.standing()
+    if me.generation != standing.generation or not me.caught_up:
+        return
+    with engine.replica.transaction() as db:
+        log.let_go(db, standing.min_pos)
+    if at_odds:
+        snapshot_joining.join_others(
+            engine.transport, engine.replica, members, engine.random, now_ms
+        )
+    if not standing.may_push:
+        return
+    covered_pos = size = 0
+    there = engine.transport.manifests()
+    for raw in there[:1]:
+        if _is_refused(engine, members, raw, now_ms):
+            break  # as if there were none: one by a device that lies keeps nobody from writing a better one
+        manifest = manifests.read(raw)
+        covered_pos = segments.covered_pos(manifest, epoch_keys, me.generation)
+        size = sum(segment.size for segment in manifest.segments)
+    is_due = me.reread_after is None and snapshots.is_due(
+        head_pos=standing.head_pos,
+        min_pos=standing.min_pos,
+        covered_pos=covered_pos,
+        log_bytes=standing.used_bytes - _kept_beside(there, engine.transport.vector_lists()),
+        snapshot_bytes=size,
+    )
+    if is_due or ((me.snapshot_owed or at_odds) and is_rested):
+        made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        if made is not None and len(control.live(members)) == 1:
+            for raw in engine.transport.manifests()[:1]:
+                _is_refused(engine, members, raw, now_ms)  # who joins next starts from it
+
+
+def _keep_house_at_times(run: Run) -> None:
+    """Once an hour, when there is nothing else to do."""
+    rest_ms = HOUSE_SPARING_MS if run.engine.sparing else HOUSE_MS
+    me = run.me()
+    if (
+        not run.report.reached_head
+        or run.report.is_behind
+        or not plan.is_over(me.house_ms, run.now_ms, rest_ms)
+    ):
+        return
+    with run.replica.transaction() as db:
+        log.write(db, house_ms=run.now_ms)
+    if me.house_ms == 0:
+        return  # it has only just arrived
+    receive.retry_half_applied(run.replica, run.members, run.engine.random, run.now_ms)
+    keep_house(run.engine)
+
+
+def _kept_beside(manifests_there: list[bytes], lists_there: list[bytes]) -> int:
+    """Bytes of segments at the relay, which are no part of its log."""
+    named: dict[str, int] = {}
+    for raw in (*manifests_there, *lists_there):
+        try:
+            found = vectors.read(raw) if vectors.is_list(raw) else manifests.read(raw)
+        except MalformedError:
+            continue
+        named |= {segment.name: segment.size for segment in found.segments}
+    return sum(named.values())
+
+
+def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bool:
+    try:
+        _vouch(engine, members, raw, now_ms)
+    except (CorruptError, ForbiddenError, NoSegmentError) as error:
+        with engine.replica.transaction() as db:
+            log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)
+        return True
+    with engine.replica.transaction() as db:
+        return snapshots.standing_of(db, manifests.id_of(raw)) == "refused"
+
+
+def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
+    with engine.replica.transaction() as db:
+        judged = snapshots.standing_of(db, manifests.id_of(raw))
+    is_alone = len(control.live(members)) == 1
+    if judged in (None, "joined") or (judged == "written" and is_alone):
+        vouching.check(engine.transport, engine.replica, members, raw, now_ms)
+
+
+def _look_back(run: Run) -> None:
+    with run.replica.transaction() as db:
+        me = log.read(db)
+        if run.report.reached_head:
+            log.settle(db, "stale")
+        elif (
+            me.reached_ms and not run.report.deleted and run.now_ms - me.reached_ms > plan.STALE_MS
+        ):
+            log.raise_alarm(
+                db,
+                "stale",
+                "relay",
+                "Nothing new has come through for more than a week. Memories of other devices may be missing here.",
+                run.now_ms,
+            )
+        healing.expire(db, run.now_ms)
+        waiting = log.outbox_count(db) + int(me.seeding)
+        if run.report.due_in_ms is None and waiting:
+            run.report.due_in_ms = plan.seal_in_ms(
+                waiting=waiting, sealed_ms=me.sealed_ms, now_ms=run.now_ms
+            )
+        if run.weigh_in_ms is not None:
+            due_in_ms = run.report.due_in_ms
+            run.report.due_in_ms = min(run.weigh_in_ms, due_in_ms or run.weigh_in_ms)
+        run.report.alarms = log.alarms(db)

@@ -1,0 +1,1 @@
+"""Ways to where devices meet: a server over HTTP, or a plain folder."""
