@@ -6,7 +6,7 @@ By the ids, which begin with the time: what another device has sent comes newest
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.index import late
@@ -49,9 +49,10 @@ class Filling:
             self.below = found[-1][1] if len(found) == room else store.newest_row(db)
         return [row for _, row in self._waiting[-_BATCH:]]
 
-    def done(self, rows: list[int]) -> None:
-        """These, which `next` gave, were read."""
-        del self._waiting[-len(rows) :]
+    def done(self, rows: Collection[int]) -> None:
+        """These were read, here or on another device."""
+        gone = set(rows)
+        self._waiting = [each for each in self._waiting if each[1] not in gone]
 
     def read(self, waiting: Sequence[tuple[int, str, str | None]]) -> list[Any]:
         """What the model makes of each row's text and speaker."""

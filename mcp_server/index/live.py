@@ -245,8 +245,11 @@ class LiveIndex:
         self._waiting += number
         self._wake.set()
 
-    def has_less_to_embed(self, number: int) -> None:
-        self._waiting = max(0, self._waiting - number)
+    def has_less_to_embed(self, rows: Sequence[int]) -> None:
+        """These have the vectors that another device made."""
+        assert self._filling is not None
+        self._filling.done(rows)
+        self._waiting = max(0, self._waiting - len(rows))
 
     def tidy_words(self) -> bool:
         """Bring the keyword index forward by one piece; whether there was any to do."""
@@ -486,7 +489,7 @@ class LiveIndex:
             if self._rounds == this_round:
                 filling.done(rows)
                 if filling is self._filling:
-                    self.has_less_to_embed(len(rows))
+                    self._waiting = max(0, self._waiting - len(rows))
                 elif filling is self._coming:
                     self._come += len(kept)
         return True

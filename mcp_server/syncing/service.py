@@ -73,11 +73,12 @@ class Syncing:
                 return Round(off=True)
             patiently, self._patiently = self._patiently, True
             counted = Counted(transport)
-            self._vectors.expect()
             # What the person asks for now waits for no better network.
             sparing = patiently and self._hints.is_metered()
+            if not sparing:
+                self._vectors.expect()
             report = sync_once(self._engine(counted, sparing=sparing), patiently=patiently)
-            then = self._vectors.step(counted, report)
+            then = self._vectors.step(counted, report, sparing=sparing)
             self._count(counted, report)
             if report.deleted:
                 raise VaultDeletedError(_DELETED)

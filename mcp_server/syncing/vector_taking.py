@@ -117,7 +117,7 @@ def _place(device: Device, kind: Kind, part: Sequence[Vector]) -> None:
         if rows:
             codes = np.frombuffer(b"".join(found), np.uint8).reshape(len(rows), kind.code_bytes)
             change.then(device.index.store_codes(change.db, rows, codes))
-            change.then(lambda: device.index.has_less_to_embed(len(rows)))
+            change.then(lambda: device.index.has_less_to_embed(rows))
 
 
 def _finish(device: Device, source: Source) -> None:

@@ -60,14 +60,14 @@ class Vectors:
         if may_come or self._source is not None:
             self._device.index.hold.keep(_HOLD_SECONDS)
 
-    def step(self, transport: Transport, report: Report) -> Next:
-        """After a round that reached the end of what others wrote."""
+    def step(self, transport: Transport, report: Report, *, sparing: bool) -> Next:
+        """After a round that reached the end of what others wrote. `sparing`: bytes cost money, and embedding does not."""
         if self._worth is None:
             return _NOTHING
         if report.unavailable is None and (report.is_behind or not report.reached_head):
             return _NOTHING
         after = _NOTHING
-        if report.unavailable is None:
+        if report.unavailable is None and not sparing:
             try:
                 after = self._exchange(transport, self._worth)
             except SunaivaError as error:
