@@ -81,6 +81,28 @@ def test_nobody_waits_for_ever_for_what_a_relay_lost(
     assert first.alarms() == second.alarms() == third.alarms() == set()
 
 
+def test_who_waits_for_a_batch_lost_for_ever_still_gives_what_only_it_has() -> None:
+    first, second = pair()
+    gone, lost = (Device(first.relay, first.time, seed).join() for seed in (3, 4))
+    everybody = [first, second, gone, lost]
+    settle(everybody)
+    _loses_and_counts(lost, 1)
+    lost.line.before = _only_sending
+    lost.write(2)
+    lost.sync()
+    before = first.relay.backup()
+    gone.write(3)
+    gone.sync()
+    first.sync()
+    first.relay.restore(before)
+    _hours([first, second], 30)
+    assert "reordered" in first.alarms(), "what the lost device sent is nowhere"
+    newcomer = Device(first.relay, first.time, 5).join()
+    _hours([first, second, newcomer], 3)
+    assert [device.text(3) for device in (first, second, newcomer)] == ["tea"] * 3
+    assert "reordered" in newcomer.alarms(), "it knows that something is missing, too"
+
+
 def test_what_is_said_to_be_stored_and_never_shown_is_not_sent_for_ever() -> None:
     first, second = pair()
     _loses_and_counts(first, 1)
