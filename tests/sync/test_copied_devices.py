@@ -1,7 +1,9 @@
 """A device that was copied, or put back from a backup, where the relay has deleted or lost what it had sent."""
 
 from shared.errors import UnavailableError
-from sync_service import engine, log, manifests, snapshots
+from sync_service.device import log, snapshots
+from sync_service.sealed import manifests
+from sync_service.steps import engine
 from tests.sync.devices import Device, pair, settle
 
 HOUR_MS = 3_600_000
@@ -98,9 +100,7 @@ def _compact(writer: Device, other: Device) -> None:
 
 def _write_snapshot(device: Device) -> None:
     members = log.members(device.replica.db)
-    made = snapshots.write(
-        device.line, device.replica, members, device.random, device.now_ms
-    )
+    made = snapshots.write(device.line, device.replica, members, device.random, device.now_ms)
     assert made is not None
 
 
