@@ -48,8 +48,8 @@ def test_an_alarm_names_the_device_and_a_deleted_vault_is_no_tick(
     ]
     read = shown(capsys, state="deleted", device="study", devices=1, alarms=alarms)
     assert "this vault was deleted" in read
-    assert "deleted: Put it back." in read
-    assert "gap (phone): Something is missing." in read
+    assert "Put it back. (deleted)" in read
+    assert "Something is missing. (gap, phone)" in read
     assert "✓" not in read
 
 
