@@ -138,8 +138,12 @@ def _keep_house_at_times(run: Run) -> None:
 
 
 def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bool:
+    with engine.replica.transaction() as db:
+        epoch_keys = log.epoch_keys(db)
     try:
         _vouch(engine, members, raw, now_ms)
+        # Also where nothing can be vouched for now, because something is on its way.
+        segments.open_summary(manifests.read(raw), epoch_keys)
     except (CorruptError, ForbiddenError, NoSegmentError) as error:
         with engine.replica.transaction() as db:
             log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)

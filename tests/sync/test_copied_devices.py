@@ -98,9 +98,7 @@ def _compact(writer: Device, other: Device) -> None:
 
 def _write_snapshot(device: Device) -> None:
     members = log.members(device.replica.db)
-    made = snapshots.write(
-        device.line, device.replica, members, device.random, device.now_ms
-    )
+    made = snapshots.write(device.line, device.replica, members, device.random, device.now_ms)
     assert made is not None
 
 

@@ -1,0 +1,50 @@
+"""A snapshot that a member has signed and nobody can read: the others say so, and go on as if it were not there."""
+
+from sync_service import engine, log, manifests, segments, snapshots
+from sync_service.ops import Head
+from tests.sync.devices import Device, pair
+
+
+def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
+    liar, one = pair()
+    one.write(1)
+    one.sync()
+    members = log.members(liar.replica.db)
+    liar.sync()
+    assert snapshots.write(liar.line, liar.replica, members, liar.random, liar.now_ms)
+    for name in one.relay.segments:
+        one.relay.segments[name] = b"\0\0\0\x01 nothing"
+    one.sync()
+    with one.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    engine.keep_house(one.engine)
+    _has_written_a_better_one(one, after=liar)
+
+
+def test_a_snapshot_that_cannot_be_opened_keeps_nobody_from_writing_a_better_one() -> None:
+    """Nor if it comes while something waits here to be sent, so that nothing can be vouched for."""
+    liar, one = pair()
+    one.write(1)
+    one.sync()
+    me = log.read(liar.replica.db)
+    nothing = segments.Summary(bytes(32), me.generation, 0)
+    manifest = manifests.Manifest(
+        vault=me.vault,
+        device=me.device,
+        covers=(Head(me.stream, 1, bytes(32)),),
+        segments=(),
+        sealed=segments.seal_summary(bytes(32), me.vault, 1, nothing),
+    )
+    liar.line.put_manifest(manifests.write(manifest, me.sign_seed))
+    one.write(2)
+    with one.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    engine.keep_house(one.engine)
+    _has_written_a_better_one(one, after=liar)
+
+
+def _has_written_a_better_one(one: Device, *, after: Device) -> None:
+    assert [manifests.read(raw).device for raw in one.relay.manifests] == [
+        log.read(each.replica.db).device for each in (after, one)
+    ]
+    assert one.alarms() == {"malformed"}
