@@ -1,8 +1,8 @@
-"""A snapshot that a member has signed and nobody can read: the others say so, and go on as if it were not there."""
+"""A snapshot that nobody can start from, because nobody can read it or its writer was removed: the others write a better one."""
 
-from sync_service import engine, log, manifests, segments, snapshots
+from sync_service import engine, log, manifests, membership, segments, snapshots
 from sync_service.ops import Head
-from tests.sync.devices import Device, pair
+from tests.sync.devices import Device, pair, settle
 
 
 def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
@@ -41,6 +41,30 @@ def test_a_snapshot_that_cannot_be_opened_keeps_nobody_from_writing_a_better_one
         log.write(db, snapshot_owed=1)
     engine.keep_house(one.engine)
     _has_written_a_better_one(one, after=liar)
+
+
+def test_who_comes_after_the_writer_of_the_only_snapshot_was_removed_gets_everything() -> None:
+    writer, one = pair()
+    third = Device(one.relay, one.time, 3).join()
+    for number in range(3):
+        writer.write(number)
+    settle([writer, one, third])
+    members = log.members(writer.replica.db)
+    assert snapshots.write(writer.line, writer.replica, members, writer.random, writer.now_ms)
+    for each in (one, third):
+        engine.keep_house(each.engine)
+    assert one.relay.compact() > 0
+    removed = log.read(writer.replica.db).device
+    membership.revoke(one.line, one.replica, removed, one.random, one.now_ms)
+    for _ in range(3):
+        settle([one, third], rounds=1)
+        one.time.pass_ms(engine.HOUSE_MS)
+    newcomer = Device(one.relay, one.time, 4).join()
+    settle([newcomer, one, third])
+    assert newcomer.replica.states() == one.replica.states() == third.replica.states()
+    assert [newcomer.text(number) for number in range(3)] == ["tea"] * 3
+    assert newcomer.alarms() == one.alarms() == third.alarms() == set()
+    assert len(one.relay.manifests) == 2, "the one that was lacking, and no more"
 
 
 def _has_written_a_better_one(one: Device, *, after: Device) -> None:
