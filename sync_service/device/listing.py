@@ -41,6 +41,10 @@ _UPDATE = (
     "This vault has been set to a newer form of encryption than this Sunaiva knows. Update Sunaiva here: until then nothing is sent, and "
     "what is written here waits."
 )
+ANOTHER_LIST = (
+    "The list of devices is another one where your devices meet than here. Nothing of that was used; compare `sunaiva devices` on a "
+    "device that you trust."
+)
 
 
 class NotSyncedError(ConflictError):
@@ -55,6 +59,10 @@ def follow(
     """The device list with what the relay has beyond this one; what the relay lost of it is given back."""
     if shown_seq < members.seq:
         _give_back(transport, replica, shown_seq, now_ms)
+    if _ends_otherwise(transport, replica, members):
+        with replica.transaction() as db:
+            log.raise_alarm(db, "forged_device_list", "device list", ANOTHER_LIST, now_ms)
+        return members
     for _ in range(ENTRIES_MAX):
         entries = transport.control(members.seq)
         if not entries:
@@ -139,6 +147,16 @@ def _settle(db: "Database", members: Members, now_ms: int) -> None:
             log.settle(db, kind, "device list")
     if too_old:
         log.raise_alarm(db, "newer", "device list", _UPDATE, now_ms)
+
+
+def _ends_otherwise(transport: Transport, replica: Replica, members: Members) -> bool:
+    """Two lists of one length, each with a new key of its own, follow each other at nothing. That keys do not fit is what shows first."""
+    with replica.transaction() as db:
+        if all(alarm.kind != "unreadable" for alarm in log.alarms(db)):
+            return False
+        here = log.control(db)[-1:]
+    there = transport.control(members.seq - 1)[:1]
+    return bool(there) and there != here
 
 
 def _give_back(transport: Transport, replica: Replica, shown_seq: int, now_ms: int) -> None:

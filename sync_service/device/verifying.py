@@ -11,7 +11,7 @@ from shared.errors import CorruptError, ForbiddenError
 from sync_service import relay
 from sync_service.changes import merge
 from sync_service.changes.ops import MalformedError
-from sync_service.device import log, losses, membership, snapshots
+from sync_service.device import listing, log, losses, membership, snapshots
 from sync_service.device.replica import Replica
 from sync_service.members.control import Members
 from sync_service.sealed import frames, segments
@@ -32,10 +32,6 @@ _STATES_AT_ONCE = 1_000
 # As many as a step reads at most.
 _PAGES_MAX = 4_096
 _COMPARED_MAX = 8
-_LIST = (
-    "The list of devices is another one where your devices meet than here. Nothing of that was used; compare `sunaiva devices` on a "
-    "device that you trust."
-)
 _SHORT_LIST = "A part of the list of devices is missing or damaged where your devices meet. This device gives it back."
 
 
@@ -77,8 +73,8 @@ def verify(transport: Transport, replica: Replica, now_ms: int) -> Steps:
         own = log.taken(db)
         found = [losses.sentence(each, is_own=each.stream in own, has_log=has_log) for each in lost]
         if shown != entries[: len(shown)]:
-            log.raise_alarm(db, "forged_device_list", "device list", _LIST, now_ms)
-            found.append(_LIST)
+            log.raise_alarm(db, "forged_device_list", "device list", listing.ANOTHER_LIST, now_ms)
+            found.append(listing.ANOTHER_LIST)
         elif shown != entries:
             found.append(_SHORT_LIST)
         losses.tell(db, lost, now_ms, has_read_all=True, has_log=has_log)

@@ -92,24 +92,38 @@ def keep_house(engine: Engine) -> None:
         return
     covered_pos = size = 0
     there = engine.transport.manifests()
-    for raw in there[:1]:
+    for raw in [raw for raw in there if not _is_of_a_removed_device(raw, members)][:1]:
         if _is_refused(engine, members, raw, now_ms):
             break  # as if there were none: one by a device that lies keeps nobody from writing a better one
         manifest = manifests.read(raw)
         covered_pos = segments.covered_pos(manifest, epoch_keys, me.generation)
         size = sum(segment.size for segment in manifest.segments)
-    is_due = me.reread_after is None and snapshots.is_due(
-        head_pos=standing.head_pos,
-        min_pos=standing.min_pos,
-        covered_pos=covered_pos,
-        log_bytes=standing.used_bytes - _kept_beside(there, engine.transport.vector_lists()),
-        snapshot_bytes=size,
+    # What was deleted, its writer removed since: who comes now has nothing to start from.
+    is_lost = covered_pos < standing.min_pos - 1
+    is_due = me.reread_after is None and (
+        is_lost
+        or snapshots.is_due(
+            head_pos=standing.head_pos,
+            min_pos=standing.min_pos,
+            covered_pos=covered_pos,
+            log_bytes=standing.used_bytes - _kept_beside(there, engine.transport.vector_lists()),
+            snapshot_bytes=size,
+        )
     )
-    if is_due or ((me.snapshot_owed or at_odds) and is_rested):
+    if is_due or ((me.snapshot_owed or at_odds or is_lost) and is_rested):
         made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
         if made is not None and len(control.live(members)) == 1:
             for raw in engine.transport.manifests()[:1]:
                 _is_refused(engine, members, raw, now_ms)  # who joins next starts from it
+
+
+def _is_of_a_removed_device(raw: bytes, members: Members) -> bool:
+    """Nobody starts from such a one, however many had vouched for it before its writer was removed."""
+    try:
+        writer = members.members.get(manifests.read(raw).device)
+    except MalformedError:
+        return False  # who looks at it says so
+    return writer is not None and writer.revoked is not None
 
 
 def _keep_house_at_times(run: Run) -> None:
@@ -143,8 +157,12 @@ def _kept_beside(manifests_there: list[bytes], lists_there: list[bytes]) -> int:
 
 
 def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bool:
+    with engine.replica.transaction() as db:
+        epoch_keys = log.epoch_keys(db)
     try:
         _vouch(engine, members, raw, now_ms)
+        # Also where nothing can be vouched for now, because something is on its way.
+        segments.open_summary(manifests.read(raw), epoch_keys)
     except (CorruptError, ForbiddenError, NoSegmentError) as error:
         with engine.replica.transaction() as db:
             log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)

@@ -117,12 +117,22 @@ def equivocate(world: "World", _: int, device: Device) -> None:
         world.withheld.pop(device, None)
     elif world.split is not None:
         join_histories(world)
-    elif what == 2 and not world.kind.disks_fail and people.is_list_whole(world, world.relay):
+    elif what == 2 and not world.kind.disks_fail and _is_list_settled(world):
         world.split = world.relay.split()
         for each in world.devices:
             if world.chance.random() < 0.5:
                 each.line.relay = world.split
         world.trace.append("relay split")
+
+
+def _is_list_settled(world: "World") -> bool:
+    """Nobody is about to change it: a new key that is owed after a removal would be made on both sides, and two lists do not go together."""
+    members = world.relay.members
+    return (
+        people.is_list_whole(world, world.relay)
+        and members is not None
+        and not members.rotation_due
+    )
 
 
 def join_histories(world: "World") -> None:

@@ -10,7 +10,6 @@ from sync_service.changes.ops import LENGTH_MAX, SEQ_MAX, Head
 from sync_service.device import inbox, listing, log, membership, snapshots, vouching
 from sync_service.members import amend, control
 from sync_service.sealed import frames, manifests, segments
-from sync_service.steps import engine
 from sync_service.transport import POSITION_MAX, ControlConflictError
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.fake_relay import Shown
@@ -321,25 +320,6 @@ def _claims_by_snapshot(liar: Device, head: Head) -> None:
         sealed=segments.seal_summary(key, me.vault, 1, nothing),
     )
     liar.line.put_manifest(manifests.write(manifest, me.sign_seed))
-
-
-def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
-    liar, one, _ = three()
-    one.write(1)
-    one.sync()
-    members = log.members(liar.replica.db)
-    liar.sync()
-    assert snapshots.write(liar.line, liar.replica, members, liar.random, liar.now_ms)
-    for name in one.relay.segments:
-        one.relay.segments[name] = b"\0\0\0\x01 nothing"
-    one.sync()
-    with one.replica.transaction() as db:
-        log.write(db, snapshot_owed=1)
-    engine.keep_house(one.engine)
-    assert [manifests.read(raw).device for raw in one.relay.manifests] == [
-        log.read(each.replica.db).device for each in (liar, one)
-    ]
-    assert one.alarms() == {"malformed"}
 
 
 def test_versions_of_one_memory_beyond_all_measure_stop_no_snapshot() -> None:
