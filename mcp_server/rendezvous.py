@@ -186,8 +186,11 @@ def announce(home: Path, info: AgentInfo) -> None:
 
 
 def agent_info(home: Path) -> AgentInfo | None:
+    """None of an agent of another folder, too: who copied a running vault's folder has copied its agent's address, and would change the
+    original."""
     try:
-        return AgentInfo(**json.loads((home / "agent.json").read_bytes()))
+        info = AgentInfo(**json.loads((home / "agent.json").read_bytes()))
+        return info if Path(info.socket).name == _socket_name(home) else None
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):  # of a release that wrote something else, or cut by a full disk
@@ -264,7 +267,7 @@ def _read_hello(channel: socket.socket) -> dict[str, Any]:
 
 
 def _socket_path(home: Path, runtime_folder: Path) -> Path:
-    name = f"{_short_hash(os.fsencode(home.resolve())):016x}.sock"
+    name = _socket_name(home)
     path = runtime_folder / name
     with suppress(OSError):
         if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
@@ -276,6 +279,10 @@ def _socket_path(home: Path, runtime_folder: Path) -> Path:
     fallback.mkdir(mode=0o700, exist_ok=True)
     _require_private(fallback)
     return fallback / name
+
+
+def _socket_name(home: Path) -> str:
+    return f"{_short_hash(os.fsencode(home.resolve())):016x}.sock"
 
 
 def _require_private(folder: Path) -> None:

@@ -14,7 +14,7 @@ from mcp_server.naming import as_name
 from mcp_server.syncing import device_list, roster
 from mcp_server.syncing.device_list import APPEND_TRIES, BusyListError
 from mcp_server.syncing.pairing import Conversation, Member, Newcomer
-from mcp_server.syncing.status import is_own_removal
+from mcp_server.syncing.status import is_deletion, is_own_removal
 from mcp_server.syncing.way import Way
 from mcp_server.vault import meeting
 from mcp_server.vault.words import entropy_of
@@ -91,11 +91,20 @@ class Pairing:
         return self._newcomer
 
     def admit(self, typed: str | None) -> Member:
-        """Be the device that admits another."""
+        """Be the device that admits another.
+
+        Raises:
+            ConflictError: there is no vault to admit it to.
+        """
         self._way.place()
         device = self._way.device
         with device.vault.reading() as db:
             me = log.read(db)
+            is_deleted = any(map(is_deletion, log.alarms(db)))
+        if is_deleted:
+            raise ConflictError(
+                "This vault was deleted where your devices meet. Put it back first: `sunaiva sync put-back`."
+            )
         self._newcomer = None
         seeds = Seeds(me.sign_seed, me.kem_seed)
         self._member = Member(seeds, me.vault, clock=device.clock, typed=typed)

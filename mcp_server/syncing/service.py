@@ -17,7 +17,7 @@ from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.joining import Pairing
 from mcp_server.syncing.loop import Loop, Round
 from mcp_server.syncing.places import Ways
-from mcp_server.syncing.status import Status, is_own_removal, status_of
+from mcp_server.syncing.status import Status, is_deletion, is_own_removal, status_of
 from mcp_server.syncing.way import Standing, Way
 from mcp_server.vault import meeting
 from shared.errors import ConflictError, NotFoundError
@@ -176,18 +176,28 @@ class Syncing:
         return changed
 
     def put_back(self) -> None:
-        """Set the vault up anew where it was deleted, or where its folder is gone, with all that is here.
+        """Set the vault up anew where it was deleted, or where its folder is gone, with all that is here; go on with it where another
+        device has done so.
 
         Raises:
-            ConflictError: it is there.
+            ConflictError: it is there, and this device knows.
         """
         with self._way.turn:
             if self._way.is_there():
+                if self._is_told_of_deletion():
+                    self._loop.hurry()
+                    return
                 raise ConflictError(
                     "This vault is there, where your devices meet. Nothing was done."
                 )
             healing.put_back(self._way.transport(), self._way.replica, self._way.now_ms())
         self._loop.hurry()
+
+    def _is_told_of_deletion(self) -> bool:
+        with self._device.vault.writing() as db:
+            told = any(map(is_deletion, log.alarms(db)))
+            log.settle(db, "deleted")
+        return told
 
     def pause(self, paused: bool) -> None:
         with self._device.vault.writing() as db:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -102,6 +103,16 @@ def test_second_vault_has_its_own_agent(stage: Stage, device: Device, tmp_path: 
         assert other.agent().socket != stage.agent().socket
     finally:
         other.close()
+
+
+def test_a_copied_folder_does_not_lead_to_the_agent_of_the_original(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.terminal().close()
+    copy = shutil.copytree(stage.home, tmp_path / "copy")
+    assert rendezvous.reach(copy, "ping") is None
+    rendezvous.dismiss(copy)
+    stage.terminal().close()
 
 
 def test_agent_refuses_to_listen_where_others_can_enter(stage: Stage) -> None:

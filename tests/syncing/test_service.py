@@ -391,6 +391,21 @@ def test_a_folder_that_was_emptied_is_filled_when_the_person_says_so(
     assert a.syncing.status().alarms == b.syncing.status().alarms == ()
 
 
+def test_who_wants_to_put_back_what_another_device_put_back_goes_on_with_it(
+    pair: list[Owner],
+) -> None:
+    _, b = pair
+    with b.device.vault.writing() as db:
+        log.raise_alarm(db, "deleted", "vault", "It was deleted.", 0)
+    with pytest.raises(ConflictError, match="sync put-back"):
+        b.syncing.pairing.admit(None)
+    b.syncing.put_back()
+    b.syncs()
+    assert b.syncing.status().alarms == ()
+    with pytest.raises(ConflictError, match="is there"):
+        b.syncing.put_back()
+
+
 def test_to_come_to_another_folder_is_to_want_everything_there(
     pair: list[Owner], folder: Path
 ) -> None:
