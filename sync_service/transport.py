@@ -198,6 +198,8 @@ class Known(Struct, frozen=True, kw_only=True):
     """The last batch of each other stream: its number and its hash."""
     snapshots: Sequence[bytes]
     """Ids, the newest first."""
+    doubted: frozenset[bytes] = frozenset()
+    """Streams of which something was lost when they were last looked at."""
 
 
 class Loss(Struct, frozen=True, kw_only=True):

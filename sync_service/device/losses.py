@@ -60,6 +60,11 @@ def known(db: "Database") -> Known:
             if served.get(stream, 0) >= head.seq and stream not in own
         },
         snapshots=[bytes(manifest) for (manifest,) in found],
+        doubted=frozenset(
+            bytes.fromhex(alarm.subject)
+            for alarm in log.alarms(db)
+            if alarm.kind in _KINDS and alarm.subject != _SNAPSHOT
+        ),
     )
 
 

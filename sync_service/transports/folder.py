@@ -214,7 +214,7 @@ class FolderTransport:
             found = [
                 Loss(flaw=self._shelf.flaw_at(stream, each), stream=stream, batches=each)
                 for stream, of, is_own in wanted
-                if self._shelf.is_settled(stream, now_ms) or thoroughly
+                if self._shelf.is_settled(stream, now_ms) or thoroughly or stream in known.doubted
                 for each in self._shelf.missing(stream, of, only_whole=is_own)
             ]
             reached = {stream: of.last for stream, of in known.own.items()}

@@ -126,3 +126,18 @@ def test_a_bit_that_fell_over_unseen_in_a_folder_is_found_and_made_good(tmp_path
     assert path.read_bytes() == whole
     assert _verified(first).found == _verified(second).found == ()
     assert first.alarms() == second.alarms() == set()
+
+
+def test_what_was_found_lost_is_not_said_to_be_there_again_before_it_is(tmp_path: Path) -> None:
+    first, second = folder_pair(tmp_path)
+    first.write(1)
+    settle_in_folder([first, second], rounds=20)
+    stream = log.own_stream(first.replica.db).hex()
+    (path,) = tmp_path.glob(f"sunaiva/*/streams/{stream}/*.batches")
+    path.unlink()
+    assert len(_verified(second).found) == 1
+    second.sync()
+    assert [alarm.kind for alarm in second.all_alarms()] == ["missing"]
+    assert "again" not in second.all_alarms()[0].sentence
+    settle_in_folder([first, second], rounds=20)
+    assert "there again" in second.all_alarms()[0].sentence
