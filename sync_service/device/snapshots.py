@@ -6,7 +6,7 @@ device has made up from it what it holds itself (`vouching.check`), or the write
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sync_service.changes import merge, parting
@@ -146,17 +146,48 @@ def believed(raw: bytes, members: Members) -> Manifest:
     Raises:
         MalformedError, ForgedError
     """
+    manifest = of_a_device(raw, members)
+    if members.members[manifest.device].revoked is not None:
+        raise _not_ours()
+    return manifest
+
+
+def of_a_device(raw: bytes, members: Members) -> Manifest:
+    """A manifest for this vault by a device of it, which may have been removed since: nobody starts from such a one, and it holds what
+    batches were deleted for.
+
+    Raises:
+        MalformedError, ForgedError
+    """
     manifest = manifests.read(raw)
     writer = members.members.get(manifest.device)
-    if manifest.vault != members.vault or writer is None or writer.revoked is not None:
-        raise frames.ForgedError(
-            "The server shows a snapshot that no device of this vault has made. It was not used."
-        )
+    if manifest.vault != members.vault or writer is None:
+        raise _not_ours()
     manifests.verify(raw, writer.sign_public)
     for head in manifest.covers:
         if control.owner_of(members, head.stream) is None:
             raise MalformedError("A snapshot covers a stream that nobody has.")
     return manifest
+
+
+def without_removed(shown: Iterable[bytes], members: Members) -> list[bytes]:
+    """What a relay shows as manifests, but for those by devices that were removed: nobody starts from them, however many had vouched
+    for one before its writer was removed."""
+    gone = {device for device, member in members.members.items() if member.revoked is not None}
+    return [raw for raw in shown if _writer_of(raw) not in gone]
+
+
+def _writer_of(raw: bytes) -> bytes | None:
+    try:
+        return manifests.read(raw).device
+    except MalformedError:
+        return None  # who looks at it says so
+
+
+def _not_ours() -> frames.ForgedError:
+    return frames.ForgedError(
+        "The server shows a snapshot that no device of this vault has made. It was not used."
+    )
 
 
 # --- tables --------------------------------------------------------------------------------------------------

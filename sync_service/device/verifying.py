@@ -106,7 +106,7 @@ def _count(replica: Replica) -> Generator[Progress, None, tuple[int, bytes]]:
         with replica.transaction() as db:
             rows = list(replica.rows(db, after, _STATES_AT_ONCE))
         if not rows:
-            return count, (total % (1 << 256)).to_bytes(32, "big")
+            return count, merge.digest(total)
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
         count, after = count + len(rows), rows[-1][0]
         yield Progress("Comparing", count)
@@ -167,7 +167,7 @@ def _covered(transport: Transport, members: Members) -> dict[bytes, int]:
     reached: dict[bytes, int] = {}
     for raw in transport.manifests():
         try:
-            manifest = snapshots.believed(raw, members)
+            manifest = snapshots.of_a_device(raw, members)
         except (CorruptError, ForbiddenError):
             continue
         for head in manifest.covers:
@@ -181,21 +181,21 @@ def _lost_snapshot(
     """Whether the newest snapshot is whole, opens, and holds what it says."""
     with replica.transaction() as db:
         epoch_keys = log.epoch_keys(db)
-    for raw in transport.manifests()[:1]:
+    for raw in snapshots.without_removed(transport.manifests(), members)[:1]:
         yield Progress("Reading the snapshot", 0)
         total = count = 0
         try:
             manifest = snapshots.believed(raw, members)
-            for segment in manifest.segments:
-                rows = segments.fetch(transport, manifest, segment, epoch_keys)
-                total += sum(merge.fingerprint(memory, state) for memory, state in rows)
-                count += len(rows)
-                yield Progress("Reading the snapshot", count)
+            for memory, state in segments.states(transport, manifest, epoch_keys):
+                total += merge.fingerprint(memory, state)
+                count += 1
+                if count % _STATES_AT_ONCE == 0:
+                    yield Progress("Reading the snapshot", count)
             summary = segments.open_summary(manifest, epoch_keys)
         except NoSegmentError:
             return [Loss(flaw="gone")]
         except (CorruptError, ForbiddenError):
             return [Loss(flaw="altered")]
-        if (total % (1 << 256)).to_bytes(32, "big") != summary.digest:
+        if merge.digest(total) != summary.digest:
             return [Loss(flaw="altered")]
     return []

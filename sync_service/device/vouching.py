@@ -65,12 +65,7 @@ def check(
         return None
     total = 0
     seen: set[bytes] = set()
-    rows = (
-        row
-        for segment in manifest.segments
-        for row in segments.fetch(transport, manifest, segment, epoch_keys)
-    )
-    for memory, state in segments.whole(rows):
+    for memory, state in segments.states(transport, manifest, epoch_keys):
         if memory in seen:
             raise MalformedError("A snapshot holds a memory twice.")
         seen.add(memory)

@@ -70,6 +70,21 @@ def fetch(
     return [(memory, merge.decode(bytes(state))) for memory, state in rows]
 
 
+def states(
+    transport: Transport, manifest: Manifest, epoch_keys: dict[int, bytes]
+) -> Iterator[tuple[bytes, State]]:
+    """All that a snapshot holds, piece by piece.
+
+    Raises:
+        MalformedError, UnreadableError, NoSegmentError
+    """
+    return whole(
+        row
+        for segment in manifest.segments
+        for row in fetch(transport, manifest, segment, epoch_keys)
+    )
+
+
 def whole(rows: Iterable[tuple[bytes, State]]) -> Iterator[tuple[bytes, State]]:
     """Rows with what was parted joined again: those of one memory follow each other."""
     last: tuple[bytes, State] | None = None

@@ -92,7 +92,7 @@ def keep_house(engine: Engine) -> None:
         return
     covered_pos = size = 0
     there = engine.transport.manifests()
-    for raw in [raw for raw in there if not _is_of_a_removed_device(raw, members)][:1]:
+    for raw in snapshots.without_removed(there, members)[:1]:
         if _is_refused(engine, members, raw, now_ms):
             break  # as if there were none: one by a device that lies keeps nobody from writing a better one
         manifest = manifests.read(raw)
@@ -115,15 +115,6 @@ def keep_house(engine: Engine) -> None:
         if made is not None and len(control.live(members)) == 1:
             for raw in engine.transport.manifests()[:1]:
                 _is_refused(engine, members, raw, now_ms)  # who joins next starts from it
-
-
-def _is_of_a_removed_device(raw: bytes, members: Members) -> bool:
-    """Nobody starts from such a one, however many had vouched for it before its writer was removed."""
-    try:
-        writer = members.members.get(manifests.read(raw).device)
-    except MalformedError:
-        return False  # who looks at it says so
-    return writer is not None and writer.revoked is not None
 
 
 def _keep_house_at_times(run: Run) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from shared.clock import from_ms
 from sync_service.alarms import Alarm
 from sync_service.changes.fields import Field
-from sync_service.device import log, membership
+from sync_service.device import log, membership, verifying
+from sync_service.device.verifying import Verified
 from sync_service.sealed import keys
 from sync_service.steps import engine
 from sync_service.steps.step import Engine, Report
@@ -143,3 +144,13 @@ def settle(
             if each is not None:
                 each(device)
         devices[0].time.pass_ms(3_000)
+
+
+def verified(device: Device) -> Verified:
+    steps = verifying.verify(device.engine.transport, device.replica, device.now_ms)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: Verified = done.value
+            return found

@@ -11,7 +11,7 @@ from sync_service.device import inbox, listing, log, membership, snapshots, vouc
 from sync_service.members import amend, control
 from sync_service.sealed import frames, manifests, segments
 from sync_service.transport import POSITION_MAX, ControlConflictError
-from tests.sync.devices import Device, memory, pair, said, settle
+from tests.sync.devices import Device, memory, pair, said, settle, verified
 from tests.sync.fake_relay import Shown
 from tests.sync.sealing import send
 
@@ -333,6 +333,7 @@ def test_versions_of_one_memory_beyond_all_measure_stop_no_snapshot() -> None:
     members = log.members(one.replica.db)
     snapshots.write(one.line, one.replica, members, one.random, one.now_ms)
     (manifest,) = one.relay.manifests
+    assert verified(other).found == ()
     assert vouching.check(other.line, other.replica, members, manifest, other.now_ms)
     assert one.relay.compact() > 5
     newcomer = Device(one.relay, one.time, 5).join()

@@ -4,7 +4,7 @@ from sync_service.changes.ops import Head
 from sync_service.device import log, membership, snapshots
 from sync_service.sealed import manifests, segments
 from sync_service.steps import engine
-from tests.sync.devices import Device, pair, settle
+from tests.sync.devices import Device, pair, settle, verified
 
 
 def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one() -> None:
@@ -58,6 +58,8 @@ def test_who_comes_after_the_writer_of_the_only_snapshot_was_removed_gets_everyt
     assert one.relay.compact() > 0
     removed = log.read(writer.replica.db).device
     membership.revoke(one.line, one.replica, removed, one.random, one.now_ms)
+    settle([one, third], rounds=1)
+    assert verified(third).found == (), "it is whole, only nobody starts from it any more"
     for _ in range(3):
         settle([one, third], rounds=1)
         one.time.pass_ms(engine.HOUSE_MS)

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sync_service.device import log, snapshots, verifying
+from sync_service.device import log, snapshots
 from sync_service.device.verifying import Verified
-from tests.sync.devices import Device, pair, settle
+from tests.sync.devices import Device, pair, settle, verified
 from tests.sync.folders import pair as folder_pair
 from tests.sync.folders import settle as settle_in_folder
-
-
-def _verified(device: Device) -> Verified:
-    steps = verifying.verify(device.engine.transport, device.replica, device.now_ms)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            found: Verified = done.value
-            return found
 
 
 def _written() -> tuple[Device, Device]:
@@ -40,7 +30,7 @@ def _loses(device: Device, keep: Callable[[int], bool]) -> None:
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     first, second = _written()
     for device in (first, second):
-        assert _verified(device) == Verified(sound=True, memories=12, found=())
+        assert verified(device) == Verified(sound=True, memories=12, found=())
         assert device.alarms() == set()
 
 
@@ -48,7 +38,7 @@ def test_memories_that_were_altered_behind_our_back_are_found() -> None:
     first, _ = _written()
     with first.replica.transaction() as db:
         db.execute("DELETE FROM states WHERE memory = (SELECT min(memory) FROM states)")
-    assert not _verified(first).sound
+    assert not verified(first).sound
 
 
 @pytest.mark.parametrize("lost", [3, 4, -1], ids=["in the middle", "beside it", "at the end"])
@@ -56,7 +46,7 @@ def test_a_batch_that_a_server_lost_and_goes_on_counting_is_found(lost: int) -> 
     first, second = _written()
     gone = range(len(first.relay.log))[lost]
     _loses(first, lambda number: number != gone)
-    found = [_verified(device).found for device in (first, second)]
+    found = [verified(device).found for device in (first, second)]
     assert all(len(each) == 1 and "was deleted" in each[0] for each in found)
     assert {"This device has it all" in each[0] for each in found} == {True, False}
 
@@ -65,13 +55,13 @@ def test_a_batch_that_a_server_altered_is_found() -> None:
     first, second = _written()
     pos, raw = first.relay.log[4]
     first.relay.log[4] = (pos, raw[:150] + bytes([raw[150] ^ 1]) + raw[151:])
-    assert len(_verified(first).found) == len(_verified(second).found) == 1
+    assert len(verified(first).found) == len(verified(second).found) == 1
 
 
 def test_a_server_with_another_device_list_is_found_out() -> None:
     first, _ = _written()
     first.line.tamper_control = lambda said: [each[:-1] + b"\0" for each in said]
-    assert "list of devices is another one" in _verified(first).found[0]
+    assert "list of devices is another one" in verified(first).found[0]
     assert first.alarms() == {"forged_device_list"}
 
 
@@ -80,13 +70,13 @@ def test_a_piece_of_a_snapshot_that_a_server_lost_is_found(harm: str) -> None:
     first, second = _written()
     members = log.members(first.replica.db)
     snapshots.write(first.line, first.replica, members, first.random, first.now_ms)
-    assert _verified(second).found == ()
+    assert verified(second).found == ()
     (name,) = first.relay.segments
     if harm == "gone":
         del first.relay.segments[name]
     else:
         first.relay.segments[name] = first.relay.segments[name][:-1] + b"\0"
-    (sentence,) = _verified(second).found
+    (sentence,) = verified(second).found
     assert sentence.startswith("A snapshot")
     assert log.read(second.replica.db).snapshot_owed
 
@@ -98,7 +88,7 @@ def test_what_was_deleted_because_a_snapshot_holds_it_is_not_missed() -> None:
     assert made is not None
     first.relay.cosigned[made] = {log.read(second.replica.db).device: b""}
     assert first.relay.compact() > 0
-    assert _verified(first).found == _verified(second).found == ()
+    assert verified(first).found == verified(second).found == ()
 
 
 def _flip_signature(path: Path) -> None:
@@ -120,11 +110,11 @@ def test_a_bit_that_fell_over_unseen_in_a_folder_is_found_and_made_good(tmp_path
     _flip_signature(path)
     settle_in_folder([first, second])
     assert first.alarms() == set()
-    assert len(_verified(second).found) == 1
-    assert len(_verified(first).found) == 1
+    assert len(verified(second).found) == 1
+    assert len(verified(first).found) == 1
     first.sync()
     assert path.read_bytes() == whole
-    assert _verified(first).found == _verified(second).found == ()
+    assert verified(first).found == verified(second).found == ()
     assert first.alarms() == second.alarms() == set()
 
 
@@ -135,7 +125,7 @@ def test_what_was_found_lost_is_not_said_to_be_there_again_before_it_is(tmp_path
     stream = log.own_stream(first.replica.db).hex()
     (path,) = tmp_path.glob(f"sunaiva/*/streams/{stream}/*.batches")
     path.unlink()
-    assert len(_verified(second).found) == 1
+    assert len(verified(second).found) == 1
     second.sync()
     assert [alarm.kind for alarm in second.all_alarms()] == ["missing"]
     assert "again" not in second.all_alarms()[0].sentence
