@@ -184,20 +184,16 @@ class Syncing:
         """
         with self._way.turn:
             if self._way.is_there():
-                if self._is_told_of_deletion():
-                    self._loop.hurry()
-                    return
-                raise ConflictError(
-                    "This vault is there, where your devices meet. Nothing was done."
-                )
-            healing.put_back(self._way.transport(), self._way.replica, self._way.now_ms())
+                with self._device.vault.writing() as db:
+                    was_deleted = any(map(is_deletion, log.alarms(db)))
+                    log.settle(db, "deleted")
+                if not was_deleted:
+                    raise ConflictError(
+                        "This vault is there, where your devices meet. Nothing was done."
+                    )
+            else:
+                healing.put_back(self._way.transport(), self._way.replica, self._way.now_ms())
         self._loop.hurry()
-
-    def _is_told_of_deletion(self) -> bool:
-        with self._device.vault.writing() as db:
-            told = any(map(is_deletion, log.alarms(db)))
-            log.settle(db, "deleted")
-        return told
 
     def pause(self, paused: bool) -> None:
         with self._device.vault.writing() as db:
