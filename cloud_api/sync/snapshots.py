@@ -34,14 +34,13 @@ from sync_service.relay import may_compact
 from sync_service.sealed import vectors
 from sync_service.sealed.frames import ForgedError
 from sync_service.sealed.manifests import (
-    SEGMENT_BYTES_MAX,
     Manifest,
-    Segment,
     id_of,
     verify,
     verify_cosignature,
 )
 from sync_service.sealed.manifests import read as read_raw
+from sync_service.sealed.pieces import SEGMENT_BYTES_MAX, Segment
 
 
 async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) -> None:

@@ -20,7 +20,7 @@ from sync_service.device import log
 from sync_service.device.vector_lists import believed
 from sync_service.members.control import Members
 from sync_service.sealed import manifests, vectors
-from sync_service.sealed.manifests import Segment
+from sync_service.sealed.pieces import Segment
 from sync_service.sealed.vectors import Kind, Summary, Vector, VectorList
 from sync_service.transport import Transport
 

@@ -18,7 +18,8 @@ from sync_service.members import control
 from sync_service.members.control import Members
 from sync_service.sealed import frames, manifests, segments
 from sync_service.sealed.keys import Random
-from sync_service.sealed.manifests import Manifest, Segment
+from sync_service.sealed.manifests import Manifest
+from sync_service.sealed.pieces import Segment
 from sync_service.transport import (
     Transport,
 )

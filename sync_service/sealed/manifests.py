@@ -5,10 +5,9 @@ stands in the clear: heads, names and sizes, which it knows anyway. The digest o
 """
 
 import hashlib
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from shared import agreement
 from sync_service.changes.ops import (
@@ -20,24 +19,13 @@ from sync_service.changes.ops import (
     MalformedError,
 )
 from sync_service.sealed.frames import ForgedError
+from sync_service.sealed.pieces import SEALED_BYTES_MAX, Segment, are_possible
 
 VERSION = 1
 MANIFEST_BYTES_MAX = 512 * 1024  # 2,048 segments and 1,024 heads take about 300 KiB
-SEGMENTS_MAX = 2_048
-SEGMENT_BYTES_MAX = 4 * 1024 * 1024
-SEALED_BYTES_MAX = 4 * 1024
 
 _FOR_MANIFESTS = b"sunaiva/manifest/1"
 _FOR_COSIGNATURES = b"sunaiva/cosignature/1"
-
-SegmentName = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
-"""Random, in hexadecimal: a name says nothing about what is inside."""
-
-
-class Segment(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    name: SegmentName
-    size: int
-    hash: bytes
 
 
 class Manifest(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,22 +107,16 @@ def _cosigned(manifest_id: bytes, vault: bytes) -> bytes:
 
 def _is_sound(manifest: Manifest) -> bool:
     streams = {head.stream for head in manifest.covers}
-    names = {segment.name for segment in manifest.segments}
     return (
         manifest.version == VERSION
         and len(manifest.vault) == len(manifest.device) == ID_BYTES
         and 0 < len(manifest.covers) <= HEADS_MAX
         and len(streams) == len(manifest.covers)
         and all(_is_head(head) for head in manifest.covers)
-        and len(names) == len(manifest.segments) <= SEGMENTS_MAX
-        and all(_is_segment(segment) for segment in manifest.segments)
+        and are_possible(manifest.segments)
         and len(manifest.sealed) <= SEALED_BYTES_MAX
     )
 
 
 def _is_head(head: Head) -> bool:
     return len(head.stream) == 8 and len(head.hash) == HASH_BYTES and 1 <= head.seq < 1 << 63
-
-
-def _is_segment(segment: Segment) -> bool:
-    return 0 < segment.size <= SEGMENT_BYTES_MAX and len(segment.hash) == HASH_BYTES

@@ -1,29 +1,25 @@
 """What of a snapshot only devices read: the states in its segments, and the summary in its manifest; sealed and opened here.
 
-A segment is epoch (4 bytes) ‖ seal under the key derived from the epoch's for "segments", bound to "sunaiva/segment/1" ‖ vault ‖ epoch ‖
-name; inside, packed as a batch is, MessagePack: [1, [[memory, state], …]].
+A segment is a sealed piece; inside, MessagePack: [1, [[memory, state], …]].
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from shared import crypto
-from shared.errors import ForbiddenError
 from sync_service.changes import merge, ops
 from sync_service.changes.merge import State
 from sync_service.changes.ops import UNREADABLE, MalformedError
-from sync_service.sealed import frames
-from sync_service.sealed.frames import UnreadableError
-from sync_service.sealed.manifests import Manifest, Segment
+from sync_service.sealed import pieces
+from sync_service.sealed.manifests import Manifest
+from sync_service.sealed.pieces import Purpose, Segment
 from sync_service.transport import POSITION_MAX, Transport
 
 _VERSION = 1
-_FOR_SEGMENTS = b"sunaiva/segment/1"
-_FOR_SUMS = b"sunaiva/summary/1"
+SEGMENTS = Purpose("segments", b"sunaiva/segment/1", "A piece of a snapshot")
+_SUMMARIES = Purpose("summaries", b"sunaiva/summary/1", "What a snapshot says of itself")
 _SEGMENT = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Raw]]])
 
 
@@ -50,16 +46,14 @@ _SUMMARY = msgspec.msgpack.Decoder(Summary)
 
 
 def fetch(
-    transport: Transport, manifest: Manifest, segment: Segment, epoch_keys: dict[int, bytes]
+    transport: Transport, manifest: Manifest, segment: Segment, epoch_keys: Mapping[int, bytes]
 ) -> list[tuple[bytes, State]]:
-    sealed = transport.segment(segment.name)
-    if len(sealed) != segment.size or hashlib.sha256(sealed).digest() != segment.hash:
-        raise MalformedError("A piece of a snapshot is not what its manifest names.")
-    epoch = int.from_bytes(sealed[:4], "big")
-    content = frames.unpack(
-        _open(
-            epoch_keys, epoch, "segments", sealed[4:], _bound(manifest.vault, epoch, segment.name)
-        )
+    content = pieces.unseal_segment(
+        transport.segment(segment.name),
+        SEGMENTS,
+        segment,
+        vault=manifest.vault,
+        epoch_keys=epoch_keys,
     )
     try:
         version, rows = _SEGMENT.decode(content)
@@ -71,7 +65,7 @@ def fetch(
 
 
 def states(
-    transport: Transport, manifest: Manifest, epoch_keys: dict[int, bytes]
+    transport: Transport, manifest: Manifest, epoch_keys: Mapping[int, bytes]
 ) -> Iterator[tuple[bytes, State]]:
     """All that a snapshot holds, piece by piece.
 
@@ -105,49 +99,25 @@ def seal_segment(
     content = msgspec.msgpack.encode(
         (_VERSION, [(memory, Raw(merge.encode(state))) for memory, state in rows])
     )
-    return epoch.to_bytes(4, "big") + crypto.seal(
-        crypto.derive(key, "segments"), frames.pack(content), bound_to=_bound(vault, epoch, name)
-    )
+    return pieces.seal(content, SEGMENTS, vault=vault, epoch=epoch, epoch_key=key, name=name)
 
 
 def seal_summary(key: bytes, vault: bytes, epoch: int, summary: Summary) -> bytes:
-    return epoch.to_bytes(4, "big") + crypto.seal(
-        crypto.derive(key, "summaries"),
-        frames.pack(msgspec.msgpack.encode(summary)),
-        bound_to=_FOR_SUMS + vault + epoch.to_bytes(4, "big"),
+    content = msgspec.msgpack.encode(summary)
+    return pieces.seal(content, _SUMMARIES, vault=vault, epoch=epoch, epoch_key=key)
+
+
+def open_summary(manifest: Manifest, epoch_keys: Mapping[int, bytes]) -> Summary:
+    content = pieces.unseal(
+        manifest.sealed, _SUMMARIES, vault=manifest.vault, epoch_keys=epoch_keys
     )
-
-
-def open_summary(manifest: Manifest, epoch_keys: dict[int, bytes]) -> Summary:
-    epoch = int.from_bytes(manifest.sealed[:4], "big")
-    bound_to = _FOR_SUMS + manifest.vault + epoch.to_bytes(4, "big")
-    content = frames.unpack(_open(epoch_keys, epoch, "summaries", manifest.sealed[4:], bound_to))
     try:
         return _SUMMARY.decode(content)
     except UNREADABLE:
         raise MalformedError("What a snapshot says of itself cannot be read.") from None
 
 
-def _open(
-    epoch_keys: dict[int, bytes], epoch: int, purpose: str, sealed: bytes, bound_to: bytes
-) -> bytes:
-    if epoch not in epoch_keys:
-        raise UnreadableError(
-            "A snapshot is encrypted with a key of the vault that this device does not have."
-        )
-    try:
-        return crypto.open_sealed(
-            crypto.derive(epoch_keys[epoch], purpose), sealed, bound_to=bound_to
-        )
-    except ForbiddenError:
-        raise UnreadableError("A snapshot cannot be decrypted with the vault's key.") from None
-
-
-def _bound(vault: bytes, epoch: int, name: str) -> bytes:
-    return _FOR_SEGMENTS + vault + epoch.to_bytes(4, "big") + name.encode()
-
-
-def covered_pos(manifest: Manifest, epoch_keys: dict[int, bytes], generation: str | None) -> int:
+def covered_pos(manifest: Manifest, epoch_keys: Mapping[int, bytes], generation: str | None) -> int:
     """Up to which position of the relay's log this snapshot holds everything; 0 if that cannot be told."""
     summary = open_summary(manifest, epoch_keys)
     return summary.pos if summary.generation == generation else 0

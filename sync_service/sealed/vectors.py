@@ -4,8 +4,7 @@ They are made from the texts and can be made again, so nothing here is ever need
 made on the spot as if it had never been offered. A piece of them stands beside snapshots, never in one, so that a snapshot is whole without it. A
 vector goes with the digest of what the model read, so that it is never taken for that of another text.
 
-A list says to the relay which segments to keep, and nothing else. A segment is epoch (4 bytes) ‖ seal under the key derived from the
-epoch's for "vectors", bound to "sunaiva/vectors/1" ‖ vault ‖ epoch ‖ name; inside, packed as a batch is, a `_Content` in MessagePack.
+A list says to the relay which segments to keep, and nothing else. A segment is a sealed piece; inside, a `_Content` in MessagePack.
 """
 
 import hashlib
@@ -15,17 +14,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from shared import agreement, crypto
-from shared.errors import ForbiddenError
-from sync_service.changes.ops import HASH_BYTES, ID_BYTES, UNREADABLE, MalformedError
-from sync_service.sealed import frames
-from sync_service.sealed.frames import ForgedError, UnreadableError
-from sync_service.sealed.manifests import (
-    SEALED_BYTES_MAX,
-    SEGMENT_BYTES_MAX,
-    SEGMENTS_MAX,
-    Segment,
-)
+from shared import agreement
+from sync_service.changes.ops import ID_BYTES, UNREADABLE, MalformedError
+from sync_service.sealed import pieces
+from sync_service.sealed.frames import ForgedError
+from sync_service.sealed.pieces import SEALED_BYTES_MAX, Purpose, Segment, are_possible
 
 LIST_BYTES_MAX = 256 * 1024  # 2,048 segments take about 150 KiB
 DIGEST_BYTES = 16
@@ -40,10 +33,11 @@ FOUR_BITS = 1
 """Form of a code: four bits a dimension, turned (`mcp_server.index.codes`)."""
 
 _FOR_LISTS = b"sunaiva/vector-list/1"
-_FOR_SUMMARIES = b"sunaiva/vector-summary/1"
-_FOR_SEGMENTS = b"sunaiva/vectors/1"
 _FOR_DIGESTS = b"sunaiva/embedded/1"
-_EPOCH_BYTES = 4
+_SEGMENTS = Purpose("vectors", b"sunaiva/vectors/1", "A piece of the vectors")
+_SUMMARIES = Purpose(
+    "vector-lists", b"sunaiva/vector-summary/1", "What a list of vectors says of itself"
+)
 # How every list begins, after the byte that says how many elements it has; no manifest does.
 MARK = b"\xa9vectors/1"
 
@@ -133,11 +127,10 @@ def read(raw: bytes) -> VectorList:
         found = _LIST.decode(raw[: -agreement.SIGNATURE_BYTES])
     except UNREADABLE:
         raise MalformedError("A list of vectors cannot be read.") from None
-    names = {segment.name for segment in found.segments}
     if not (
         len(found.vault) == len(found.device) == ID_BYTES
-        and 0 < len(found.segments) == len(names) <= SEGMENTS_MAX
-        and all(_is_segment(segment) for segment in found.segments)
+        and found.segments
+        and are_possible(found.segments)
         and len(found.sealed) <= SEALED_BYTES_MAX
     ):
         raise MalformedError("A list of vectors says of itself what cannot be.")
@@ -164,7 +157,7 @@ def id_of(raw: bytes) -> bytes:
 
 
 def seal_summary(key: bytes, vault: bytes, epoch: int, summary: Summary) -> bytes:
-    return _seal(key, epoch, "vector-lists", _encode(summary), _FOR_SUMMARIES + vault)
+    return pieces.seal(_encode(summary), _SUMMARIES, vault=vault, epoch=epoch, epoch_key=key)
 
 
 def open_summary(found: VectorList, epoch_keys: Mapping[int, bytes]) -> Summary:
@@ -172,7 +165,7 @@ def open_summary(found: VectorList, epoch_keys: Mapping[int, bytes]) -> Summary:
     Raises:
         MalformedError, UnreadableError
     """
-    content = _open(epoch_keys, "vector-lists", found.sealed, _FOR_SUMMARIES + found.vault)
+    content = pieces.unseal(found.sealed, _SUMMARIES, vault=found.vault, epoch_keys=epoch_keys)
     try:
         return _SUMMARY.decode(content)
     except UNREADABLE:
@@ -190,7 +183,9 @@ def seal_segment(
         b"".join(vector.digest for vector in vectors),
         b"".join(vector.code for vector in vectors),
     )
-    return _seal(key, epoch, "vectors", _encode(content), _FOR_SEGMENTS + vault, name)
+    return pieces.seal(
+        _encode(content), _SEGMENTS, vault=vault, epoch=epoch, epoch_key=key, name=name
+    )
 
 
 def open_segment(
@@ -201,9 +196,7 @@ def open_segment(
     Raises:
         MalformedError, UnreadableError
     """
-    if len(sealed) != segment.size or hashlib.sha256(sealed).digest() != segment.hash:
-        raise MalformedError("A piece of the vectors is not what their list names.")
-    content = _open(epoch_keys, "vectors", sealed, _FOR_SEGMENTS + vault, segment.name)
+    content = pieces.unseal_segment(sealed, _SEGMENTS, segment, vault=vault, epoch_keys=epoch_keys)
     try:
         found = _CONTENT.decode(content)
     except UNREADABLE:
@@ -220,38 +213,3 @@ def _split(joined: bytes, size: int) -> list[bytes]:
     if len(joined) % size:
         raise MalformedError("A piece of the vectors is cut short.")
     return [joined[at : at + size] for at in range(0, len(joined), size)]
-
-
-def _seal(
-    key: bytes, epoch: int, purpose: str, content: bytes, bound_to: bytes, name: str = ""
-) -> bytes:
-    number = epoch.to_bytes(_EPOCH_BYTES, "big")
-    return number + crypto.seal(
-        crypto.derive(key, purpose),
-        frames.pack(content),
-        bound_to=bound_to + number + name.encode(),
-    )
-
-
-def _open(
-    epoch_keys: Mapping[int, bytes], purpose: str, sealed: bytes, bound_to: bytes, name: str = ""
-) -> bytes:
-    number = sealed[:_EPOCH_BYTES]
-    key = epoch_keys.get(int.from_bytes(number, "big"))
-    if key is None:
-        raise UnreadableError(
-            "Vectors are encrypted with a key of the vault that this device does not have."
-        )
-    try:
-        opened = crypto.open_sealed(
-            crypto.derive(key, purpose),
-            sealed[_EPOCH_BYTES:],
-            bound_to=bound_to + number + name.encode(),
-        )
-    except ForbiddenError:
-        raise UnreadableError("Vectors cannot be decrypted with the vault's key.") from None
-    return frames.unpack(opened)
-
-
-def _is_segment(segment: Segment) -> bool:
-    return 0 < segment.size <= SEGMENT_BYTES_MAX and len(segment.hash) == HASH_BYTES

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from shared import agreement
 from sync_service.changes.ops import MalformedError
-from sync_service.sealed import manifests, vectors
+from sync_service.sealed import manifests, pieces, vectors
 from sync_service.sealed.manifests import Manifest
 from sync_service.transport import Flaw, Loss, NoSegmentError
 from sync_service.transports import folder_files
@@ -44,7 +44,7 @@ class FolderSnapshots:
 
     def segment(self, name: str) -> bytes:
         try:
-            return folder_files.read(self._home / "segments" / name, manifests.SEGMENT_BYTES_MAX)
+            return folder_files.read(self._home / "segments" / name, pieces.SEGMENT_BYTES_MAX)
         except OSError:
             raise NoSegmentError("A piece of a snapshot is not in the folder yet.") from None
 

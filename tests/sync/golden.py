@@ -23,7 +23,7 @@ from sync_service.members.pairing import Welcome
 from sync_service.sealed import frames, keys, vectors
 from sync_service.sealed.frames import NO_HASH
 from sync_service.sealed.keys import Seeds
-from sync_service.sealed.manifests import Segment
+from sync_service.sealed.pieces import Segment
 
 VECTORS = Path(__file__).parent / "vectors"
 encode = msgspec.msgpack.encode

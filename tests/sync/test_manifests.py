@@ -10,7 +10,6 @@ from sync_service.sealed.keys import sign_public
 from sync_service.sealed.manifests import (
     MANIFEST_BYTES_MAX,
     Manifest,
-    Segment,
     cosign,
     id_of,
     read,
@@ -18,6 +17,7 @@ from sync_service.sealed.manifests import (
     verify_cosignature,
     write,
 )
+from sync_service.sealed.pieces import Segment
 from tests.sync.circle import device_of, seeds_of
 
 ANN, BEN = seeds_of("ann"), seeds_of("ben")

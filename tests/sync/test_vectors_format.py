@@ -14,7 +14,7 @@ from sync_service.changes.ops import MalformedError
 from sync_service.sealed import manifests, vectors
 from sync_service.sealed.frames import ForgedError, UnreadableError
 from sync_service.sealed.keys import sign_public
-from sync_service.sealed.manifests import SEGMENT_BYTES_MAX, Segment
+from sync_service.sealed.pieces import SEGMENT_BYTES_MAX, Segment
 from sync_service.sealed.vectors import Kind, Summary, Vector, VectorList
 from tests.sync.circle import device_of, seeds_of
 

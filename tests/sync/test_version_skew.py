@@ -11,7 +11,7 @@ from msgspec import Raw
 from sync_service.changes import ops
 from sync_service.changes.fields import Field
 from sync_service.device import inbox, log, snapshots
-from sync_service.sealed import frames, manifests, segments
+from sync_service.sealed import frames, manifests, pieces, segments
 from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.sealing import send
 
@@ -51,10 +51,10 @@ def _read_by_later(device: Device, number: int) -> tuple[dict[int, bytes], set[t
     kinds: set[tuple[int, Any]] = set()
     for segment in manifest.segments:
         sealed = device.line.segment(segment.name)
-        content = segments._open(
-            keys, 1, "segments", sealed[4:], segments._bound(manifest.vault, 1, segment.name)
+        content = pieces.unseal_segment(
+            sealed, segments.SEGMENTS, segment, vault=manifest.vault, epoch_keys=keys
         )
-        _, rows = msgspec.msgpack.decode(frames.unpack(content))
+        _, rows = msgspec.msgpack.decode(content)
         for id_, (clocks, _values) in rows:
             if id_ == memory(number):
                 found |= clocks[6] if len(clocks) > 6 else {}
@@ -135,14 +135,12 @@ def test_the_older_forgets_what_it_does_not_know_as_well() -> None:
     (state,) = older.replica.states().values()
     assert state.forgotten
     held = b"".join(
-        frames.unpack(
-            segments._open(
-                log.epoch_keys(older.replica.db),
-                1,
-                "segments",
-                sealed[4:],
-                segments._bound(log.read(older.replica.db).vault, 1, name),
-            )
+        pieces.unseal(
+            sealed,
+            segments.SEGMENTS,
+            vault=log.read(older.replica.db).vault,
+            epoch_keys=log.epoch_keys(older.replica.db),
+            name=name,
         )
         for name, sealed in older.relay.segments.items()
     )

@@ -21,7 +21,7 @@ from mcp_server.vault.store import as_bytes
 from sync_service.alarms import Alarm
 from sync_service.device import log, snapshots
 from sync_service.sealed import vectors
-from sync_service.sealed.manifests import Segment
+from sync_service.sealed.pieces import Segment
 from tests.builders import USER, SetClock, embedded, opened, until
 from tests.fakes import HashEmbedder
 

@@ -15,7 +15,8 @@ from cloud_api.sync import rules, snapshots, vector_lists
 from cloud_api.sync.relay import Relay
 from cloud_api.sync.wire import lengths_and, own_pass
 from sync_service.sealed import vectors
-from sync_service.sealed.manifests import MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
+from sync_service.sealed.manifests import MANIFEST_BYTES_MAX
+from sync_service.sealed.pieces import SEGMENT_BYTES_MAX
 
 
 class Cosignature(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from sync_service.device import healing, log, membership, snapshots
 from sync_service.sealed import vectors
 from sync_service.sealed.keys import Seeds
-from sync_service.sealed.manifests import Segment
+from sync_service.sealed.pieces import Segment
 from sync_service.steps import engine
 from sync_service.steps.step import Engine, Report
 from sync_service.transports.http import DeviceLogin, HttpTransport

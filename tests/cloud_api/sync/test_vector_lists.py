@@ -10,7 +10,8 @@ from cloud_api.deps import Deps
 from cloud_api.sync import rules
 from cloud_api.sync.compaction import remove_spare_segments
 from sync_service.sealed import vectors
-from sync_service.sealed.manifests import Segment, cosign
+from sync_service.sealed.manifests import cosign
+from sync_service.sealed.pieces import Segment
 from sync_service.sealed.vectors import VectorList
 from tests.cloud_api.accounts.people import Hands, code_of
 from tests.cloud_api.sync.vaults import Device, parts_of, text

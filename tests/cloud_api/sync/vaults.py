@@ -18,7 +18,8 @@ from sync_service.members.control import Members
 from sync_service.relay import token_statement
 from sync_service.sealed.frames import NO_HASH, Frame, parse, seal
 from sync_service.sealed.keys import Seeds, device_id, sign_public, stream_id
-from sync_service.sealed.manifests import Manifest, Segment, write
+from sync_service.sealed.manifests import Manifest, write
+from sync_service.sealed.pieces import Segment
 from tests.cloud_api.accounts.people import Person
 from tests.sync.circle import adding, by, by_words, epoch_key, revoking, rotating, seeds_of
 
