@@ -109,6 +109,22 @@ def write(
     return manifests.id_of(raw)
 
 
+def is_told(db: "Database", shown: Iterable[bytes]) -> bool:
+    """Whether the newest of this device's own among the manifests that a relay shows, newest first, holds all that is here, and says the same
+    of what is lost there."""
+    me = log.read(db)
+    for raw in shown:
+        try:
+            manifest = manifests.read(raw)
+            if manifest.device != me.device:
+                continue
+            summary = segments.open_summary(manifest, log.epoch_keys(db))
+        except (MalformedError, frames.UnreadableError):
+            continue
+        return summary.digest == log.digest(db) and summary.lost == _lost(db)
+    return False
+
+
 def _served(db: "Database") -> list[Head]:
     """The heads of other streams as far as the relay has them: of what it lost the snapshot holds the states, and says nothing."""
     known = inbox.heads(db)

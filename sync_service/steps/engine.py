@@ -110,7 +110,9 @@ def keep_house(engine: Engine) -> None:
             snapshot_bytes=size,
         )
     )
-    if is_due or ((me.snapshot_owed or at_odds or is_lost) and is_rested):
+    with engine.replica.transaction() as db:
+        has_to_tell = me.snapshot_owed or is_lost or (at_odds and not snapshots.is_told(db, there))
+    if is_due or (has_to_tell and is_rested):
         made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
         if made is not None and len(control.live(members)) == 1:
             for raw in engine.transport.manifests()[:1]:

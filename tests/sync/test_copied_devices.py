@@ -85,6 +85,15 @@ def test_a_snapshot_covers_nothing_that_others_know_otherwise() -> None:
     assert left not in {head.stream for head in covers}
 
 
+def test_what_stays_at_odds_is_not_told_in_the_same_words_every_day() -> None:
+    *everybody, _ = _taken_by_a_copy()
+    _hours(everybody, 50)
+    told = list(everybody[0].relay.manifests)
+    _hours(everybody, 5 * 24)
+    assert everybody[0].relay.manifests == told
+    assert any("fork" in device.alarms() for device in everybody)
+
+
 def _copy(device: Device, seed: int) -> Device:
     clone = Device(device.relay, device.time, seed)
     device.replica.db.conn.backup(clone.replica.db.conn)
