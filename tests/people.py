@@ -4,12 +4,10 @@ import json
 import os
 import pty
 import select
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from msgspec import Struct
 
 from mcp_server import client, settings
 from mcp_server.rendezvous import ask_to_leave
-from tests.conftest import Device, model_cache
+from tests.computer import Device
 
 SUNAIVA = Path(sys.executable).with_name("sunaiva")
 PATIENCE_SECONDS = 180.0  # for a machine that is busy with other things
@@ -134,30 +132,6 @@ class Person:
         """Whether this very text is found by its own words."""
         found = self.asks("recall", query=text)["found"]
         return text in [one["memory"]["text"] for one in found]
-
-
-@contextmanager
-def computer(folder: Path) -> Iterator[Device]:
-    """An empty computer like the `device` fixture's, for as long as its user wants."""
-    runtime = Path(tempfile.mkdtemp(prefix="sunaiva-"))
-    home, config, user = folder / "vault", folder / "config", folder / "user"
-    config.mkdir()
-    user.mkdir()
-    foreign = ("SUNAIVA_", "XDG_", "PYTHONPATH", "PYTHONHOME")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    environ |= {
-        "HOME": str(user),
-        "SUNAIVA_HOME": str(home),
-        "SUNAIVA_MODEL_CACHE": str(model_cache()),
-        "XDG_CONFIG_HOME": str(config),
-        "XDG_RUNTIME_DIR": str(runtime),
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-    }
-    try:
-        yield Device(home, config, runtime, environ)
-    finally:
-        ask_to_leave(home)
-        shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _read(terminal: int, nudge: str = "") -> bytes:

@@ -31,7 +31,7 @@ from tests.builders import (
     tell,
     until,
 )
-from tests.conftest import model_cache
+from tests.computer import model_cache
 
 CLIENT = "test"
 # "zyrquonic" occurs nowhere else; the keyword index keeps its stem.

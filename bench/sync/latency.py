@@ -22,8 +22,9 @@ from bench.stdio import call, session
 from bench.sync.cloud import Counted, counted_cloud
 from bench.sync.memories import made_up
 from shared.errors import UnavailableError
+from tests.computer import computer
 from tests.e2e.clouds import Browser
-from tests.people import SUNAIVA, Person, computer
+from tests.people import SUNAIVA, Person
 
 TOLD = 40
 IDLE_SECONDS = 240.0

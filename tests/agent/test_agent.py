@@ -14,7 +14,7 @@ import pytest
 from mcp_server import client, rendezvous
 from shared.errors import ForbiddenError, UnavailableError
 from tests.agent.conftest import Assistant, Stage
-from tests.conftest import Device
+from tests.computer import Device
 
 
 def dial(stage: Stage, kind: str) -> socket.socket:

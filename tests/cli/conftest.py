@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Device
-from tests.people import Person, computer
+from tests.computer import Device, computer
+from tests.people import Person
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from mcp.types import ElicitRequestParams, ElicitResult, Implementation, TextRes
 
 from mcp_server.rendezvous import ask_to_leave
 from tests.agent.conftest import INTRODUCTION, Assistant
-from tests.conftest import Device, model_cache
+from tests.computer import Device, model_cache
 
 SUNAIVA = Path(sys.executable).with_name("sunaiva")
 ERAS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28", "auto": "2026-07-28"}

@@ -8,9 +8,9 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tests.conftest import Device
+from tests.computer import Device, computer
 from tests.mcp.conftest import done, read
-from tests.people import SUNAIVA, Person, computer
+from tests.people import SUNAIVA, Person
 
 TURNS: list[dict[str, Any]] = [
     {"speaker": "Ann", "text": "Shall we take the night train?", "at": "2026-11-20T09:00:00Z"},

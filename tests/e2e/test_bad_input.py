@@ -12,8 +12,8 @@ import pytest
 
 from mcp_server.vault.db import DATABASE_NAME
 from tests.agent.conftest import Assistant
-from tests.conftest import Device
-from tests.people import SUNAIVA, Person, Ran, computer
+from tests.computer import Device, computer
+from tests.people import SUNAIVA, Person, Ran
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.cloud_api.homes import copy_of, made_home
+from tests.computer import computer
 from tests.e2e.clouds import Browser, serving, signed_up, until
 from tests.mcp.conftest import done
-from tests.people import SUNAIVA, Person, computer
+from tests.people import SUNAIVA, Person
 
 __all__ = ["made_home"]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mcp_server.index.embedder import OnnxEmbedder
 from mcp_server.index.export import bundled_model_folder, export_in_child
-from tests.conftest import model_cache
+from tests.computer import model_cache
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mcp_server.version import __version__
-from tests.conftest import Device
+from tests.computer import Device
 
 SUNAIVA = Path(sys.executable).with_name("sunaiva")
 HOSTILE = (
