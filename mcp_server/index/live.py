@@ -1,7 +1,8 @@
 """The indexes of an open vault, kept in step with it: words, catalogue, vectors, embedder, and the thread that fills them.
 
 Everything here is a projection of the encrypted rows and can be thrown away. The keyword index answers at once; the others
-load in the background, and `IndexState` says so. A memory stored without a vector is embedded here, oldest first, whenever the thread has nothing newer to do.
+load in the background, and `IndexState` says so. A memory stored without a vector is embedded here, the newest before
+the others, whenever the thread has nothing to do that is more useful.
 
 Another model takes over only when it has read everything: until then its vectors grow beside the others, which go on serving.
 """
