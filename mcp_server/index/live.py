@@ -1,7 +1,8 @@
 """The indexes of an open vault, kept in step with it: words, catalogue, vectors, embedder, and the thread that fills them.
 
 Everything here is a projection of the encrypted rows and can be thrown away. The keyword index answers at once; the others
-load in the background, and `IndexState` says so. A memory stored without a vector is embedded here, oldest first, whenever the thread has nothing newer to do.
+load in the background, and `IndexState` says so. A memory stored without a vector is embedded here, the newest before
+the others, whenever the thread has nothing to do that is more useful.
 
 Another model takes over only when it has read everything: until then its vectors grow beside the others, which go on serving.
 """
@@ -22,9 +23,10 @@ from mcp_server.index.cross import CrossEncoder
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.filling import Filling, Hold
 from mcp_server.index.lexical import LexicalIndex, terms_of
-from mcp_server.index.models import IndexState, Models, Reindexing
+from mcp_server.index.models import IndexState, Models
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.precedence import Precedence
+from mcp_server.index.succession import Succession
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.vault import listing, store, vector_store
 from mcp_server.vault.db import OpenVault
@@ -80,15 +82,10 @@ class LiveIndex:
         self._listed = False
         self._waiting = 0
         self._trouble: str | None = None
-        self._refused: str | None = None
         self._serving: tuple[Embedder, Neighbours] | None = None
         self._filling: Filling | None = None
-        self._coming: Filling | None = None
-        self._come = 0  # how many vectors the coming model has made
+        self._succession = Succession(vault, models, self._changing, self._serve)
         self._tokens: Filling | None = None
-        self._asked_for: list[
-            Path | None
-        ] = []  # models asked for and not looked at yet; the last counts
         self._many_came = False
         self._cues_unread = True  # some memories' cues may not have been read
         self._rounds = 0  # how often everything was begun anew
@@ -128,13 +125,7 @@ class LiveIndex:
             self.vectors.close()
 
     def state(self) -> IndexState:
-        preparing = bool(self._asked_for)  # first: what was asked for becomes what is coming
-        coming, total = self._coming, len(self.catalogue)
-        reindexing = None
-        if preparing:
-            reindexing = Reindexing(None, 0, total)
-        elif coming is not None:
-            reindexing = Reindexing(coming.embedder.model_id, min(self._come, total), total)
+        reindexing = self._succession.reindexing(len(self.catalogue))
         return IndexState(
             self._listed,
             self._serving is not None,
@@ -142,16 +133,15 @@ class LiveIndex:
             self._trouble,
             len(self.lexical.waiting),
             reindexing,
-            self._refused,
+            self._succession.refused,
         )
 
     def reindex(self, folder: Path | None) -> None:
         """Let the model in this folder (None: that of the settings) take over. Until it has read everything, and if it cannot,
         the present one goes on; asking for the present one again ends a reindex under way."""
-        self._refused = None
         if self._serving is None:
             self._trouble = None  # this may help
-        self._asked_for.append(folder)
+        self._succession.ask(folder)
         self._wake.set()
         if not self._thread.is_alive() and not self._stop.is_set():
             self._trouble = None
@@ -263,12 +253,12 @@ class LiveIndex:
             embedder, former = self._serving
             self._serving = (embedder, self._neighbours(embedder.dim))
             former.close()
-        for filling in (self._filling, self._coming, self._tokens):
+        for filling in (self._filling, self._succession.coming, self._tokens):
             if filling is not None:
                 filling.start_over()
         self._cues_unread = True
         self._rounds += 1
-        self._waiting = self._come = 0
+        self._waiting = self._succession.come = 0
         self.has_more_to_embed(len(self.catalogue))
 
     def _fill(self) -> None:
@@ -277,7 +267,7 @@ class LiveIndex:
             patience: float | None
             self.precedence.give_way()
             try:
-                if self._asked_for:
+                if self._succession.is_asked:
                     self._consider()
                 if not self.lexical.due and self._another_piece_came():
                     continue
@@ -359,57 +349,30 @@ class LiveIndex:
         if there is not None and there.vectors >= _WORTH_KEEPING * memories:
             with contextlib.suppress(UnavailableError):  # its export was deleted
                 self._serve(self._models.open(there.model))
-        number = len(self._asked_for)
-        try:
-            self._choose(self._asked_for[number - 1] if number else chosen)
-        except SunaivaError as error:
-            if self._serving is None:
-                raise
-            self._refuse(error)
-        finally:
-            del self._asked_for[:number]
+        with self._succession.looking(otherwise=chosen) as folder:
+            try:
+                self._succession.choose(folder, present=self.embedder)
+            except SunaivaError as error:
+                if self._serving is None:
+                    raise
+                self._succession.refuse(error)
 
     def _open_cross(self) -> None:
         if self._models.cross is not None and self.cross is None:
             try:
                 self.cross = self._models.cross()
             except SunaivaError as error:
-                self._refuse(error)
+                self._succession.refuse(error)
 
     def _consider(self) -> None:
         """Turn to the model asked for last."""
-        number = len(self._asked_for)
-        try:
-            self._choose(self._asked_for[number - 1])
-        except SunaivaError as error:
-            self._refuse(error)
-            if self._serving is None:
-                self._give_up(str(error))
-        finally:
-            del self._asked_for[:number]
-
-    def _refuse(self, error: SunaivaError) -> None:
-        self._refused = str(error)
-        _log.warning("a model cannot be used: %s", error)
-
-    def _choose(self, folder: Path | None) -> None:
-        wanted = self._models.prepare(folder)
-        present = self.embedder
-        coming = None if self._coming is None else self._coming.embedder
-        if present is None:
-            self._serve(self._models.open(wanted))
-        elif wanted == present.model_id:
-            coming = None
-        elif coming is None or wanted != coming.model_id:
-            coming = self._models.open(wanted)
-        with self._changing, self._vault.writing() as db:
-            vector_store.choose(db, folder)
-            number = None if coming is None else vector_store.model_number(db, coming.model_id)
-            vector_store.keep_only(db, "vectors_coming", number)
-            self._coming = None
-            if coming is not None and number is not None:
-                self._come = vector_store.count(db, "vectors_coming", number)
-                self._coming = Filling("vectors_coming", coming, number)
+        with self._succession.looking() as folder:
+            try:
+                self._succession.choose(folder, present=self.embedder)
+            except SunaivaError as error:
+                self._succession.refuse(error)
+                if self._serving is None:
+                    self._give_up(str(error))
 
     def _serve(self, embedder: Embedder) -> None:
         """Search with this model from now on, over the vectors that the vault has of it."""
@@ -460,9 +423,8 @@ class LiveIndex:
             self.vectors.settle()
         if self._tokens is not None and self._embed_some(self._tokens):
             return True
-        if self._coming is None:
-            return False
-        return self._embed_some(self._coming) or self._take_over(self._coming)
+        coming = self._succession.coming
+        return coming is not None and (self._embed_some(coming) or self._take_over(coming))
 
     def _embed_some(self, filling: Filling) -> bool:
         with (
@@ -490,8 +452,8 @@ class LiveIndex:
                 filling.done(rows)
                 if filling is self._filling:
                     self._waiting = max(0, self._waiting - len(rows))
-                elif filling is self._coming:
-                    self._come += len(kept)
+                elif filling is self._succession.coming:
+                    self._succession.come += len(kept)
         return True
 
     def _keep(
@@ -521,5 +483,5 @@ class LiveIndex:
             with self._vault.writing() as db:
                 vector_store.promote(db)
             self._serve(coming.embedder)
-            self._coming = None
+            self._succession.coming = None
         return True

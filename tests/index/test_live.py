@@ -150,32 +150,20 @@ def test_another_model_embeds_everything_again_and_compares_with_its_own_only(
         assert names == [("other",)]
 
 
-def test_the_newest_are_embedded_first(tmp_path: Path) -> None:
-    watched = Watched()
-    gate = Gate(watched)
-    with opened(tmp_path, model=gate, ready=False) as device:
-        tell(device, *(f"memory {number}" for number in range(100)))
-        gate.open()
-        embedded(device)
-    texts = [text for batch in watched.seen for text in batch]
-    assert len(texts) == 100
-    assert set(texts[:32]) == {f"memory {number}" for number in range(68, 100)}
-    assert set(texts[-4:]) == {f"memory {number}" for number in range(4)}
-
-
 def test_the_newest_are_embedded_first_though_older_ones_came_after_them(
     tmp_path: Path,
 ) -> None:
     watched = Watched()
     gate = Gate(watched)
-    made = [memory(f"memory {number}") for number in range(96)]
+    made = [memory(f"memory {number}") for number in range(1_072)]
     with opened(tmp_path, model=gate, ready=False) as device:
-        for part in (made[48:], made[:48]):
+        for part in (made[524:], made[48:524], made[:48]):
             take_in(device, part, client="test")
         gate.open()
         embedded(device)
     texts = [text for batch in watched.seen for text in batch]
-    assert set(texts[:32]) == {f"memory {number}" for number in range(64, 96)}
+    assert len(texts) == 1_072
+    assert set(texts[-48:]) == {f"memory {number}" for number in range(48)}
 
 
 def test_a_few_are_embedded_at_once_and_many_in_the_background(tmp_path: Path) -> None:
