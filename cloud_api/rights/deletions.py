@@ -13,6 +13,7 @@ from msgspec import Struct
 from cloud_api.accounts.leaving import addressee, end_all_sessions, signed_in_since
 from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
+from cloud_api.connections import taking
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import Event, record
 from cloud_api.http.idempotency import done_here
@@ -33,6 +34,7 @@ from cloud_api.rights.tokens import new_token, parse_token
 from shared.errors import NotFoundError
 
 _BLOBS_PER_JOB_MAX = 500  # one that fails is done again
+_DELETE_SECONDS = 600  # for each table: a million sealed batches take longer than a request may
 _EXPORTS_MAX = 10_000  # three a day are allowed: more than anybody has in nine years
 
 
@@ -183,13 +185,14 @@ async def _delete_rows(
     for start in range(0, len(blobs), _BLOBS_PER_JOB_MAX):
         some = blobs[start : start + _BLOBS_PER_JOB_MAX]
         await enqueue(connection, REMOVE, BlobNames(tuple(some)))
-    # A million sealed batches take longer than a request may; this is a job.
-    await connection.execute("SET LOCAL statement_timeout = '10min'")
-    # Counted before anything goes: what is kept is found through rows that are deleted.
-    rows = {each.name: await store.count_rows(connection, each, account) for each in rights.tables}
-    for table in rights.tables:
-        if table.deletion == "deleted":
-            await store.delete_rows(connection, table, account)
+    async with taking(connection, _DELETE_SECONDS):
+        # Counted before anything goes: what is kept is found through rows that are deleted.
+        rows = {
+            each.name: await store.count_rows(connection, each, account) for each in rights.tables
+        }
+        for table in rights.tables:
+            if table.deletion == "deleted":
+                await store.delete_rows(connection, table, account)
     return rules.receipt(rights.tables, rows, now=now)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from cloud_api.connections import taking
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.actions import VaultDeletedError
 from cloud_api.devices.names import VaultId
@@ -110,8 +111,8 @@ async def delete(relay: Relay, account: AccountId, vault: VaultId) -> None:
         for start in range(0, len(blobs), rules.REMOVED_AT_ONCE_MAX):
             some = blobs[start : start + rules.REMOVED_AT_ONCE_MAX]
             await enqueue(connection, REMOVE, BlobNames(tuple(some)))
-        await connection.execute(f"SET LOCAL statement_timeout = '{DELETE_SECONDS}s'".encode())
-        await store.delete(connection, vault)
+        async with taking(connection, DELETE_SECONDS):
+            await store.delete(connection, vault)
         await deletion_store.remember(connection, account, vault, relay.clock())
     relay.nudges.tell(vault)  # who listens is sent away
 
