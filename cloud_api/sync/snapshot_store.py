@@ -20,6 +20,12 @@ class SegmentRow(Struct, frozen=True):
     stored_at: datetime | None
 
 
+class NewSegment(Struct, frozen=True):
+    name: UUID
+    hash: bytes
+    size: int
+
+
 class ManifestRow(Struct, frozen=True):
     id: UUID
     manifest: bytes
@@ -84,22 +90,29 @@ async def begin_segment(
     connection: Connection,
     account: AccountId,
     vault: VaultId,
-    row: SegmentRow,
+    new: NewSegment,
     *,
     now: datetime,
-) -> None:
-    await connection.execute(
-        "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [account, vault, row.name, row.hash, row.size, row.blob, now],
+) -> str:
+    """The name of its file, which no other segment ever has: one that is sent again after it was deleted must not lose its file to
+    the job that removes the former one's."""
+    cursor = await connection.execute(
+        "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s || gen_random_uuid(), %s) RETURNING blob",
+        [account, vault, new.name, new.hash, new.size, f"segments/{vault.hex}/", now],
     )
+    row = await cursor.fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 async def segment_is_stored(
-    connection: Connection, vault: VaultId, name: UUID, *, now: datetime
+    connection: Connection, vault: VaultId, name: UUID, blob: str, *, now: datetime
 ) -> bool:
     """Whether it was still wanted."""
     cursor = await connection.execute(
-        "UPDATE segments SET stored_at = %s WHERE vault_id = %s AND name = %s", [now, vault, name]
+        "UPDATE segments SET stored_at = %s WHERE vault_id = %s AND name = %s AND blob = %s",
+        [now, vault, name, blob],
     )
     return cursor.rowcount == 1
 

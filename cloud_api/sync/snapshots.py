@@ -26,7 +26,7 @@ from cloud_api.sync.snapshot_store import (
     ManifestRow,
     NewCosignature,
     NewManifest,
-    SegmentRow,
+    NewSegment,
 )
 from sync_service.changes.ops import MalformedError
 from sync_service.members.control import Members
@@ -54,7 +54,6 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
         raise SegmentMalformedError(f"A segment has 1 to {SEGMENT_BYTES_MAX} bytes.")
     account, vault = device_pass.account, device_pass.vault
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
-    wanted = SegmentRow(name, digest, len(data), f"segments/{vault.hex}/{name.hex}", None)
     async with relay.db.transaction(account) as connection:
         row, _ = await locked(relay, connection, device_pass.vault, device_pass)
         there = await snapshot_store.segment(connection, vault, name)
@@ -62,21 +61,24 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
             raise SegmentTakenError("Another segment has this name. Take a new random name.")
         if there is not None and there.stored_at is not None:
             return
-        if there is None:
+        if there is not None:
+            blob = there.blob
+        else:
             demand_entitlement(await relay.may_push(connection, account))
             demand_room(row, len(data))
-            await snapshot_store.begin_segment(
-                connection, account, vault, wanted, now=relay.clock()
+            new = NewSegment(name, digest, len(data))
+            blob = await snapshot_store.begin_segment(
+                connection, account, vault, new, now=relay.clock()
             )
             await store.use_bytes(connection, vault, len(data))
     # Outside of any transaction; broken off here, the row only reserves its room, and a later put goes on.
-    await relay.blobs.put_bytes(wanted.blob, data)
+    await relay.blobs.put_bytes(blob, data)
     async with relay.db.transaction(account) as connection:
         is_wanted = await snapshot_store.segment_is_stored(
-            connection, vault, name, now=relay.clock()
+            connection, vault, name, blob, now=relay.clock()
         )
     if not is_wanted:
-        await relay.blobs.delete(wanted.blob)
+        await relay.blobs.delete(blob)
 
 
 async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:

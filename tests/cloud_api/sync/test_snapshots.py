@@ -185,7 +185,7 @@ async def test_older_snapshots_go_with_the_segments_that_only_they_name(
     assert (await phone.get(f"/segments/{NAME}")).content == DATA
     assert code_of(await phone.get(f"/segments/{OTHER}")) == "segment_not_found"
     blobs = here.settings.home / "blobs" / "segments"
-    assert [path.name for path in blobs.rglob("*") if path.is_file()] == [NAME]
+    assert [path.read_bytes() for path in blobs.rglob("*") if path.is_file()] == [DATA]
 
 
 async def test_a_segment_that_no_manifest_ever_named_goes_after_a_week(
@@ -197,6 +197,18 @@ async def test_a_segment_that_no_manifest_ever_named_goes_after_a_week(
     assert await remove_spare_segments(here.relay) == 1
     await phone.let_in()
     assert (await phone.get()).json()["vault"]["used_bytes"] == before
+
+
+async def test_a_segment_that_is_sent_again_outlives_the_removal_of_the_former_one(
+    phone: Device, here: Deps, clock: Hands
+) -> None:
+    await phone.put(f"/segments/{NAME}", DATA)
+    clock.now += rules.SPARE_SEGMENTS_KEPT
+    assert await remove_spare_segments(here.relay) == 1
+    await phone.let_in()
+    await phone.put(f"/segments/{NAME}", DATA)
+    await drain(here)
+    assert (await phone.get(f"/segments/{NAME}")).content == DATA
 
 
 async def test_compaction_in_pieces_comes_to_the_same(
