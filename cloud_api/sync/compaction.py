@@ -7,7 +7,7 @@ says what was deleted.
 from cloud_api.db import AccountId
 from cloud_api.devices.names import VaultId
 from cloud_api.jobs import enqueue
-from cloud_api.sync import rules, snapshot_store, store
+from cloud_api.sync import rules, segment_store, snapshot_store, store
 from cloud_api.sync.relay import Relay
 from cloud_api.sync.snapshot_store import Receipt
 from cloud_api.sync.snapshots import vouched
@@ -39,14 +39,14 @@ async def remove_spare_segments(relay: Relay) -> int:
     """Segments that no manifest names; how many."""
     before = relay.clock() - rules.SPARE_SEGMENTS_KEPT
     async with relay.db.transaction() as connection:
-        found = await snapshot_store.with_spare_segments(connection, before, VAULTS_PER_RUN_MAX)
+        found = await segment_store.with_spare_segments(connection, before, VAULTS_PER_RUN_MAX)
     removed = 0
     for each in found:
         vault = VaultId(each.vault_id)
         async with relay.db.transaction(AccountId(each.account_id)) as connection:
             if await store.lock(connection, vault) is None:
                 continue
-            gone = await snapshot_store.drop_spare_segments(
+            gone = await segment_store.drop_spare_segments(
                 connection, vault, begun_before=before, most=rules.REMOVED_AT_ONCE_MAX
             )
             if gone:

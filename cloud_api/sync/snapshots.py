@@ -9,7 +9,7 @@ from cloud_api.blobs import BlobNotFoundError
 from cloud_api.db import Connection
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
-from cloud_api.sync import rules, snapshot_store, store
+from cloud_api.sync import rules, segment_store, snapshot_store, store
 from cloud_api.sync.placing import demand_entitlement, demand_room
 from cloud_api.sync.refusals import (
     ManifestAheadError,
@@ -22,11 +22,11 @@ from cloud_api.sync.refusals import (
     SegmentTakenError,
 )
 from cloud_api.sync.relay import Relay, locked, seen
+from cloud_api.sync.segment_store import NewSegment
 from cloud_api.sync.snapshot_store import (
     ManifestRow,
     NewCosignature,
     NewManifest,
-    NewSegment,
 )
 from sync_service.changes.ops import MalformedError
 from sync_service.members.control import Members
@@ -56,7 +56,7 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
     async with relay.db.transaction(account) as connection:
         row, _ = await locked(relay, connection, device_pass.vault, device_pass)
-        there = await snapshot_store.segment(connection, vault, name)
+        there = await segment_store.segment(connection, vault, name)
         if there is not None and there.hash != digest:
             raise SegmentTakenError("Another segment has this name. Take a new random name.")
         if there is not None and there.stored_at is not None:
@@ -67,14 +67,14 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
             demand_entitlement(await relay.may_push(connection, account))
             demand_room(row, len(data))
             new = NewSegment(name, digest, len(data))
-            blob = await snapshot_store.begin_segment(
+            blob = await segment_store.begin_segment(
                 connection, account, vault, new, now=relay.clock()
             )
             await store.use_bytes(connection, vault, len(data))
     # Outside of any transaction; broken off here, the row only reserves its room, and a later put goes on.
     await relay.blobs.put_bytes(blob, data)
     async with relay.db.transaction(account) as connection:
-        is_wanted = await snapshot_store.segment_is_stored(
+        is_wanted = await segment_store.segment_is_stored(
             connection, vault, name, blob, now=relay.clock()
         )
     if not is_wanted:
@@ -91,7 +91,7 @@ async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:
     )
     async with relay.db.transaction(device_pass.account) as connection:
         await seen(relay, connection, device_pass)
-        row = await snapshot_store.segment(connection, device_pass.vault, name)
+        row = await segment_store.segment(connection, device_pass.vault, name)
     if row is None or row.stored_at is None:
         raise missing
     try:
@@ -221,7 +221,7 @@ async def demand_stored(
         ManifestAheadError
     """
     names = [UUID(hex=said.name) for said in segments]
-    found = {row.name: row for row in await snapshot_store.segments(connection, vault, names)}
+    found = {row.name: row for row in await segment_store.segments(connection, vault, names)}
     for name, said in zip(names, segments, strict=True):
         row = found.get(name)
         if row is None or row.stored_at is None or (row.hash, row.size) != (said.hash, said.size):
