@@ -35,7 +35,6 @@ from shared.errors import NotFoundError
 
 _BLOBS_PER_JOB_MAX = 500  # one that fails is done again
 _DELETE_SECONDS = 600  # for each table: a million sealed batches take longer than a request may
-_EXPORTS_MAX = 10_000  # three a day are allowed: more than anybody has in nine years
 
 
 class NoDeletionError(NotFoundError):
@@ -178,7 +177,7 @@ async def _call_off(connection: Connection, rights: Rights, account: AccountId) 
 async def _delete_rows(
     connection: Connection, rights: Rights, account: AccountId, now: datetime
 ) -> Receipt:
-    blobs = [blob_name(each.id) for each in await store.exports(connection, account, _EXPORTS_MAX)]
+    blobs = [blob_name(each) for each in await store.export_digests(connection, account)]
     for table in rights.tables:
         if table.blob is not None:
             blobs += await store.blobs(connection, table, account)
