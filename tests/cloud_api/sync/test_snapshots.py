@@ -9,11 +9,12 @@ import pytest
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.sync import rules
+from cloud_api.sync.chains import ChainCorruptError
 from cloud_api.sync.compaction import compact_due, remove_spare_segments
 from sync_service.sealed.keys import sign_public
 from sync_service.sealed.manifests import cosign, id_of, is_cosigned
-from tests.cloud_api.accounts.people import Hands, code_of, drain
-from tests.cloud_api.sync.vaults import Device, parts_of, text
+from tests.cloud_api.accounts.people import Hands, Person, code_of, drain
+from tests.cloud_api.sync.vaults import Device, founded, parts_of, text
 from tests.sync.circle import seeds_of
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +124,25 @@ async def test_batches_go_thirty_days_after_a_second_device_has_vouched(
     assert code_of(await phone.push(phone.sealed[0])) == "batch_fork"
     assert await phone.wrote(b"five") == [5]
     assert await compact_due(here.relay) == 0
+
+
+async def test_a_damaged_vault_does_not_keep_others_from_being_compacted(
+    phone: Device, bob: Person, here: Deps, clock: Hands
+) -> None:
+    await phone.wrote(b"one")
+    await vouch(phone, await left(phone))
+    clock.forward(seconds=1)
+    other = await founded(bob, "tablet", nonce=b"other" * 3 + b"!")
+    await other.wrote(b"one")
+    await vouch(other, await left(other))
+    account = AccountId(UUID((await phone.person.get("/account")).json()["id"]))
+    async with here.db.transaction(account) as connection:
+        await connection.execute("UPDATE control_entries SET entry = '\\x00'")
+    clock.now += rules.GRACE
+    with pytest.raises(ChainCorruptError):
+        await compact_due(here.relay)
+    await other.let_in()
+    assert (await other.get()).json()["vault"]["min_pos"] == 1
 
 
 async def test_a_device_alone_vouches_by_itself_and_for_another_nobody_else_does(
