@@ -45,6 +45,13 @@ async def segments(
         return await cursor.fetchall()
 
 
+async def count(connection: Connection, vault: VaultId) -> int:
+    cursor = await connection.execute("SELECT count(*) FROM segments WHERE vault_id = %s", [vault])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def begin_segment(
     connection: Connection,
     account: AccountId,

@@ -20,6 +20,7 @@ from cloud_api.sync.refusals import (
     SegmentMalformedError,
     SegmentNotFoundError,
     SegmentTakenError,
+    VaultFullError,
 )
 from cloud_api.sync.relay import Relay, locked, seen
 from cloud_api.sync.segment_store import NewSegment
@@ -28,6 +29,7 @@ from cloud_api.sync.snapshot_store import (
     NewCosignature,
     NewManifest,
 )
+from cloud_api.sync.store import VaultRow
 from sync_service.changes.ops import MalformedError
 from sync_service.members.control import Members
 from sync_service.relay import may_compact
@@ -66,6 +68,7 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
         else:
             demand_entitlement(await relay.may_push(connection, account))
             demand_room(row, len(data))
+            await _demand_place(connection, row)
             new = NewSegment(name, digest, len(data))
             blob = await segment_store.begin_segment(
                 connection, account, vault, new, now=relay.clock()
@@ -79,6 +82,15 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
         )
     if not is_wanted:
         await relay.blobs.delete(blob)
+
+
+async def _demand_place(connection: Connection, row: VaultRow) -> None:
+    if await segment_store.count(connection, VaultId(row.id)) >= rules.SEGMENTS_MAX:
+        raise VaultFullError(
+            f"This vault has {rules.SEGMENTS_MAX} segments here already. Those that nothing names go after a week; larger ones say more.",
+            quota_bytes=row.quota_bytes,
+            used_bytes=row.used_bytes,
+        )
 
 
 async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:

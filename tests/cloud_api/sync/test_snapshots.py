@@ -243,6 +243,20 @@ async def test_compaction_in_pieces_comes_to_the_same(
     assert await phone.read(7) == []
 
 
+async def test_a_vault_is_not_filled_with_segments_that_weigh_nothing(
+    phone: Device, here: Deps
+) -> None:
+    account = AccountId(UUID((await phone.person.get("/account")).json()["id"]))
+    async with here.db.transaction(account) as connection:
+        await connection.execute(
+            "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) "
+            "SELECT %s, %s, gen_random_uuid(), sha256(''), 1, number::text, now() FROM generate_series(1, %s) AS number",
+            [account, phone.vault.id, rules.SEGMENTS_MAX],
+        )
+    refused = await phone.put(f"/segments/{NAME}", b"x")
+    assert (refused.status_code, code_of(refused)) == (507, "vault_full")
+
+
 async def test_a_full_vault_takes_nothing_more_and_gives_everything(
     phone: Device, here: Deps
 ) -> None:
