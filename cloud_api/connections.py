@@ -2,6 +2,8 @@
 that has fallen silent.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -73,6 +75,20 @@ class Patience(Struct, frozen=True, kw_only=True):
     def answer_seconds(self) -> float:
         """When a server that says nothing has fallen silent: it would have ended a statement that takes so long."""
         return self.statement_seconds + self.silence_seconds
+
+
+@asynccontextmanager
+async def taking(connection: Connection, seconds: float) -> AsyncIterator[None]:
+    """In a transaction: what the block asks may take so long, because nobody waits for it but who wanted it."""
+    # Both: the server must not end it, and we must not take it for one that has fallen silent.
+    assert isinstance(connection, PatientConnection)
+    usual = connection.answer_seconds
+    await connection.execute(f"SET LOCAL statement_timeout = {round(seconds * 1000)}".encode())
+    connection.answer_seconds = seconds + SILENCE_SECONDS
+    try:
+        yield
+    finally:
+        connection.answer_seconds = usual
 
 
 def pool_of(url: str, connections_max: int, patience: Patience) -> AsyncConnectionPool[Connection]:

@@ -56,6 +56,10 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class JobWaitsError(ConflictError):
+    code = "job_waits"
+
+
 class Task(Struct, Generic[A], frozen=True):
     """What can be asked for: a name that stays the same for ever, and what it needs to know."""
 
@@ -146,6 +150,7 @@ def application(db: Database, work: Sequence[Job], clock: Clock) -> procrastinat
     names = [job.task.name for job in work]
     assert len(set(names)) == len(names), "two jobs of one name"
     app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+    app.job_manager = _JobManager(app.connector)
     for job in (*work, _reclaiming(app, clock)):
         _register(app, job)
     return app
@@ -176,6 +181,7 @@ async def replay(connection: Connection, job_id: int) -> None:
 
     Raises:
         JobNotFoundError: no failed job has that number.
+        JobWaitsError: the same work waits already.
     """
     found = await connection.execute(
         "SELECT FROM procrastinate_jobs WHERE id = %s AND status = 'failed' FOR UPDATE", [job_id]
@@ -184,9 +190,14 @@ async def replay(connection: Connection, job_id: int) -> None:
         raise JobNotFoundError(
             f"No dead job has the number {job_id}. `sunaiva-cloud admin jobs dead` lists them."
         )
-    await connection.execute(
-        "SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", [job_id]
-    )
+    try:
+        await connection.execute(
+            "SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", [job_id]
+        )
+    except psycopg.errors.UniqueViolation:
+        raise JobWaitsError(
+            f"What job {job_id} is for waits already, as another job. `sunaiva-cloud admin jobs list` shows it."
+        ) from None
     await connection.execute("UPDATE procrastinate_jobs SET attempts = 0 WHERE id = %s", [job_id])
 
 
@@ -207,6 +218,16 @@ def _register(app: procrastinate.App, job: Job) -> None:
     )(tick if job.cron else run)
     if job.cron:
         app.periodic(cron=job.cron)(task)
+
+
+class _JobManager(manager.JobManager):
+    """Of a job that is asked for once, one waits at the most: where the next waits already, who failed need not wait beside it."""
+
+    async def retry_job(self, job: jobs.Job, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().retry_job(job, *args, **kwargs)
+        except exceptions.UniqueViolation:
+            await self.finish_job(job, status=jobs.Status.FAILED, delete_job=True)
 
 
 class _Patience(retry.BaseRetryStrategy):

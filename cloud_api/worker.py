@@ -16,6 +16,7 @@ from cloud_api.deps import Deps
 from cloud_api.jobs import LEASE_SECONDS, Job
 from cloud_api.telemetry.logs import configure_logs
 from cloud_api.telemetry.work import observed
+from shared.errors import UnavailableError
 
 # Jobs wait for databases and other machines, not for the processor.
 CONCURRENCY = 5
@@ -25,6 +26,15 @@ GRACE_SECONDS = 20.0
 POLL_SECONDS = 5.0
 
 logger = structlog.get_logger(__name__)
+
+
+class WorkerEndedError(UnavailableError):
+    code = "worker_ended"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The worker ended by itself: the database went away, or is not migrated. Start it again once that is mended; nothing is lost."
+        )
 
 
 async def run(deps: Deps) -> None:
@@ -51,7 +61,11 @@ def watched(deps: Deps) -> list[Job]:
 
 
 async def work(deps: Deps, stopping: asyncio.Event) -> None:
-    """Until `stopping` is set."""
+    """Until `stopping` is set.
+
+    Raises:
+        WorkerEndedError: it ended by itself.
+    """
     async with wiring.opened(deps):
         app = jobs.application(deps.db, watched(deps), deps.clock)
         async with app.open_async(deps.db.pool):
@@ -71,5 +85,7 @@ async def work(deps: Deps, stopping: asyncio.Event) -> None:
             told.cancel()
             if not working.done():
                 working.cancel()  # procrastinate takes it as a request to finish what runs
-            await asyncio.gather(working, return_exceptions=True)
+            (outcome,) = await asyncio.gather(working, return_exceptions=True)
             logger.info("worker_stopped")
+            if not stopping.is_set():
+                raise WorkerEndedError from outcome

@@ -159,8 +159,3 @@ async def read_message(devices: Devices, account: AccountId, *, name: UUID, slot
     if found is None:
         raise NoMessageError("No message lies there: the other device has not sent it yet.")
     return found
-
-
-async def forget_run_out(devices: Devices) -> None:
-    async with devices.db.transaction() as connection:
-        await store.forget_run_out(connection, devices.clock())

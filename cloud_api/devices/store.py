@@ -106,5 +106,8 @@ async def put_message(
     return cursor.rowcount == 1
 
 
-async def forget_run_out(connection: Connection, now: datetime) -> None:
-    await connection.execute("SELECT forget_pairing(%s)", [now])
+async def forget_run_out(connection: Connection, now: datetime, most: int) -> int:
+    cursor = await connection.execute("SELECT forget_pairing(%s, %s)", [now, most])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

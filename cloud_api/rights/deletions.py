@@ -13,6 +13,7 @@ from msgspec import Struct
 from cloud_api.accounts.leaving import addressee, end_all_sessions, signed_in_since
 from cloud_api.audit.actions import note
 from cloud_api.audit.rules import Entry
+from cloud_api.connections import taking
 from cloud_api.db import AccountId, Connection
 from cloud_api.events import Event, record
 from cloud_api.http.idempotency import done_here
@@ -33,7 +34,7 @@ from cloud_api.rights.tokens import new_token, parse_token
 from shared.errors import NotFoundError
 
 _BLOBS_PER_JOB_MAX = 500  # one that fails is done again
-_EXPORTS_MAX = 10_000  # three a day are allowed: more than anybody has in nine years
+_DELETE_SECONDS = 600  # for each table: a million sealed batches take longer than a request may
 
 
 class NoDeletionError(NotFoundError):
@@ -176,20 +177,21 @@ async def _call_off(connection: Connection, rights: Rights, account: AccountId) 
 async def _delete_rows(
     connection: Connection, rights: Rights, account: AccountId, now: datetime
 ) -> Receipt:
-    blobs = [blob_name(each.id) for each in await store.exports(connection, account, _EXPORTS_MAX)]
+    blobs = [blob_name(each) for each in await store.export_digests(connection, account)]
     for table in rights.tables:
         if table.blob is not None:
             blobs += await store.blobs(connection, table, account)
     for start in range(0, len(blobs), _BLOBS_PER_JOB_MAX):
         some = blobs[start : start + _BLOBS_PER_JOB_MAX]
         await enqueue(connection, REMOVE, BlobNames(tuple(some)))
-    # A million sealed batches take longer than a request may; this is a job.
-    await connection.execute("SET LOCAL statement_timeout = '10min'")
-    # Counted before anything goes: what is kept is found through rows that are deleted.
-    rows = {each.name: await store.count_rows(connection, each, account) for each in rights.tables}
-    for table in rights.tables:
-        if table.deletion == "deleted":
-            await store.delete_rows(connection, table, account)
+    async with taking(connection, _DELETE_SECONDS):
+        # Counted before anything goes: what is kept is found through rows that are deleted.
+        rows = {
+            each.name: await store.count_rows(connection, each, account) for each in rights.tables
+        }
+        for table in rights.tables:
+            if table.deletion == "deleted":
+                await store.delete_rows(connection, table, account)
     return rules.receipt(rights.tables, rows, now=now)
 
 

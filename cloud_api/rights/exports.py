@@ -95,24 +95,29 @@ async def ask(rights: Rights, account: AccountId) -> ExportRow:
 
 
 async def make(rights: Rights, wish: Wish) -> None:
-    """Writes the file, keeps it, and mails the link. Done again after a failure, it starts anew with another link.
+    """Writes the file, keeps it, and mails the link. Done again after a failure, it starts anew with another link and another file;
+    done twice at once, the one that began last counts.
 
     Raises:
         BlobsUnavailableError: it has to be tried again.
     """
     account, token = AccountId(wish.account), new_token()
+    async with rights.db.transaction(account) as connection:
+        begun = await store.begin_export(connection, account, wish.export_id, token.digest)
+        if begun is None:
+            return
+        if begun.former is not None:
+            await enqueue(connection, REMOVE, BlobNames((blob_name(begun.former),)))
     with tempfile.TemporaryDirectory(prefix="sunaiva-export-") as folder:
         sealed = Path(folder) / "sealed"
         with tempfile.TemporaryFile() as plain:
             async with rights.db.transaction(account) as connection:
                 # Before the first query: every table is then read as it was at one moment.
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                if not await store.is_asked(connection, account, wish.export_id):
-                    return
                 await _write(connection, rights, account, plain)
             size = plain.tell()
             await asyncio.to_thread(_seal, token, plain, sealed)
-        await rights.blobs.put(blob_name(wish.export_id), sealed)
+        await rights.blobs.put(blob_name(token.digest), sealed)
     await _hand_over(rights, account, wish.export_id, token, size)
 
 
@@ -128,13 +133,12 @@ async def fetch(rights: Rights, link: str) -> BinaryIO:
     if token is None:
         raise over
     async with rights.db.transaction() as connection:
-        found = await store.export_of(connection, token.digest, rights.clock())
-    if found is None:
-        raise over
+        if not await store.is_kept(connection, token.digest, rights.clock()):
+            raise over
     with tempfile.TemporaryDirectory(prefix="sunaiva-download-") as folder:
         sealed = Path(folder) / "sealed"
         try:
-            await rights.blobs.fetch(blob_name(found.id), sealed)
+            await rights.blobs.fetch(blob_name(token.digest), sealed)
         except BlobNotFoundError:
             raise over from None
         return await asyncio.to_thread(_open, token, sealed)
@@ -152,8 +156,9 @@ async def end_run_out(rights: Rights, most: int) -> int:
     for each in found:
         account = AccountId(each.account_id)
         async with rights.db.transaction(account) as connection:
-            if await store.expire_export(connection, account, each.id):
-                await enqueue(connection, REMOVE, BlobNames((blob_name(each.id),)))
+            digest = await store.expire_export(connection, account, each.id)
+            if digest is not None:
+                await enqueue(connection, REMOVE, BlobNames((blob_name(digest),)))
     return len(found)
 
 
@@ -162,8 +167,9 @@ async def remove(blobs: Blobs, asked: BlobNames) -> None:
         await blobs.delete(name)
 
 
-def blob_name(export_id: UUID) -> str:
-    return f"exports/{export_id}"
+def blob_name(digest: bytes) -> str:
+    """By the digest of the link that opens it: what one making wrote, no other overwrites or removes."""
+    return f"exports/{digest.hex()}"
 
 
 async def _write(
@@ -201,8 +207,8 @@ async def _hand_over(
             expires_at=until,
         )
         if person is None or not is_ready:
-            # Deleted meanwhile, account or export: nobody may find its file later.
-            await enqueue(connection, REMOVE, BlobNames((blob_name(export_id),)))
+            # Deleted meanwhile, or begun anew: nobody may find this file later.
+            await enqueue(connection, REMOVE, BlobNames((blob_name(token.digest),)))
             return
         link = f"{rights.public_url}/api/v1/exports/{token.text}"
         mail = Mail(

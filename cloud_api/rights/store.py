@@ -33,6 +33,11 @@ class ExportName(Struct, frozen=True):
     id: UUID
 
 
+class Begun(Struct, frozen=True):
+    former: bytes | None
+    """Of a making that was broken off, or that is still under way."""
+
+
 class DeletionRow(Struct, frozen=True):
     asked_at: datetime
     due_at: datetime
@@ -76,12 +81,17 @@ async def exports_since(connection: Connection, account: AccountId, moment: date
     )
 
 
-async def is_asked(connection: Connection, account: AccountId, export_id: UUID) -> bool:
-    cursor = await connection.execute(
-        "SELECT FROM exports WHERE account_id = %s AND id = %s AND state = 'asked'",
-        [account, export_id],
-    )
-    return cursor.rowcount == 1
+async def begin_export(
+    connection: Connection, account: AccountId, export_id: UUID, digest: bytes
+) -> Begun | None:
+    """From now on only who has this digest may hand it over. None if it does not wait any more."""
+    async with connection.cursor(row_factory=class_row(Begun)) as cursor:
+        await cursor.execute(
+            "UPDATE exports SET digest = %s WHERE account_id = %s AND id = %s AND state = 'asked' "
+            "RETURNING old.digest AS former",
+            [digest, account, export_id],
+        )
+        return await cursor.fetchone()
 
 
 async def export_is_ready(
@@ -94,19 +104,28 @@ async def export_is_ready(
     now: datetime,
     expires_at: datetime,
 ) -> bool:
-    """Whether it still waited."""
+    """Whether it still waited, and nobody has begun it anew."""
     cursor = await connection.execute(
-        "UPDATE exports SET state = 'ready', digest = %s, bytes = %s, ready_at = %s, expires_at = %s "
-        "WHERE account_id = %s AND id = %s AND state = 'asked'",
-        [digest, size, now, expires_at, account, export_id],
+        "UPDATE exports SET state = 'ready', bytes = %s, ready_at = %s, expires_at = %s "
+        "WHERE account_id = %s AND id = %s AND state = 'asked' AND digest = %s",
+        [size, now, expires_at, account, export_id, digest],
     )
     return cursor.rowcount == 1
 
 
-async def export_of(connection: Connection, digest: bytes, now: datetime) -> ExportName | None:
-    async with connection.cursor(row_factory=class_row(ExportName)) as cursor:
-        await cursor.execute("SELECT account_id, id FROM export_of_digest(%s, %s)", [digest, now])
-        return await cursor.fetchone()
+async def is_kept(connection: Connection, digest: bytes, now: datetime) -> bool:
+    """Whether there is an export of this digest, whoever's, whose link works."""
+    cursor = await connection.execute("SELECT FROM export_of_digest(%s, %s)", [digest, now])
+    return cursor.rowcount == 1
+
+
+async def export_digests(connection: Connection, account: AccountId) -> list[bytes]:
+    """Of exports that have a file, or may have one."""
+    cursor = await connection.execute(
+        "SELECT digest FROM exports WHERE account_id = %s AND state <> 'expired' AND digest IS NOT NULL",
+        [account],
+    )
+    return [digest for (digest,) in await cursor.fetchall()]
 
 
 async def run_out(connection: Connection, now: datetime, most: int) -> list[ExportName]:
@@ -115,12 +134,17 @@ async def run_out(connection: Connection, now: datetime, most: int) -> list[Expo
         return await cursor.fetchall()
 
 
-async def expire_export(connection: Connection, account: AccountId, export_id: UUID) -> bool:
+async def expire_export(
+    connection: Connection, account: AccountId, export_id: UUID
+) -> bytes | None:
+    """Its digest; None if it was not ready any more."""
     cursor = await connection.execute(
-        "UPDATE exports SET state = 'expired' WHERE account_id = %s AND id = %s AND state = 'ready'",
+        "UPDATE exports SET state = 'expired' WHERE account_id = %s AND id = %s AND state = 'ready' "
+        "RETURNING digest",
         [account, export_id],
     )
-    return cursor.rowcount == 1
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
 
 
 async def ask_deletion(

@@ -12,6 +12,7 @@ from cloud_api.devices.names import VaultId
 from cloud_api.sync import control_store, rules
 from cloud_api.sync.store import VaultRow
 from shared.errors import CorruptError, ForbiddenError
+from sync_service.changes.ops import MalformedError
 from sync_service.members.control import Members, begin, extend
 
 KNOWN_MAX = 5_000  # some 5 kB each with three devices
@@ -60,7 +61,7 @@ class Chains:
         entries = [each.entry for each in found]
         try:
             members = await _replayed(known if after else None, entries)
-        except ForbiddenError:
+        except (ForbiddenError, MalformedError):
             if not after:
                 raise _corrupt() from None
             # Put back from a backup under our feet: what is kept here is of another history.

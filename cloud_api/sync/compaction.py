@@ -7,11 +7,12 @@ says what was deleted.
 from cloud_api.db import AccountId
 from cloud_api.devices.names import VaultId
 from cloud_api.jobs import enqueue
-from cloud_api.sync import rules, snapshot_store, store
+from cloud_api.sync import rules, segment_store, snapshot_store, store
 from cloud_api.sync.relay import Relay
 from cloud_api.sync.snapshot_store import Receipt
 from cloud_api.sync.snapshots import vouched
 from cloud_api.sync.tasks import REMOVE, BlobNames
+from shared.errors import CorruptError
 from sync_service.sealed.manifests import read
 
 VAULTS_PER_RUN_MAX = 200
@@ -19,19 +20,25 @@ PIECES_PER_RUN_MAX = 100  # of one vault: a million batches an hour
 
 
 async def compact_due(relay: Relay, *, at_once: int = rules.COMPACTED_AT_ONCE_MAX) -> int:
-    """Every vault whose snapshot is old enough; how many batches were deleted."""
+    """Every vault whose snapshot is old enough; how many batches were deleted.
+
+    Raises:
+        CorruptError: a vault is damaged; all the others were looked after.
+    """
     before = relay.clock() - rules.GRACE
     async with relay.db.transaction() as connection:
         due = await snapshot_store.to_compact(connection, before, VAULTS_PER_RUN_MAX)
     removed = 0
+    damaged: CorruptError | None = None
     for each in due:
-        for _ in range(PIECES_PER_RUN_MAX):
-            piece = await _compact(
+        try:
+            removed += await _compact_all(
                 relay, AccountId(each.account_id), VaultId(each.vault_id), at_once
             )
-            if piece is None:
-                break
-            removed += piece
+        except CorruptError as error:
+            damaged = error
+    if damaged is not None:
+        raise damaged
     return removed
 
 
@@ -39,14 +46,14 @@ async def remove_spare_segments(relay: Relay) -> int:
     """Segments that no manifest names; how many."""
     before = relay.clock() - rules.SPARE_SEGMENTS_KEPT
     async with relay.db.transaction() as connection:
-        found = await snapshot_store.with_spare_segments(connection, before, VAULTS_PER_RUN_MAX)
+        found = await segment_store.with_spare_segments(connection, before, VAULTS_PER_RUN_MAX)
     removed = 0
     for each in found:
         vault = VaultId(each.vault_id)
         async with relay.db.transaction(AccountId(each.account_id)) as connection:
             if await store.lock(connection, vault) is None:
                 continue
-            gone = await snapshot_store.drop_spare_segments(
+            gone = await segment_store.drop_spare_segments(
                 connection, vault, begun_before=before, most=rules.REMOVED_AT_ONCE_MAX
             )
             if gone:
@@ -59,6 +66,16 @@ async def remove_spare_segments(relay: Relay) -> int:
 async def remove_blobs(relay: Relay, asked: BlobNames) -> None:
     for name in asked.names:
         await relay.blobs.delete(name)
+
+
+async def _compact_all(relay: Relay, account: AccountId, vault: VaultId, at_once: int) -> int:
+    removed = 0
+    for _ in range(PIECES_PER_RUN_MAX):
+        piece = await _compact(relay, account, vault, at_once)
+        if piece is None:
+            break
+        removed += piece
+    return removed
 
 
 async def _compact(relay: Relay, account: AccountId, vault: VaultId, at_once: int) -> int | None:

@@ -24,6 +24,8 @@ PAGE_BYTES_MIN = 64 * 1024
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 PAGE_BATCHES_MAX = 2_048
 VECTOR_LISTS_MAX = 16  # shown of one vault: the last of each device
+# Of one vault, in which some five hundred full ones fit: each is a file and a row, which weigh more than one of a byte counts for.
+SEGMENTS_MAX = 16_384
 MANIFESTS_MAX = 64  # of one vault; older ones go when a newer one was applied
 
 # A device that was off for a month finds what it missed as batches, not as a snapshot.

@@ -1,4 +1,4 @@
-"""Segments, manifests and who vouches for them, in the database; and the deletion of what they cover."""
+"""Manifests of snapshots and who vouches for them, in the database; and the deletion of what they cover."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,14 +10,6 @@ from psycopg.rows import class_row
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.names import DeviceId, VaultId
 from sync_service.sealed import vectors
-
-
-class SegmentRow(Struct, frozen=True):
-    name: UUID
-    hash: bytes
-    size: int
-    blob: str
-    stored_at: datetime | None
 
 
 class ManifestRow(Struct, frozen=True):
@@ -58,55 +50,9 @@ class Removed(Struct, frozen=True):
     size: int
 
 
-_SEGMENT = "name, hash, bytes AS size, blob, stored_at"
 _MANIFEST = "id, manifest, received_at, vouched_at, applied_at"
 # Lists of vectors name segments, too, and are kept beside the manifests; what they begin with tells them from these.
 _IS_VECTOR_LIST = f"substring(manifest FROM 2 FOR {len(vectors.MARK)}) = %s"
-
-
-async def segment(connection: Connection, vault: VaultId, name: UUID) -> SegmentRow | None:
-    found = await segments(connection, vault, [name])
-    return found[0] if found else None
-
-
-async def segments(
-    connection: Connection, vault: VaultId, names: Sequence[UUID]
-) -> list[SegmentRow]:
-    async with connection.cursor(row_factory=class_row(SegmentRow)) as cursor:
-        await cursor.execute(
-            f"SELECT {_SEGMENT} FROM segments WHERE vault_id = %s AND name = ANY(%s)",  # noqa: S608 (ours)
-            [vault, list(names)],
-        )
-        return await cursor.fetchall()
-
-
-async def begin_segment(
-    connection: Connection,
-    account: AccountId,
-    vault: VaultId,
-    row: SegmentRow,
-    *,
-    now: datetime,
-) -> None:
-    await connection.execute(
-        "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [account, vault, row.name, row.hash, row.size, row.blob, now],
-    )
-
-
-async def segment_is_stored(
-    connection: Connection, vault: VaultId, name: UUID, *, now: datetime
-) -> bool:
-    """Whether it was still wanted."""
-    cursor = await connection.execute(
-        "UPDATE segments SET stored_at = %s WHERE vault_id = %s AND name = %s", [now, vault, name]
-    )
-    return cursor.rowcount == 1
-
-
-async def blobs(connection: Connection, vault: VaultId) -> list[str]:
-    cursor = await connection.execute("SELECT blob FROM segments WHERE vault_id = %s", [vault])
-    return [blob for (blob,) in await cursor.fetchall()]
 
 
 async def add_manifest(
@@ -324,29 +270,3 @@ async def is_applied(
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
-
-
-async def with_spare_segments(
-    connection: Connection, begun_before: datetime, most: int
-) -> list[VaultName]:
-    async with connection.cursor(row_factory=class_row(VaultName)) as cursor:
-        await cursor.execute(
-            "SELECT account_id, vault_id FROM vaults_with_spare_segments(%s, %s)",
-            [begun_before, most],
-        )
-        return await cursor.fetchall()
-
-
-async def drop_spare_segments(
-    connection: Connection, vault: VaultId, *, begun_before: datetime, most: int
-) -> list[SegmentRow]:
-    """Of segments that no manifest names."""
-    async with connection.cursor(row_factory=class_row(SegmentRow)) as cursor:
-        await cursor.execute(
-            f"DELETE FROM segments WHERE vault_id = %(vault)s AND name IN ("  # noqa: S608 (ours)
-            "SELECT s.name FROM segments s WHERE s.vault_id = %(vault)s AND s.begun_at <= %(before)s AND NOT EXISTS ("
-            "SELECT FROM manifests m WHERE m.vault_id = %(vault)s AND s.name = ANY (m.segments)) LIMIT %(most)s) "
-            f"RETURNING {_SEGMENT}",
-            {"vault": vault, "before": begun_before, "most": most},
-        )
-        return await cursor.fetchall()

@@ -9,7 +9,7 @@ from cloud_api.blobs import BlobNotFoundError
 from cloud_api.db import Connection
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
-from cloud_api.sync import rules, snapshot_store, store
+from cloud_api.sync import rules, segment_store, snapshot_store, store
 from cloud_api.sync.placing import demand_entitlement, demand_room
 from cloud_api.sync.refusals import (
     ManifestAheadError,
@@ -20,14 +20,16 @@ from cloud_api.sync.refusals import (
     SegmentMalformedError,
     SegmentNotFoundError,
     SegmentTakenError,
+    VaultFullError,
 )
 from cloud_api.sync.relay import Relay, locked, seen
+from cloud_api.sync.segment_store import NewSegment
 from cloud_api.sync.snapshot_store import (
     ManifestRow,
     NewCosignature,
     NewManifest,
-    SegmentRow,
 )
+from cloud_api.sync.store import VaultRow
 from sync_service.changes.ops import MalformedError
 from sync_service.members.control import Members
 from sync_service.relay import may_compact
@@ -54,29 +56,41 @@ async def put_segment(relay: Relay, device_pass: Pass, name: UUID, data: bytes) 
         raise SegmentMalformedError(f"A segment has 1 to {SEGMENT_BYTES_MAX} bytes.")
     account, vault = device_pass.account, device_pass.vault
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
-    wanted = SegmentRow(name, digest, len(data), f"segments/{vault.hex}/{name.hex}", None)
     async with relay.db.transaction(account) as connection:
         row, _ = await locked(relay, connection, device_pass.vault, device_pass)
-        there = await snapshot_store.segment(connection, vault, name)
+        there = await segment_store.segment(connection, vault, name)
         if there is not None and there.hash != digest:
             raise SegmentTakenError("Another segment has this name. Take a new random name.")
         if there is not None and there.stored_at is not None:
             return
-        if there is None:
+        if there is not None:
+            blob = there.blob
+        else:
             demand_entitlement(await relay.may_push(connection, account))
             demand_room(row, len(data))
-            await snapshot_store.begin_segment(
-                connection, account, vault, wanted, now=relay.clock()
+            await _demand_place(connection, row)
+            new = NewSegment(name, digest, len(data))
+            blob = await segment_store.begin_segment(
+                connection, account, vault, new, now=relay.clock()
             )
             await store.use_bytes(connection, vault, len(data))
     # Outside of any transaction; broken off here, the row only reserves its room, and a later put goes on.
-    await relay.blobs.put_bytes(wanted.blob, data)
+    await relay.blobs.put_bytes(blob, data)
     async with relay.db.transaction(account) as connection:
-        is_wanted = await snapshot_store.segment_is_stored(
-            connection, vault, name, now=relay.clock()
+        is_wanted = await segment_store.segment_is_stored(
+            connection, vault, name, blob, now=relay.clock()
         )
     if not is_wanted:
-        await relay.blobs.delete(wanted.blob)
+        await relay.blobs.delete(blob)
+
+
+async def _demand_place(connection: Connection, row: VaultRow) -> None:
+    if await segment_store.count(connection, VaultId(row.id)) >= rules.SEGMENTS_MAX:
+        raise VaultFullError(
+            f"This vault has {rules.SEGMENTS_MAX} segments here already. Those that nothing names go after a week; larger ones say more.",
+            quota_bytes=row.quota_bytes,
+            used_bytes=row.used_bytes,
+        )
 
 
 async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:
@@ -89,7 +103,7 @@ async def segment(relay: Relay, device_pass: Pass, name: UUID) -> bytes:
     )
     async with relay.db.transaction(device_pass.account) as connection:
         await seen(relay, connection, device_pass)
-        row = await snapshot_store.segment(connection, device_pass.vault, name)
+        row = await segment_store.segment(connection, device_pass.vault, name)
     if row is None or row.stored_at is None:
         raise missing
     try:
@@ -219,7 +233,7 @@ async def demand_stored(
         ManifestAheadError
     """
     names = [UUID(hex=said.name) for said in segments]
-    found = {row.name: row for row in await snapshot_store.segments(connection, vault, names)}
+    found = {row.name: row for row in await segment_store.segments(connection, vault, names)}
     for name, said in zip(names, segments, strict=True):
         row = found.get(name)
         if row is None or row.stored_at is None or (row.hash, row.size) != (said.hash, said.size):

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from cloud_api.connections import taking
 from cloud_api.db import AccountId, Connection
 from cloud_api.devices.actions import VaultDeletedError
 from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.jobs import enqueue
-from cloud_api.sync import control_store, deletion_store, rules, snapshot_store, store
+from cloud_api.sync import control_store, deletion_store, rules, segment_store, store
 from cloud_api.sync.control import changes, entry_refused, store_changes
 from cloud_api.sync.control_store import EntryRow
 from cloud_api.sync.refusals import (
@@ -106,12 +107,12 @@ async def delete(relay: Relay, account: AccountId, vault: VaultId) -> None:
     async with relay.db.transaction(account) as connection:
         if await store.lock(connection, vault) is None:
             raise await missing(connection, vault)
-        blobs = await snapshot_store.blobs(connection, vault)
+        blobs = await segment_store.blobs(connection, vault)
         for start in range(0, len(blobs), rules.REMOVED_AT_ONCE_MAX):
             some = blobs[start : start + rules.REMOVED_AT_ONCE_MAX]
             await enqueue(connection, REMOVE, BlobNames(tuple(some)))
-        await connection.execute(f"SET LOCAL statement_timeout = '{DELETE_SECONDS}s'".encode())
-        await store.delete(connection, vault)
+        async with taking(connection, DELETE_SECONDS):
+            await store.delete(connection, vault)
         await deletion_store.remember(connection, account, vault, relay.clock())
     relay.nudges.tell(vault)  # who listens is sent away
 

@@ -12,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from cloud_api.connections import Patience
+from cloud_api.connections import Patience, taking
 from cloud_api.db import AccountId, Connection, Database, DatabaseUnavailableError
 from cloud_api.embedded import embedded
 from cloud_api.questions import Question
@@ -99,6 +99,18 @@ async def test_an_exhausted_pool_is_unavailable_and_recovers(database_url: str) 
 
 async def test_a_slow_statement_is_cut_off(database_url: str) -> None:
     async with Database(database_url, patience=Patience(statement_seconds=0.1)) as db:
+        with pytest.raises(DatabaseUnavailableError):
+            async with db.transaction() as connection:
+                await connection.execute("SELECT pg_sleep(5)")
+
+
+async def test_what_takes_long_is_waited_for_and_the_next_is_cut_off_again(
+    database_url: str,
+) -> None:
+    patience = Patience(statement_seconds=0.2, silence_seconds=0.2)
+    async with Database(database_url, connections_max=1, patience=patience) as db:
+        async with db.transaction() as connection, taking(connection, 10):
+            await connection.execute("SELECT pg_sleep(0.6)")
         with pytest.raises(DatabaseUnavailableError):
             async with db.transaction() as connection:
                 await connection.execute("SELECT pg_sleep(5)")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import procrastinate
@@ -35,6 +36,7 @@ class Greeting(Struct, frozen=True):
 
 GREET = Task("tests.greet", Greeting, attempts_max=2)
 LIMIT_SECONDS = 20.0
+_LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 async def run_all(db: Database, *work: Job) -> None:
@@ -208,9 +210,69 @@ async def test_what_a_killed_worker_had_begun_is_given_to_another(db: Database) 
     assert greeted == ["Ada"]
 
 
+async def test_a_job_that_fails_makes_way_for_the_next_that_waits_already(db: Database) -> None:
+    async def greet(_: Greeting) -> None:
+        async with db.transaction() as connection:
+            await enqueue(connection, GREET, Greeting("next"), at=_LATER, once="greet")
+        raise UnavailableError("The mail server is away.")
+
+    async with db.transaction() as connection:
+        await enqueue(connection, GREET, Greeting("first"), once="greet")
+    await run_all(db, Job(GREET, greet))
+    assert await _arguments(db) == {"next": "todo"}
+
+
+async def test_jobs_of_a_killed_worker_are_given_to_another_though_the_next_of_one_waits(
+    db: Database,
+) -> None:
+    greeted: list[str] = []
+
+    async def greet(greeting: Greeting) -> None:
+        greeted.append(greeting.name)
+
+    async with db.transaction() as connection:
+        await enqueue(connection, GREET, Greeting("first"), once="greet")
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'doing'")
+        await enqueue(connection, GREET, Greeting("other"))
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'doing'")
+        await enqueue(connection, GREET, Greeting("next"), at=_LATER, once="greet")
+    app = jobs.application(db, [Job(GREET, greet)], system_clock)
+    async with app.open_async(db.pool):
+        await app.tasks[jobs.RECLAIM.name].defer_async(timestamp=0)
+    await run_all(db, Job(GREET, greet))
+    await _make_due(db)
+    await run_all(db, Job(GREET, greet))
+    assert (sorted(greeted), await _arguments(db)) == (["next", "other"], {})
+
+
+async def test_a_dead_job_is_not_replayed_beside_the_same_that_waits(db: Database) -> None:
+    async def replay() -> None:
+        async with db.transaction() as connection:
+            (dead,) = await jobs.jobs_of(connection, status="failed")
+            await jobs.replay(connection, dead.id)
+
+    async def greet(_: Greeting) -> None:
+        raise InvalidError("Nobody is called that.")
+
+    async with db.transaction() as connection:
+        await enqueue(connection, GREET, Greeting("first"), once="greet")
+    await run_all(db, Job(GREET, greet))
+    async with db.transaction() as connection:
+        assert await enqueue(connection, GREET, Greeting("next"), once="greet")
+    with pytest.raises(jobs.JobWaitsError):
+        await replay()
+
+
 @given(st.integers(0, 1000))
 def test_pauses_grow_and_have_an_end(attempts: int) -> None:
     assert pause_seconds(attempts) <= pause_seconds(attempts + 1) <= jobs.RETRY_SECONDS_MAX
+
+
+async def _arguments(db: Database) -> dict[str, str]:
+    """Who is to be greeted, with the status of that job."""
+    async with db.reading() as connection:
+        found = await jobs.jobs_of(connection)
+    return {row.arguments["name"]: row.status for row in found if row.task == GREET.name}
 
 
 async def _make_due(db: Database) -> None:

@@ -15,6 +15,7 @@ from cloud_api.accounts.factors.rules import (
 )
 from cloud_api.accounts.factors.store import Factors, Method
 from cloud_api.accounts.means import Means
+from cloud_api.accounts.people import store as people_store
 from cloud_api.accounts.people.actions import own
 from cloud_api.accounts.telling import tell
 from cloud_api.accounts.throttles import actions as throttles
@@ -79,6 +80,7 @@ async def confirm_totp(means: Means, bearer: Bearer, code: str) -> list[str]:
     """
     key = await counted(means, bearer.account)
     async with means.db.transaction(bearer.account) as connection:
+        await one_at_a_time(connection, bearer.account)
         row = await store.lock_totp(connection, bearer.account)
         if row is None:
             raise NoTotpError
@@ -99,6 +101,7 @@ async def remove_totp(means: Means, bearer: Bearer) -> None:
         NoTotpError
     """
     async with means.db.transaction(bearer.account) as connection:
+        await one_at_a_time(connection, bearer.account)
         if not await store.remove_totp(connection, bearer.account):
             raise NoTotpError
         await trail.note(connection, bearer.account, "totp.removed")
@@ -113,6 +116,7 @@ async def renew_recovery_codes(means: Means, bearer: Bearer) -> list[str]:
         NoFactorError
     """
     async with means.db.transaction(bearer.account) as connection:
+        await one_at_a_time(connection, bearer.account)
         if not (await store.factors(connection, bearer.account)).any:
             raise NoFactorError
         await done_here(connection)
@@ -123,6 +127,11 @@ async def renew_recovery_codes(means: Means, bearer: Bearer) -> list[str]:
 async def own_factors(means: Means, bearer: Bearer) -> Factors:
     async with means.db.transaction(bearer.account) as connection:
         return await store.factors(connection, bearer.account)
+
+
+async def one_at_a_time(connection: Connection, account: AccountId) -> None:
+    """Whoever adds, removes or renews factors decides by how many there are, which nobody else changes then."""
+    await people_store.lock_person(connection, account)
 
 
 async def first_recovery_codes(

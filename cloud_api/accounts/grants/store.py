@@ -68,8 +68,7 @@ async def lock_by_device_code(connection: Connection, digest: bytes) -> GrantRow
     await hold(connection, digest)
     async with connection.cursor(row_factory=class_row(GrantRow)) as cursor:
         await cursor.execute(
-            "SELECT account_id, device, network, created_at, expires_at, interval_seconds, polled_at, approved, "
-            "redeemed_at FROM device_grants WHERE digest = %s FOR UPDATE",
+            f"SELECT {_ROW} FROM device_grants WHERE digest = %s FOR UPDATE",  # noqa: S608 (ours)
             [digest],
         )
         return await cursor.fetchone()
@@ -82,8 +81,7 @@ async def by_user_code(
     await hold(connection, user_code)
     async with connection.cursor(row_factory=class_row(GrantRow)) as cursor:
         await cursor.execute(
-            "SELECT account_id, device, network, created_at, expires_at, interval_seconds, polled_at, approved, "
-            "redeemed_at FROM device_grants WHERE user_code = %s AND approved IS NULL AND expires_at > %s",
+            f"SELECT {_ROW} FROM device_grants WHERE user_code = %s AND approved IS NULL AND expires_at > %s",  # noqa: S608 (ours)
             [user_code, now],
         )
         return await cursor.fetchone()

@@ -119,8 +119,7 @@ async def add(
         raise PasskeyRefusedError
     new = ceremonies.registered(means.site, credential, challenge)
     async with means.db.transaction(bearer.account) as connection:
-        # Others are added at the same moment, each of which has seen as few as this one.
-        await people_store.lock_person(connection, bearer.account)
+        await factors.one_at_a_time(connection, bearer.account)
         before = await factors_store.factors(connection, bearer.account)
         if before.passkeys >= PASSKEYS_MAX:
             raise TooManyPasskeysError
@@ -153,6 +152,7 @@ async def remove(means: Means, bearer: Bearer, passkey: UUID) -> None:
         PasskeyUnknownError: it is not one of this person's.
     """
     async with means.db.transaction(bearer.account) as connection:
+        await factors.one_at_a_time(connection, bearer.account)
         if not await store.remove(connection, bearer.account, passkey):
             raise PasskeyUnknownError
         await trail.note(connection, bearer.account, "passkey.removed")

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from cloud_api.accounts.authentication import bearer_of
 from cloud_api.accounts.factors.store import Method
-from cloud_api.accounts.guards import requires
 from cloud_api.accounts.login import actions
 from cloud_api.accounts.login.actions import Attempt, LoggedIn, SecondFactorWanted
 from cloud_api.accounts.means import Means
@@ -226,8 +225,4 @@ async def confirm_passkey(
 
 
 LOGIN = [log_in, second_factor, passkey_options, passkey_log_in, refresh, log_out]
-STEP_UP = Router(
-    "/step-up",
-    route_handlers=[confirm_password, confirm_code, confirm_passkey],
-    guards=[requires("account.own")],
-)
+STEP_UP = Router("/step-up", route_handlers=[confirm_password, confirm_code, confirm_passkey])

@@ -3,7 +3,10 @@
 import pytest
 from httpx import Response
 
+from cloud_api.deps import Deps
+from cloud_api.devices import store
 from cloud_api.devices.rules import MESSAGE_BYTES_MAX, MESSAGES_MAX
+from cloud_api.jobs import Tick
 from tests.cloud_api.accounts.people import Hands, Person, code_of
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +54,24 @@ async def test_a_message_is_gone_after_a_quarter_of_an_hour(ada: Person, clock: 
     assert code_of(await read(ada, "offer")) == "mailbox_empty"
     assert (await put(ada, "offer", b"new")).status_code == 204
     assert (await read(ada, "offer")).content == b"new"
+
+
+async def test_what_has_run_out_is_forgotten_in_pieces(
+    ada: Person, deps: Deps, clock: Hands
+) -> None:
+    for slot in ("one", "two", "three"):
+        await put(ada, slot, b"old")
+    clock.forward(minutes=15)
+    async with deps.db.transaction() as connection:
+        assert await store.forget_run_out(connection, clock(), 2) == 2
+    await run_sweep(deps)
+    async with deps.db.transaction() as connection:
+        assert await store.forget_run_out(connection, clock(), 2) == 0
+
+
+async def run_sweep(deps: Deps) -> None:
+    (sweep,) = [job for job in deps.jobs if job.task.name == "devices.sweep"]
+    await sweep.run(Tick(deps.clock()))
 
 
 @pytest.mark.parametrize(

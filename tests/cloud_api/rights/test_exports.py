@@ -1,5 +1,6 @@
 """Somebody wants everything that the cloud holds on them."""
 
+import asyncio
 import io
 import json
 import os
@@ -139,6 +140,20 @@ async def test_a_job_done_twice_sends_one_mail_with_a_link_that_works(
         await exports.make(rights, Wish(account, asked["id"]))
     assert (await mailbox.subjects("ada@example.org")).count("Your data is ready") == 1
     await download(ada, await link(mailbox))
+
+
+async def test_a_job_done_twice_at_once_leaves_a_link_that_works_and_one_file(
+    ada: Person, mailbox: Mailbox, deps: Deps
+) -> None:
+    asked = (await ada.post("/account/exports")).json()
+    account = (await ada.get("/account")).json()["id"]
+    rights: Rights = deps.injected["rights"]
+    wish = Wish(account, asked["id"])
+    await asyncio.gather(*(exports.make(rights, wish) for _ in range(3)))
+    await drain(deps)
+    await download(ada, await link(mailbox))
+    kept = [each for each in (deps.settings.home / "blobs").rglob("*") if each.is_file()]
+    assert len(kept) == 1
 
 
 async def test_nobody_exports_without_having_just_proved_to_be_there(

@@ -9,11 +9,12 @@ import pytest
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.sync import rules
+from cloud_api.sync.chains import ChainCorruptError
 from cloud_api.sync.compaction import compact_due, remove_spare_segments
 from sync_service.sealed.keys import sign_public
 from sync_service.sealed.manifests import cosign, id_of, is_cosigned
-from tests.cloud_api.accounts.people import Hands, code_of, drain
-from tests.cloud_api.sync.vaults import Device, parts_of, text
+from tests.cloud_api.accounts.people import Hands, Person, code_of, drain
+from tests.cloud_api.sync.vaults import Device, founded, parts_of, text
 from tests.sync.circle import seeds_of
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +126,25 @@ async def test_batches_go_thirty_days_after_a_second_device_has_vouched(
     assert await compact_due(here.relay) == 0
 
 
+async def test_a_damaged_vault_does_not_keep_others_from_being_compacted(
+    phone: Device, bob: Person, here: Deps, clock: Hands
+) -> None:
+    await phone.wrote(b"one")
+    await vouch(phone, await left(phone))
+    clock.forward(seconds=1)
+    other = await founded(bob, "tablet", nonce=b"other" * 3 + b"!")
+    await other.wrote(b"one")
+    await vouch(other, await left(other))
+    account = AccountId(UUID((await phone.person.get("/account")).json()["id"]))
+    async with here.db.transaction(account) as connection:
+        await connection.execute("UPDATE control_entries SET entry = '\\x00'")
+    clock.now += rules.GRACE
+    with pytest.raises(ChainCorruptError):
+        await compact_due(here.relay)
+    await other.let_in()
+    assert (await other.get()).json()["vault"]["min_pos"] == 1
+
+
 async def test_a_device_alone_vouches_by_itself_and_for_another_nobody_else_does(
     phone: Device, here: Deps, clock: Hands
 ) -> None:
@@ -185,7 +205,7 @@ async def test_older_snapshots_go_with_the_segments_that_only_they_name(
     assert (await phone.get(f"/segments/{NAME}")).content == DATA
     assert code_of(await phone.get(f"/segments/{OTHER}")) == "segment_not_found"
     blobs = here.settings.home / "blobs" / "segments"
-    assert [path.name for path in blobs.rglob("*") if path.is_file()] == [NAME]
+    assert [path.read_bytes() for path in blobs.rglob("*") if path.is_file()] == [DATA]
 
 
 async def test_a_segment_that_no_manifest_ever_named_goes_after_a_week(
@@ -199,6 +219,18 @@ async def test_a_segment_that_no_manifest_ever_named_goes_after_a_week(
     assert (await phone.get()).json()["vault"]["used_bytes"] == before
 
 
+async def test_a_segment_that_is_sent_again_outlives_the_removal_of_the_former_one(
+    phone: Device, here: Deps, clock: Hands
+) -> None:
+    await phone.put(f"/segments/{NAME}", DATA)
+    clock.now += rules.SPARE_SEGMENTS_KEPT
+    assert await remove_spare_segments(here.relay) == 1
+    await phone.let_in()
+    await phone.put(f"/segments/{NAME}", DATA)
+    await drain(here)
+    assert (await phone.get(f"/segments/{NAME}")).content == DATA
+
+
 async def test_compaction_in_pieces_comes_to_the_same(
     phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
@@ -209,6 +241,20 @@ async def test_compaction_in_pieces_comes_to_the_same(
     await phone.let_in()
     assert (await phone.get()).json()["vault"]["min_pos"] == 7
     assert await phone.read(7) == []
+
+
+async def test_a_vault_is_not_filled_with_segments_that_weigh_nothing(
+    phone: Device, here: Deps
+) -> None:
+    account = AccountId(UUID((await phone.person.get("/account")).json()["id"]))
+    async with here.db.transaction(account) as connection:
+        await connection.execute(
+            "INSERT INTO segments (account_id, vault_id, name, hash, bytes, blob, begun_at) "
+            "SELECT %s, %s, gen_random_uuid(), sha256(''), 1, number::text, now() FROM generate_series(1, %s) AS number",
+            [account, phone.vault.id, rules.SEGMENTS_MAX],
+        )
+    refused = await phone.put(f"/segments/{NAME}", b"x")
+    assert (refused.status_code, code_of(refused)) == (507, "vault_full")
 
 
 async def test_a_full_vault_takes_nothing_more_and_gives_everything(

@@ -8,15 +8,19 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from cloud_api.devices.names import VaultId
 from cloud_api.jobs import Tick
-from cloud_api.sync import deletion_store
+from cloud_api.rights import deletions
+from cloud_api.rights.deletions import Due
+from cloud_api.sync import deletion_store, vaults
 from cloud_api.sync.commands import listed, renew_generations
 from cloud_api.sync.rules import VAULTS_MAX
 from tests.cloud_api.accounts.people import Hands, Mailbox, Person, code_of, drain
+from tests.cloud_api.slowness import slow_to_delete_vaults
 from tests.cloud_api.sync.test_snapshots import DATA, NAME, left, vouch
 from tests.cloud_api.sync.vaults import Device, Vault, create, founded, new_vault, parts_of
 from tests.sync.circle import adding, by
@@ -126,6 +130,16 @@ async def test_a_deleted_vault_leaves_no_row_and_no_file(
         "vaults_deleted": 1,
     }
     assert files(here) == []
+
+
+async def test_a_vault_is_deleted_however_long_its_batches_take(
+    phone: Device, here: Deps, database_url: str
+) -> None:
+    account = await account_of(phone.person)
+    await phone.wrote(b"one")
+    async with slow_to_delete_vaults(database_url) as db:
+        await vaults.delete(structs.replace(here.relay, db=db), account, VaultId(phone.vault.id))
+    assert (await phone.person.get("/vaults")).json() == []
 
 
 async def test_a_deleted_vault_stays_deleted_until_its_owner_takes_that_back(
@@ -270,7 +284,7 @@ async def test_a_deleted_account_leaves_no_row_and_no_file(
     phone: Device, laptop: Device, here: Deps, clock: Hands
 ) -> None:
     await everything(phone, laptop)
-    assert files(here) == [NAME]
+    assert len(files(here)) == 1
     assert (await phone.person.post("/account/deletion")).status_code == 202
     clock.forward(days=15)
     await sweep(here)
@@ -278,6 +292,18 @@ async def test_a_deleted_account_leaves_no_row_and_no_file(
         cursor = await connection.execute("SELECT count(*) FROM vaults_listed(10)")
         assert await cursor.fetchone() == (0,)
     assert files(here) == []
+
+
+async def test_an_account_is_deleted_however_long_its_batches_take(
+    phone: Device, here: Deps, clock: Hands, database_url: str
+) -> None:
+    account = await account_of(phone.person)
+    await phone.wrote(b"one")
+    await phone.person.post("/account/deletion")
+    clock.forward(days=15)
+    async with slow_to_delete_vaults(database_url) as db:
+        await deletions.carry_out(structs.replace(here.injected["rights"], db=db), Due(account))
+    assert (await phone.person.log_in()).status_code == 401
 
 
 async def sweep(here: Deps) -> None:
