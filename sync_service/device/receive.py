@@ -117,19 +117,18 @@ def retry_held(replica: Replica, members: Members, random: Random, now_ms: int) 
 
 def retry_half_applied(replica: Replica, members: Members, random: Random, now_ms: int) -> None:
     """After an update: apply what only a newer version could read of batches that were applied otherwise."""
-    with replica.transaction() as db:
-        work = _begin(db, replica, members, random, now_ms)
-        for held in inbox.half_applied(db, HELD_TRIED):
-            frame = frames.parse(held.raw)
-            content = _content(work, frame)
-            if content is None or content.newer or content.malformed:
-                continue
-            work.opened.append(Opened(frame, held.pos, content))
-            inbox.release(db, held.stream, held.seq, held.hash)
-            log.settle(db, _ALARMS[held.reason], _place(frame))
-        merge_in(
-            db, replica, [(one.frame.header.stream, one.content.ops) for one in work.opened], now_ms
-        )
+    after = (b"", 0)
+    while True:
+        with replica.transaction() as db:
+            work = _begin(db, replica, members, random, now_ms)
+            tried = inbox.half_applied(db, after=after, most=HELD_TRIED)
+            for held in tried:
+                if held.reason == "newer":
+                    _understand(work, held)
+            merge_in(db, replica, _said(work), now_ms)
+        if not tried:
+            return
+        after = (tried[-1].stream, tried[-1].seq)
 
 
 def merge_in(
@@ -219,7 +218,7 @@ def _judge(work: _Work, pos: int, raw: bytes) -> None:
     elif isinstance(verdict, Seen):
         inbox.served(work.db, stream, seq, pos)
         log.shown(work.db, stream, seq, pos)
-        inbox.release(work.db, stream, seq, frame.hash)
+        inbox.release_malformed(work.db, stream, seq, frame.hash)
     elif isinstance(verdict, Waits):
         _wait(work, frame, pos)
     else:
@@ -247,7 +246,7 @@ def _open(work: _Work, frame: Frame, pos: int) -> None:
         work.released.extend((held.pos, held.raw) for held in following)
 
 
-def _content(work: _Work, frame: Frame, pos: int = 0) -> Content | None:
+def _content(work: _Work, frame: Frame, pos: int) -> Content | None:
     """What the batch says; `None` if that cannot be read, and it is set aside."""
     key = work.keys.get(frame.header.epoch)
     try:
@@ -321,11 +320,25 @@ def _known(work: _Work, stream: bytes, seq: int) -> bytes | None:
     return inbox.hash_at(work.db, stream, seq) or log.own_frame_hash(work.db, stream, seq)
 
 
+def _understand(work: _Work, held: Held) -> None:
+    """Apply a batch once more, if this version reads what an earlier one did not."""
+    frame = frames.parse(held.raw)
+    content = _content(work, frame, held.pos)
+    if content is None or content.newer:
+        return
+    work.opened.append(Opened(frame, held.pos, content))
+    inbox.release(work.db, held.stream, held.seq, held.hash)
+    log.settle(work.db, "newer", _place(frame))
+
+
+def _said(work: _Work) -> list[tuple[bytes, Sequence[Op]]]:
+    return [(one.frame.header.stream, one.content.ops) for one in work.opened]
+
+
 def _finish(work: _Work, cursor: int | None) -> None:
     db = work.db
     if work.opened:
-        batches = [(one.frame.header.stream, one.content.ops) for one in work.opened]
-        merge_in(db, work.replica, batches, work.now_ms)
+        merge_in(db, work.replica, _said(work), work.now_ms)
         for stream, steps in work.steps.items():
             inbox.advance(db, stream, steps, work.now_ms)
             log.settle(db, "device_list_withheld", stream.hex())
