@@ -13,7 +13,7 @@ from sync_service.device import healing, log, plan, receive, snapshot_joining, s
 from sync_service.members import control
 from sync_service.members.control import Members
 from sync_service.sealed import manifests, segments, vectors
-from sync_service.steps import pulling, sending
+from sync_service.steps import pulling, sealing, sending
 from sync_service.steps.step import Engine, Report, Run
 from sync_service.transport import NoSegmentError, RevokedError, VaultDeletedError
 
@@ -189,11 +189,11 @@ def _look_back(run: Run) -> None:
             )
         healing.expire(db, run.now_ms)
         waiting = log.outbox_count(db) + int(me.seeding)
-        if run.report.due_in_ms is None and waiting:
+        # What is held up would be due all the time: the next look tells whether it still is.
+        if run.report.due_in_ms is None and waiting and not sealing.is_held_up(db, run, me):
             run.report.due_in_ms = plan.seal_in_ms(
                 waiting=waiting, sealed_ms=me.sealed_ms, now_ms=run.now_ms
             )
-        if run.weigh_in_ms is not None:
-            due_in_ms = run.report.due_in_ms
-            run.report.due_in_ms = min(run.weigh_in_ms, due_in_ms or run.weigh_in_ms)
+        due_in_ms = [each for each in (run.report.due_in_ms, run.weigh_in_ms) if each is not None]
+        run.report.due_in_ms = min(due_in_ms, default=None)
         run.report.alarms = log.alarms(db)
