@@ -177,6 +177,8 @@ def _join(
     rows = _joined_rows(transport, replica, manifest, manifest_id, epoch_keys, done, now_ms)
     total = sum(merge.fingerprint(memory, state) for memory, state in segments.whole(rows))
     if not done and merge.digest(total) != summary.digest:
+        with replica.transaction() as db:
+            snapshots.forget_pieces(db, manifest_id)  # else the next try would find nothing to compare
         raise MalformedError(
             "A snapshot does not hold what its writer says. Batches are read instead."
         )
@@ -190,7 +192,7 @@ def _join(
         _cover(db, replica, members, manifest, lost, random, now_ms)
         if summary.generation == me.generation:
             log.write(db, cursor=max(log.read(db).cursor, summary.pos))
-        db.execute("DELETE FROM sync_pieces")
+        snapshots.forget_pieces(db)
         snapshots.remember(db, manifest_id, "joined", now_ms)
 
 

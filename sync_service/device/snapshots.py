@@ -241,3 +241,8 @@ def piece_is_done(db: "Database", manifest_id: bytes, name: str) -> None:
     db.execute(
         "INSERT OR IGNORE INTO sync_pieces (manifest, name) VALUES (?, ?)", [manifest_id, name]
     )
+
+
+def forget_pieces(db: "Database", manifest_id: bytes | None = None) -> None:
+    """The next try begins anew: with this snapshot, or with any."""
+    db.execute("DELETE FROM sync_pieces WHERE manifest = ?1 OR ?1 IS NULL", [manifest_id])

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -403,9 +405,22 @@ def test_a_snapshot_whose_pieces_are_not_what_it_says_is_not_believed_to_cover_a
         for device in first.relay.cosigned[made]
     }
     newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.line.before = _away_at("pull")
+    for _ in range(3):
+        newcomer.sync()
+        assert snapshots.standing_of(newcomer.replica.db, manifests.id_of(lies)) is None
+    newcomer.line.before = lambda _: None
     newcomer.sync()
     assert "malformed" in newcomer.alarms()
     assert newcomer.replica.states() == second.replica.states()
+
+
+def _away_at(asked: str) -> Callable[[str], None]:
+    def before(name: str) -> None:
+        if name == asked:
+            raise UnavailableError("Nobody answers.")
+
+    return before
 
 
 def test_who_is_admitted_knows_at_once_what_the_admitting_device_holds() -> None:
