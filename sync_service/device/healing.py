@@ -38,6 +38,8 @@ _OF_PASSAGE: tuple[Kind, ...] = (
     "device_list_withheld",
     "fork",
 )
+# What a batch is set aside for, with its place as the subject.
+_OF_HELD: tuple[Kind, ...] = ("unreadable", "malformed", "newer")
 
 
 def give_list_back(transport: Transport, replica: Replica, now_ms: int) -> None:
@@ -100,6 +102,8 @@ def compare(
     for alarm in log.alarms(db):
         if alarm.kind == "reordered" and alarm.subject not in waiting:
             log.settle(db, "reordered", alarm.subject)
+    if me.reread_after is None:
+        _settle_released(db)
     if reread and me.reread_after is None:
         log.write(db, rereads=0)
         for kind in _OF_PASSAGE:
@@ -230,6 +234,14 @@ def _ask_again(db: "Database", now_ms: int) -> None:
     me = log.read(db)
     if me.reread_after is None:
         log.write(db, reread_after=0, reread_ms=now_ms + plan.reread_in_ms(me.rereads))
+
+
+def _settle_released(db: "Database") -> None:
+    """Of a batch that is not set aside any more, a snapshot has brought what it said, or nobody counts it."""
+    held = {f"{stream.hex()}/{seq}" for stream, seq in inbox.held_places(db)}
+    for alarm in log.alarms(db):
+        if alarm.kind in _OF_HELD and "/" in alarm.subject and alarm.subject not in held:
+            log.settle(db, alarm.kind, alarm.subject)
 
 
 def _settle_older(db: "Database", kind: Kind, now_ms: int) -> None:

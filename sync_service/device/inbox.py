@@ -222,6 +222,12 @@ def held(db: "Database", stream: bytes | None = None, *, most: int = 256) -> lis
     return [_held(row) for row in found.fetchall()]
 
 
+def held_places(db: "Database") -> set[tuple[bytes, int]]:
+    """Where in the streams something is set aside, wholly or in part."""
+    found = db.execute("SELECT stream, seq FROM sync_held")
+    return {(bytes(stream), seq) for stream, seq in found.fetchall()}
+
+
 def waiting_streams(db: "Database") -> list[bytes]:
     """Streams of which something waits for what comes before it."""
     found = db.execute("SELECT DISTINCT stream FROM sync_held WHERE reason = 'waiting'")

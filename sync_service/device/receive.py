@@ -222,7 +222,9 @@ def _judge(work: _Work, pos: int, raw: bytes) -> None:
     elif isinstance(verdict, Waits):
         _wait(work, frame, pos)
     else:
-        subject = f"{stream.hex()}/{seq}" if verdict.kind == "fork" else stream.hex()
+        if not verdict.again:
+            inbox.release(work.db, stream, seq, frame.hash)  # it may have waited for this
+        subject = _place(frame) if verdict.kind == "fork" else stream.hex()
         _trouble(work, verdict.kind, subject, verdict.sentence, pos, again=verdict.again)
 
 

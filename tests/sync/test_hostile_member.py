@@ -252,6 +252,25 @@ def test_what_a_removed_device_left_behind_takes_no_room_from_others() -> None:
     assert log.read(other.replica.db).reread_after is None
 
 
+def test_what_waited_of_a_device_that_was_removed_without_it_is_let_go() -> None:
+    """As through a folder, where whoever removes a device may not have all that it sent."""
+    first, second, third = three()
+    without = first.relay.split()
+    send(second, msgspec.msgpack.encode([2, "of a later version"]))
+    first.sync()
+    assert first.alarms() == {"newer"}
+    third.line.relay = without
+    removed = log.read(second.replica.db).device
+    membership.revoke(third.line, third.replica, removed, third.random, third.now_ms)
+    first.relay.entries, first.relay.members = without.entries, without.members
+    first.sync()
+    assert inbox.held(first.replica.db) == []
+    assert first.alarms() == {"revoked_device"}
+    first.time.pass_ms(8 * 24 * 3_600_000)
+    first.sync()
+    assert first.alarms() == set()
+
+
 def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:
     leaving, one, other = three()
     leaving.write(1)

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from sync_service.changes import ops
 from sync_service.changes.fields import Field
-from sync_service.device import inbox, log, receive, snapshots
+from sync_service.device import inbox, log, receive, snapshot_joining, snapshots
 from sync_service.device.inbox import Held
 from sync_service.sealed import frames, manifests, pieces, segments
 from tests.sync.devices import Device, memory, pair, said, settle, verified
@@ -229,3 +229,17 @@ def test_after_an_update_all_that_waited_is_understood_at_once() -> None:
     receive.retry_half_applied(older.replica, members, older.random, older.now_ms)
     assert {older.text(number) for number in range(70)} == {"understood"}
     assert not inbox.is_half_applied(older.replica.db)
+
+
+def test_what_a_snapshot_brought_waits_for_no_update_any_more() -> None:
+    later, older = pair()
+    send(later, _content([b"\x01"], 2))
+    settle([older])
+    assert older.alarms() == {"newer"}
+    later.sync()
+    _snapshot(later)
+    members = log.members(older.replica.db)
+    snapshot_joining.join_others(older.line, older.replica, members, older.random, older.now_ms)
+    older.sync()
+    assert inbox.held(older.replica.db) == []
+    assert older.alarms() == set()
