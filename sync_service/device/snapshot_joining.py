@@ -74,8 +74,7 @@ def join_newest(
                 "sync any device that has been at it lately, which gives a snapshot."
             )
     with replica.transaction() as db:
-        log.settle(db, "forged", "snapshot")
-        log.settle(db, "malformed", "snapshot")
+        snapshots.settle(db)
         log.write(db, cursor=max(log.read(db).cursor, min_pos - 1))
     return True
 

@@ -217,6 +217,12 @@ def standing_of(db: "Database", manifest_id: bytes) -> str | None:
     return None if found is None else str(found[0])
 
 
+def settle(db: "Database") -> None:
+    """A sound one has taken the place of those that were not."""
+    log.settle(db, "forged", "snapshot")
+    log.settle(db, "malformed", "snapshot")
+
+
 def last_written_ms(db: "Database") -> int:
     found = db.execute(
         "SELECT coalesce(max(made_ms), 0) FROM sync_snapshots WHERE standing = 'written'"

@@ -161,7 +161,10 @@ def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bo
             log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)
         return True
     with engine.replica.transaction() as db:
-        return snapshots.standing_of(db, manifests.id_of(raw)) == "refused"
+        if snapshots.standing_of(db, manifests.id_of(raw)) == "refused":
+            return True
+        snapshots.settle(db)
+        return False
 
 
 def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
