@@ -243,6 +243,12 @@ def outbox_count(db: "Database") -> int:
     return int(count)
 
 
+def outbox_last(db: "Database") -> int:
+    """The number of what was recorded last, of what is in no batch yet; 0 if there is none."""
+    (number,) = db.execute("SELECT coalesce(max(number), 0) FROM sync_outbox").fetchone()
+    return int(number)
+
+
 def take_out(db: "Database", up_to: int) -> None:
     db.execute("DELETE FROM sync_outbox WHERE number <= ?", [up_to])
 

@@ -6,7 +6,7 @@ device has made up from it what it holds itself (`vouching.check`), or the write
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sync_service.changes import merge, parting
@@ -60,8 +60,10 @@ def write(
     now_ms: int,
     *,
     states_per_segment: int = SEGMENT_STATES,
+    send_rest: Callable[[], bool] = lambda: True,
 ) -> bytes | None:
-    """Write a snapshot of what is here; its id, or `None` while there is nothing that it could cover."""
+    """Write a snapshot of what is here; its id, or `None` while there is nothing that it could cover. `send_rest` sends what was
+    written here until then: its pieces may hold that already, and others compare them with what they were shown."""
     with replica.transaction() as db:
         me = log.read(db)
         key = log.epoch_keys(db).get(members.epoch)
@@ -87,6 +89,8 @@ def write(
             transport.put_segment(name, sealed)
             pieces.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
+    if not send_rest():
+        return None
     digest = merge.digest(total)
     # From where something is in doubt, whoever begins with this snapshot looks again.
     pos = me.cursor if me.reread_after is None else min(me.cursor, me.reread_after)

@@ -113,7 +113,15 @@ def keep_house(engine: Engine) -> None:
     with engine.replica.transaction() as db:
         has_to_tell = me.snapshot_owed or is_lost or (at_odds and not snapshots.is_told(db, there))
     if is_due or (has_to_tell and is_rested):
-        made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        run = Run(engine, members, Report(), now_ms)
+        made = snapshots.write(
+            engine.transport,
+            engine.replica,
+            members,
+            engine.random,
+            now_ms,
+            send_rest=lambda: sending.send_all(run),
+        )
         if made is not None and len(control.live(members)) == 1:
             for raw in engine.transport.manifests()[:1]:
                 _is_refused(engine, members, raw, now_ms)  # who joins next starts from it

@@ -98,6 +98,21 @@ def test_a_snapshot_loses_no_write_that_came_while_it_was_made() -> None:
     assert newcomer.digest() == first.digest()
 
 
+def test_what_is_written_while_a_snapshot_is_made_is_sent_before_it() -> None:
+    """Whoever checks it would otherwise find in it what nobody has said."""
+    first, second = _written()
+    first.time.pass_ms(2 * DAY_MS)
+    settle([first, second])
+    with first.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    first.line.before = lambda name: first.write(99, "meanwhile") if name == "manifests" else None
+    engine.keep_house(first.engine)
+    second.sync()
+    engine.keep_house(second.engine)
+    assert second.alarms() == set()
+    assert len(first.relay.cosigned) == 1
+
+
 def test_an_interrupted_start_goes_on_where_it_stopped() -> None:
     first, second = _written()
     _snapshot(first, states_per_segment=5)
