@@ -235,8 +235,10 @@ def _open(work: _Work, frame: Frame, pos: int) -> None:
     stream, seq = frame.header.stream, frame.header.seq
     if content.malformed or content.newer:
         reason: inbox.Reason = "newer" if content.newer else "malformed"
-        _hold(work, frame, pos, reason, applied=True)
+        is_kept = _hold(work, frame, pos, reason, applied=True)
         log.raise_alarm(work.db, _ALARMS[reason], _place(frame), _PARTLY[reason], work.now_ms)
+        if content.newer and not is_kept:
+            return  # once it counts as applied, nobody would ask for the rest of it again
     work.opened.append(Opened(frame, pos, content))
     work.steps.setdefault(stream, []).append((seq, frame.hash, pos))
     work.heads[stream] = Applied(seq, frame.hash, pos)
@@ -281,16 +283,16 @@ def _wait(work: _Work, frame: Frame, pos: int) -> None:
 
 def _hold(
     work: _Work, frame: Frame, pos: int, reason: inbox.Reason, *, applied: bool = False
-) -> None:
+) -> bool:
+    """Set a batch aside; whether there was room. If not, it is asked for again, unless its device was removed."""
     stream, seq = frame.header.stream, frame.header.seq
     if len(frame.raw) > work.room:
         # What removed devices have left behind gives way, and is not asked for again.
         work.room += inbox.drop_held(work.db, control.removed_streams(work.members))
     if len(frame.raw) > work.room:
-        if control.is_removed(work.members, stream):
-            return
-        work.troubled_pos = pos if work.troubled_pos is None else min(pos, work.troubled_pos)
-        return
+        if not control.is_removed(work.members, stream):
+            work.troubled_pos = pos if work.troubled_pos is None else min(pos, work.troubled_pos)
+        return False
     work.room -= len(frame.raw)
     held = Held(
         stream=stream,
@@ -304,6 +306,7 @@ def _hold(
     inbox.hold(work.db, held)
     if not applied:
         work.furthest_held[stream] = max(seq, work.furthest_held.get(stream, 0))
+    return True
 
 
 def _trouble(

@@ -239,6 +239,22 @@ def test_a_device_that_has_filled_all_room_is_removed_all_the_same() -> None:
     assert log.members(one.replica.db).epoch == 2
 
 
+def test_what_an_update_is_needed_for_is_not_lost_where_there_is_no_room_for_it() -> None:
+    liar, one, other = full()
+    good = ops.encode_op(ops.Set(memory(1), 1 << 16, {Field.TEXT: said("good")}))
+    to_come = msgspec.msgpack.encode([4, memory(1), 1 << 16, None])
+    content = [1, 0, [], None, [msgspec.Raw(good), msgspec.Raw(to_come)]]
+    send(one, msgspec.msgpack.encode(content))
+    other.sync()
+    removed(liar, by=one)
+    for _ in range(3):
+        other.time.pass_seconds(24 * 3_600)
+        other.sync()
+    assert other.text(1) == "good"
+    (kept,) = inbox.half_applied(other.replica.db)
+    assert kept.stream == stream_of(one)
+
+
 def test_what_a_removed_device_left_behind_takes_no_room_from_others() -> None:
     liar, one, other = full()
     removed(liar, by=other)
