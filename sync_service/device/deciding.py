@@ -48,7 +48,7 @@ def weigh(replica: Replica, now_ms: int) -> int | None:
             return None
         if weighed == "wait":
             return plan.FORGETS_QUIET_MS - quiet_ms
-        log.write(db, forgets=before + count, forgets_from_ms=now_ms)
+        log.write(db, forgets=before, forgets_from_ms=now_ms)
     _forget(replica)
     return None
 
@@ -133,4 +133,6 @@ def _forget(replica: Replica) -> int:
             receive.save(db, replica, changes)
             for memory in memories:
                 log.purge(db, memory)
+            # Here, and not before all of it: whoever dies on the way must not count any of it twice.
+            log.write(db, forgets=log.read(db).forgets + len(memories))
             done += len(memories)

@@ -177,7 +177,9 @@ def _join(
     total = sum(merge.fingerprint(memory, state) for memory, state in segments.whole(rows))
     if not done and merge.digest(total) != summary.digest:
         with replica.transaction() as db:
-            snapshots.forget_pieces(db, manifest_id)  # else the next try would find nothing to compare
+            snapshots.forget_pieces(
+                db, manifest_id
+            )  # else the next try would find nothing to compare
         raise MalformedError(
             "A snapshot does not hold what its writer says. Batches are read instead."
         )

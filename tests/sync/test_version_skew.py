@@ -208,7 +208,9 @@ def test_after_an_update_all_that_waited_is_understood_at_once() -> None:
     for number in range(70):
         good = ops.encode_op(ops.Set(memory(number), HLC, {Field.TEXT: said("understood")}))
         send(later, _content([good, b"\x01"]))
-    with older.replica.transaction() as db:  # as an earlier program leaves it that knew none of these operations
+    with (
+        older.replica.transaction() as db
+    ):  # as an earlier program leaves it that knew none of these operations
         for pos, raw in later.relay.log[-70:]:
             frame = frames.parse(raw)
             stream, seq = frame.header.stream, frame.header.seq
