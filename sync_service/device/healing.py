@@ -4,7 +4,7 @@ has it, and what cannot be explained becomes an alarm. Nothing is ever concluded
 
 from typing import TYPE_CHECKING
 
-from sync_service.alarms import Kind
+from sync_service.alarms import Kind, stream_of
 from sync_service.changes.ops import Head
 from sync_service.device import adopting, agreeing, inbox, log, membership, plan
 from sync_service.device.log import Self
@@ -38,7 +38,7 @@ _OF_PASSAGE: tuple[Kind, ...] = (
     "device_list_withheld",
     "fork",
 )
-# What a batch is set aside for, with its place as the subject.
+# What batches are set aside for, with their stream as the subject.
 _OF_HELD: tuple[Kind, ...] = ("unreadable", "malformed", "newer")
 
 
@@ -237,10 +237,11 @@ def _ask_again(db: "Database", now_ms: int) -> None:
 
 
 def _settle_released(db: "Database") -> None:
-    """Of a batch that is not set aside any more, a snapshot has brought what it said, or nobody counts it."""
-    held = {f"{stream.hex()}/{seq}" for stream, seq in inbox.held_places(db)}
+    """Of what is not set aside any more, the rest was read since, or a snapshot has brought it, or it does not count."""
+    held = inbox.held_reasons(db)
     for alarm in log.alarms(db):
-        if alarm.kind in _OF_HELD and "/" in alarm.subject and alarm.subject not in held:
+        stream = stream_of(alarm)
+        if alarm.kind in _OF_HELD and stream is not None and (stream, alarm.kind) not in held:
             log.settle(db, alarm.kind, alarm.subject)
 
 

@@ -222,10 +222,10 @@ def held(db: "Database", stream: bytes | None = None, *, most: int = 256) -> lis
     return [_held(row) for row in found.fetchall()]
 
 
-def held_places(db: "Database") -> set[tuple[bytes, int]]:
-    """Where in the streams something is set aside, wholly or in part."""
-    found = db.execute("SELECT stream, seq FROM sync_held")
-    return {(bytes(stream), seq) for stream, seq in found.fetchall()}
+def held_reasons(db: "Database") -> set[tuple[bytes, Reason]]:
+    """Why something is set aside of which streams, wholly or in part."""
+    found = db.execute("SELECT DISTINCT stream, reason FROM sync_held")
+    return {(bytes(stream), reason) for stream, reason in found.fetchall()}
 
 
 def waiting_streams(db: "Database") -> list[bytes]:

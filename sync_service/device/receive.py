@@ -6,7 +6,7 @@ leaves an alarm of its own, and is asked for again if another time may show some
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # Verifying so many takes a twentieth of a second; a local write waits no longer than that and the merge.
 FRAMES_PER_TRANSACTION = 256
 HELD_TRIED = 64
+
+_Flaw = Literal["unreadable", "malformed", "newer"]
+"""Why a batch is set aside, and how the alarm is called that is raised for it."""
 
 
 class Opened(Struct, frozen=True):
@@ -224,7 +227,7 @@ def _judge(work: _Work, pos: int, raw: bytes) -> None:
     else:
         if not verdict.again:
             inbox.release(work.db, stream, seq, frame.hash)  # it may have waited for this
-        subject = _place(frame) if verdict.kind == "fork" else stream.hex()
+        subject = f"{stream.hex()}/{seq}" if verdict.kind == "fork" else stream.hex()
         _trouble(work, verdict.kind, subject, verdict.sentence, pos, again=verdict.again)
 
 
@@ -234,9 +237,9 @@ def _open(work: _Work, frame: Frame, pos: int) -> None:
         return
     stream, seq = frame.header.stream, frame.header.seq
     if content.malformed or content.newer:
-        reason: inbox.Reason = "newer" if content.newer else "malformed"
+        reason: _Flaw = "newer" if content.newer else "malformed"
         is_kept = _hold(work, frame, pos, reason, applied=True)
-        log.raise_alarm(work.db, _ALARMS[reason], _place(frame), _PARTLY[reason], work.now_ms)
+        log.raise_alarm(work.db, reason, stream.hex(), _PARTLY[reason], work.now_ms)
         if content.newer and not is_kept:
             return  # once it counts as applied, nobody would ask for the rest of it again
     work.opened.append(Opened(frame, pos, content))
@@ -260,7 +263,7 @@ def _content(work: _Work, frame: Frame, pos: int) -> Content | None:
             )
         return ops.decode_content(frames.open_frame(frame, key))
     except (UnreadableError, MalformedError, NewerContentError) as error:
-        reason: inbox.Reason = (
+        reason: _Flaw = (
             "unreadable"
             if isinstance(error, UnreadableError)
             else "malformed"
@@ -268,7 +271,8 @@ def _content(work: _Work, frame: Frame, pos: int) -> Content | None:
             else "newer"
         )
         _hold(work, frame, pos, reason)
-        log.raise_alarm(work.db, _ALARMS[reason], _place(frame), str(error), work.now_ms)
+        stream = frame.header.stream.hex()
+        log.raise_alarm(work.db, reason, stream, str(error), work.now_ms)
         return None
 
 
@@ -333,7 +337,6 @@ def _understand(work: _Work, held: Held) -> None:
         return
     work.opened.append(Opened(frame, held.pos, content))
     inbox.release(work.db, held.stream, held.seq, held.hash)
-    log.settle(work.db, "newer", _place(frame))
 
 
 def _said(work: _Work) -> list[tuple[bytes, Sequence[Op]]]:
@@ -350,9 +353,6 @@ def _finish(work: _Work, cursor: int | None) -> None:
         for one in work.opened:
             if not control.is_removed(work.members, one.frame.header.stream):
                 _hear(work, one)
-            if not (one.content.malformed or one.content.newer):
-                for kind in _ALARMS.values():
-                    log.settle(db, kind, _place(one.frame))
     if cursor is not None:
         log.write(db, cursor=cursor)
     if work.troubled_pos is not None:
@@ -399,16 +399,7 @@ def _first_held(db: "Database") -> list[tuple[bytes, int]]:
     return [(bytes(stream), seq) for stream, seq in found.fetchall()]
 
 
-def _place(frame: Frame) -> str:
-    return f"{frame.header.stream.hex()}/{frame.header.seq}"
-
-
-_ALARMS: dict[inbox.Reason, Kind] = {
-    "unreadable": "unreadable",
-    "malformed": "malformed",
-    "newer": "newer",
-}
-_PARTLY: dict[inbox.Reason, str] = {
+_PARTLY: dict[_Flaw, str] = {
     "newer": "A device with a newer Sunaiva did something that this version does not know. It is kept until Sunaiva is updated here.",
     "malformed": "A device sent something that no version of Sunaiva writes. It is kept aside; everything else was applied.",
 }

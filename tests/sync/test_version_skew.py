@@ -245,3 +245,12 @@ def test_what_a_snapshot_brought_waits_for_no_update_any_more() -> None:
     older.sync()
     assert inbox.held(older.replica.db) == []
     assert older.alarms() == set()
+
+
+def test_much_that_waits_for_an_update_is_one_alarm() -> None:
+    later, older = pair()
+    for number in range(20):
+        send(later, _content([_PACK([4, memory(number), HLC, None])]))
+    older.sync()
+    (alarm,) = older.all_alarms()
+    assert (alarm.kind, alarm.times) == ("newer", 20)
