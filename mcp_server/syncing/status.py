@@ -73,7 +73,7 @@ def status_of(db: "Database", loop: State, synced_at: datetime | None, hints: Hi
         devices=sum(not one.revoked for one in known),
         to_send=log.outbox_count(db),
         batches_to_send=log.unsent_count(db),
-        held=len(inbox.held(db)),
+        held=inbox.held_count(db),
         conflicts=len(log.in_conflict(db, _COUNTED_MAX)),
         waiting_to_forget=inbox.held_forgets_count(db),
         problem=None if loop.problem is None else str(loop.problem),

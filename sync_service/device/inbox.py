@@ -222,6 +222,12 @@ def held(db: "Database", stream: bytes | None = None, *, most: int = 256) -> lis
     return [_held(row) for row in found.fetchall()]
 
 
+def held_count(db: "Database") -> int:
+    """How many batches are set aside and not applied."""
+    (count,) = db.execute("SELECT count(*) FROM sync_held WHERE applied = 0").fetchone()
+    return int(count)
+
+
 def held_reasons(db: "Database") -> set[tuple[bytes, Reason]]:
     """Why something is set aside of which streams, wholly or in part."""
     found = db.execute("SELECT DISTINCT stream, reason FROM sync_held")

@@ -23,7 +23,7 @@ from sync_service.transport import CompactedError, NoVaultError, Transport
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_FIRST_INCARNATION = 1
+FIRST_INCARNATION = 1
 _COUNTED_AT_ONCE = 4_096
 # Of the relay's log, to find where somebody's streams end: more than it holds between two snapshots.
 _PAGES_MAX = 4_096
@@ -240,7 +240,7 @@ def _enter(
         said.append(entry)
         return after
 
-    newcomer = entries.introduce(seeds, vault=members.vault, incarnation=_FIRST_INCARNATION)
+    newcomer = entries.introduce(seeds, vault=members.vault, incarnation=FIRST_INCARNATION)
     device = keys.device_id(keys.sign_public(seeds))
     if members.epoch == 0:
         members = append(amend.add(members, signer, newcomer, sealed_name=b"", epoch_key=None))
@@ -252,4 +252,4 @@ def _enter(
         key = opened[members.epoch]
         sealed = keys.seal_name(name, key, vault=members.vault, epoch=members.epoch, device=device)
         members = append(amend.add(members, signer, newcomer, sealed_name=sealed, epoch_key=key))
-    return enter(replica, seeds=seeds, incarnation=_FIRST_INCARNATION, said=said)
+    return enter(replica, seeds=seeds, incarnation=FIRST_INCARNATION, said=said)

@@ -21,10 +21,7 @@ from sync_service.members.control import Members
 from sync_service.sealed import manifests, segments
 from sync_service.sealed.keys import Random
 from sync_service.sealed.manifests import Manifest
-from sync_service.transport import (
-    NoSegmentError,
-    Transport,
-)
+from sync_service.transport import NoSegmentError, Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -20,9 +20,7 @@ from sync_service.sealed import frames, manifests, segments
 from sync_service.sealed.keys import Random
 from sync_service.sealed.manifests import Manifest
 from sync_service.sealed.pieces import Segment
-from sync_service.transport import (
-    Transport,
-)
+from sync_service.transport import Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

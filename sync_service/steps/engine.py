@@ -40,7 +40,6 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
         me = log.read(db)
         members = log.members(db)
     if me.paused:
-        report.paused = True
         return report
     run = Run(engine, members, report, now_ms)
     try:
@@ -70,8 +69,8 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
 
 
 def keep_house(engine: Engine) -> None:
-    """Now and then (a step does it by itself), when the end was reached: vouch for others' snapshots, write one when it is due, let go of what is safe.
-    Where devices are not at one, each gives the others what it holds, and joins what they hold."""
+    """Vouch for others' snapshots, write one when it is due, and let go of what is safe, once the end of the log was reached; a step
+    does so now and then. Where devices do not agree, each gives the others what it holds, and joins what they hold."""
     now_ms = to_ms(engine.clock())
     with engine.replica.transaction() as db:
         me = log.read(db)
