@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sync_service import relay
 from sync_service.changes.merge import EMPTY
-from sync_service.changes.ops import Head, MalformedError
+from sync_service.changes.ops import Forget, Head, MalformedError
 from sync_service.device import agreeing, inbox, listing, log
 from sync_service.device.listing import NotSyncedError
 from sync_service.device.log import Self
@@ -106,11 +106,14 @@ def enter(
 
 
 def _count_what_is_here(db: "Database", replica: Replica) -> None:
-    """States of an earlier time that this vault synced: no batch brings them to the others any more, so a snapshot does."""
+    """States of an earlier time that this vault synced: no batch brings them to the others any more, so a snapshot does. What was
+    forgotten is said once more: nobody may have heard of it."""
     after: bytes | None = None
     while rows := list(replica.rows(db, after, _COUNTED_AT_ONCE)):
-        log.follow(db, {memory: change(EMPTY, state) for memory, state in rows})
-        log.write(db, snapshot_owed=1)
+        forgotten = [Forget(memory, 0) for memory, state in rows if state.forgotten]
+        log.record(db, forgotten, {memory: change(EMPTY, state) for memory, state in rows})
+        if len(forgotten) < len(rows):
+            log.write(db, snapshot_owed=1)
         after = rows[-1][0]
 
 
