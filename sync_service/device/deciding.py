@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sync_service.changes import merge
 from sync_service.changes.merge import FORGOTTEN, State
-from sync_service.changes.ops import Op
+from sync_service.changes.ops import Op, Set
 from sync_service.device import inbox, log, plan, receive
 from sync_service.device.replica import Change, Replica, change, is_new
 
@@ -88,14 +88,7 @@ def keep(replica: Replica, now_ms: int) -> int:
                 new, there = _free(db, replica, old)
                 if not is_new(there):
                     continue
-                said = merge.edit(
-                    merge.EMPTY,
-                    new,
-                    log.stamp(db, now_ms),
-                    fields={field: value for field, (_, _, value) in state.fields.items()},
-                    tags=merge.present(state.tags),
-                    links=merge.present(state.links),
-                )
+                said = _anew(db, state, new, now_ms)
                 after = merge.EMPTY
                 for op in said:
                     after = merge.apply(after, op, stream)
@@ -107,6 +100,20 @@ def keep(replica: Replica, now_ms: int) -> int:
             done += len(memories)
     let_forget(replica, now_ms)
     return done
+
+
+def _anew(db: "Database", state: State, new: bytes, now_ms: int) -> list[Op]:
+    """What makes a memory like this one under a new id, with the versions between which nobody has decided."""
+    others = sorted({(field, value) for field, (_, _, value) in merge.conflicts(state)})
+    said: list[Op] = [Set(new, log.stamp(db, now_ms), {field: value}) for field, value in others]
+    return said + merge.edit(
+        merge.EMPTY,
+        new,
+        log.stamp(db, now_ms),
+        fields={field: value for field, (_, _, value) in state.fields.items()},
+        tags=merge.present(state.tags),
+        links=merge.present(state.links),
+    )
 
 
 def _free(db: "Database", replica: Replica, old: bytes) -> tuple[bytes, State]:

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from sync_service.changes import merge
 from sync_service.changes.fields import Field
 from sync_service.changes.ops import Forget
 from sync_service.device import deciding, inbox, log, plan
@@ -212,6 +213,26 @@ def test_what_is_neither_little_nor_much_is_forgotten_after_a_minute() -> None:
     settle([first, second])
     assert first.digest() == second.digest()
     assert second.alarms() == set()
+
+
+def test_what_is_kept_is_kept_in_both_versions() -> None:
+    first, second = _many(50)
+    third = Device(first.relay, first.time, 3).join()
+    settle([first, second, third])
+    first.write(7, "one text")
+    third.write(7, "another text")
+    settle([first, second, third])
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    deciding.keep(second.replica, second.now_ms)
+    settle([second, first, third])
+    kept = deciding.kept_id(memory(7))
+    for device in (first, second, third):
+        state = device.replica.states()[kept]
+        ((field, (_, _, other)),) = merge.conflicts(state)
+        assert {state.fields[field][2], other} == {said("one text"), said("another text")}
+        assert kept in log.in_conflict(device.replica.db, 5)
 
 
 @pytest.mark.parametrize("at", range(4))
