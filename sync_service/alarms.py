@@ -2,6 +2,7 @@
 stops what is sound, and none of them ever changes or removes a memory.
 """
 
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -48,3 +49,13 @@ class Alarm(Struct, frozen=True, kw_only=True):
     times: int
     device: str | None = None
     """What its owner calls the device that it is about, where it is about one and somebody looked that up."""
+
+
+# A stream, or a place in one: what most alarms about a device have as their subject.
+_STREAM = re.compile(r"([0-9a-f]{16})(/[0-9]+)?")
+
+
+def stream_of(alarm: Alarm) -> bytes | None:
+    """The stream that an alarm is about; `None` if it is about something else."""
+    found = _STREAM.fullmatch(alarm.subject)
+    return None if found is None else bytes.fromhex(found[1])

@@ -27,8 +27,6 @@ from sync_service.transport import ControlConflictError, NoVaultError, Transport
 Result = TypeVar("Result")
 Steps = Generator[dict[str, Any], None, Result]
 
-FIRST_INCARNATION = 1
-
 
 def found(way: Way, words: str, name: str | None) -> None:
     """Begin to sync with this device as the first. The words are the check that the person has them.
@@ -201,7 +199,7 @@ def _join(way: Way, newcomer: Newcomer, told: Welcome) -> None:
     membership.enter(
         way.replica,
         seeds=newcomer.seeds,
-        incarnation=FIRST_INCARNATION,
+        incarnation=membership.FIRST_INCARNATION,
         said=membership.read_list(way.place().transport(told.vault, None)),
         through=(told.control_seq, told.control_hash),
         heads=told.heads,

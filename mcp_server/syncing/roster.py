@@ -56,7 +56,7 @@ def members_of(db: "Database") -> Members:
         NotSetUpError
     """
     log.read(db)
-    return control.replay(log.control(db))
+    return log.members(db)
 
 
 def devices(db: "Database") -> list[Device]:

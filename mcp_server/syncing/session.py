@@ -59,12 +59,6 @@ class Session:
             assert self._access is not None
             return self._access
 
-    def rejected(self, token: str) -> None:
-        """The server did not take this access token: make another next time."""
-        with self._lock:
-            if self._access == token:
-                self._access = None
-
     def log_in(self, at: str, *, cancelled: Callable[[], bool]) -> Progress:
         """Show a code, wait for the person, and let the vault meet its other devices at this cloud. Yields what to show, returns the
         account's mail address.

@@ -1,6 +1,5 @@
 """How sync stands, as a person and their terminal are told it. Reads the vault and the loop, and changes nothing."""
 
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from mcp_server.syncing.loop import State
 from mcp_server.syncing.wording import for_place
 from mcp_server.vault import meeting
 from mcp_server.vault.meeting import Traffic
-from sync_service.alarms import Alarm
+from sync_service.alarms import Alarm, stream_of
 from sync_service.device import inbox, log
 from sync_service.members import control
 from sync_service.members.control import Members
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 # More than a person decides in one sitting.
 _COUNTED_MAX = 1_000
-# A stream, or a place of one: what most alarms about a device have as their subject.
-_STREAM = re.compile(r"([0-9a-f]{16})(/[0-9]+)?")
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -76,7 +73,7 @@ def status_of(db: "Database", loop: State, synced_at: datetime | None, hints: Hi
         devices=sum(not one.revoked for one in known),
         to_send=log.outbox_count(db),
         batches_to_send=log.unsent_count(db),
-        held=len(inbox.held(db)),
+        held=inbox.held_count(db),
         conflicts=len(log.in_conflict(db, _COUNTED_MAX)),
         waiting_to_forget=inbox.held_forgets_count(db),
         problem=None if loop.problem is None else str(loop.problem),
@@ -112,12 +109,12 @@ def _with_names(db: "Database", raised: list[Alarm]) -> tuple[Alarm, ...]:
         return ()
     members, epoch_keys = log.members(db), log.epoch_keys(db)
     return tuple(
-        msgspec.structs.replace(alarm, device=_device_of(alarm.subject, members, epoch_keys))
+        msgspec.structs.replace(alarm, device=_device_of(alarm, members, epoch_keys))
         for alarm in raised
     )
 
 
-def _device_of(subject: str, members: Members, epoch_keys: dict[int, bytes]) -> str | None:
-    said = _STREAM.fullmatch(subject)
-    owner = control.owner_of(members, bytes.fromhex(said[1])) if said else None
+def _device_of(alarm: Alarm, members: Members, epoch_keys: dict[int, bytes]) -> str | None:
+    stream = stream_of(alarm)
+    owner = None if stream is None else control.owner_of(members, stream)
     return None if owner is None else roster.name_of(owner, members.vault, epoch_keys)

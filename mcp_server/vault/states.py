@@ -184,8 +184,8 @@ def newest(db: "Database", after: bytes | None, most: int) -> Sequence[tuple[byt
 
 
 def clear(db: "Database") -> None:
-    """Nothing is agreed on with anybody any more; the memories stay."""
-    for table in ("sync_states", "sync_forgotten", "sync_partial"):
+    """Nothing is agreed on with anybody any more; the memories stay, and what was forgotten does not come back."""
+    for table in ("sync_states", "sync_partial"):
         db.execute(f"DELETE FROM {table}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sync_service.changes import merge
 from sync_service.changes.merge import FORGOTTEN, State
-from sync_service.changes.ops import Op
+from sync_service.changes.ops import Op, Set
 from sync_service.device import inbox, log, plan, receive
 from sync_service.device.replica import Change, Replica, change, is_new
 
@@ -48,7 +48,7 @@ def weigh(replica: Replica, now_ms: int) -> int | None:
             return None
         if weighed == "wait":
             return plan.FORGETS_QUIET_MS - quiet_ms
-        log.write(db, forgets=before + count, forgets_from_ms=now_ms)
+        log.write(db, forgets=before, forgets_from_ms=now_ms)
     _forget(replica)
     return None
 
@@ -88,14 +88,7 @@ def keep(replica: Replica, now_ms: int) -> int:
                 new, there = _free(db, replica, old)
                 if not is_new(there):
                     continue
-                said = merge.edit(
-                    merge.EMPTY,
-                    new,
-                    log.stamp(db, now_ms),
-                    fields={field: value for field, (_, _, value) in state.fields.items()},
-                    tags=merge.present(state.tags),
-                    links=merge.present(state.links),
-                )
+                said = _anew(db, state, new, now_ms)
                 after = merge.EMPTY
                 for op in said:
                     after = merge.apply(after, op, stream)
@@ -107,6 +100,20 @@ def keep(replica: Replica, now_ms: int) -> int:
             done += len(memories)
     let_forget(replica, now_ms)
     return done
+
+
+def _anew(db: "Database", state: State, new: bytes, now_ms: int) -> list[Op]:
+    """What makes a memory like this one under a new id, with the versions between which nobody has decided."""
+    others = sorted({(field, value) for field, (_, _, value) in merge.conflicts(state)})
+    said: list[Op] = [Set(new, log.stamp(db, now_ms), {field: value}) for field, value in others]
+    return said + merge.edit(
+        merge.EMPTY,
+        new,
+        log.stamp(db, now_ms),
+        fields={field: value for field, (_, _, value) in state.fields.items()},
+        tags=merge.present(state.tags),
+        links=merge.present(state.links),
+    )
 
 
 def _free(db: "Database", replica: Replica, old: bytes) -> tuple[bytes, State]:
@@ -133,4 +140,6 @@ def _forget(replica: Replica) -> int:
             receive.save(db, replica, changes)
             for memory in memories:
                 log.purge(db, memory)
+            # Here, and not before all of it: whoever dies on the way must not count any of it twice.
+            log.write(db, forgets=log.read(db).forgets + len(memories))
             done += len(memories)

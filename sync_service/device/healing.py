@@ -4,7 +4,7 @@ has it, and what cannot be explained becomes an alarm. Nothing is ever concluded
 
 from typing import TYPE_CHECKING
 
-from sync_service.alarms import Kind
+from sync_service.alarms import Kind, stream_of
 from sync_service.changes.ops import Head
 from sync_service.device import adopting, agreeing, inbox, log, membership, plan
 from sync_service.device.log import Self
@@ -38,6 +38,8 @@ _OF_PASSAGE: tuple[Kind, ...] = (
     "device_list_withheld",
     "fork",
 )
+# What batches are set aside for, with their stream as the subject.
+_OF_HELD: tuple[Kind, ...] = ("unreadable", "malformed", "newer")
 
 
 def give_list_back(transport: Transport, replica: Replica, now_ms: int) -> None:
@@ -100,6 +102,8 @@ def compare(
     for alarm in log.alarms(db):
         if alarm.kind == "reordered" and alarm.subject not in waiting:
             log.settle(db, "reordered", alarm.subject)
+    if me.reread_after is None:
+        _settle_released(db)
     if reread and me.reread_after is None:
         log.write(db, rereads=0)
         for kind in _OF_PASSAGE:
@@ -230,6 +234,15 @@ def _ask_again(db: "Database", now_ms: int) -> None:
     me = log.read(db)
     if me.reread_after is None:
         log.write(db, reread_after=0, reread_ms=now_ms + plan.reread_in_ms(me.rereads))
+
+
+def _settle_released(db: "Database") -> None:
+    """Of what is not set aside any more, the rest was read since, or a snapshot has brought it, or it does not count."""
+    held = inbox.held_reasons(db)
+    for alarm in log.alarms(db):
+        stream = stream_of(alarm)
+        if alarm.kind in _OF_HELD and stream is not None and (stream, alarm.kind) not in held:
+            log.settle(db, alarm.kind, alarm.subject)
 
 
 def _settle_older(db: "Database", kind: Kind, now_ms: int) -> None:

@@ -222,6 +222,18 @@ def held(db: "Database", stream: bytes | None = None, *, most: int = 256) -> lis
     return [_held(row) for row in found.fetchall()]
 
 
+def held_count(db: "Database") -> int:
+    """How many batches are set aside and not applied."""
+    (count,) = db.execute("SELECT count(*) FROM sync_held WHERE applied = 0").fetchone()
+    return int(count)
+
+
+def held_reasons(db: "Database") -> set[tuple[bytes, Reason]]:
+    """Why something is set aside of which streams, wholly or in part."""
+    found = db.execute("SELECT DISTINCT stream, reason FROM sync_held")
+    return {(bytes(stream), reason) for stream, reason in found.fetchall()}
+
+
 def waiting_streams(db: "Database") -> list[bytes]:
     """Streams of which something waits for what comes before it."""
     found = db.execute("SELECT DISTINCT stream FROM sync_held WHERE reason = 'waiting'")
@@ -238,13 +250,25 @@ def next_held(db: "Database", stream: bytes, seq: int) -> list[Held]:
     return [_held(row) for row in found.fetchall()]
 
 
-def half_applied(db: "Database", most: int = 256) -> list[Held]:
-    """Batches that were applied but for what only a newer version, or none, can read."""
+def half_applied(
+    db: "Database", *, after: tuple[bytes, int] = (b"", 0), most: int = 256
+) -> list[Held]:
+    """Batches that were applied but for what only a newer version, or none, can read, by stream and place in it."""
     found = db.execute(
-        "SELECT stream, seq, hash, pos, reason, applied, frame FROM sync_held WHERE applied = 1 ORDER BY stream, seq LIMIT ?",
-        [most],
+        """SELECT stream, seq, hash, pos, reason, applied, frame FROM sync_held
+           WHERE applied = 1 AND (stream, seq) > (?, ?) ORDER BY stream, seq LIMIT ?""",
+        [*after, most],
     )
     return [_held(row) for row in found.fetchall()]
+
+
+def release_malformed(db: "Database", stream: bytes, seq: int, hash_: bytes) -> None:
+    """Let go of a batch, all of which was applied that any version reads: who wants to look at the rest finds it at the relay."""
+    db.execute(
+        """DELETE FROM sync_held
+           WHERE applied = 1 AND reason = 'malformed' AND stream = ? AND seq = ? AND hash = ?""",
+        [stream, seq, hash_],
+    )
 
 
 def furthest_held(db: "Database") -> dict[bytes, int]:

@@ -75,6 +75,10 @@ class OwnFrame(Struct, frozen=True):
 
 
 _SELF = ", ".join(Self.__struct_fields__)
+_TABLES = (
+    *("self", "control", "members", "epochs", "outbox", "frames", "heads", "chain", "claims"),
+    *("held", "forgets", "conflicts", "alarms", "pieces", "snapshots", "digests"),
+)
 _FLAGS = ("paused", "adopting", "copied", "seeding", "caught_up", "snapshot_owed")
 
 
@@ -140,13 +144,8 @@ def mark_copied(db: "Database") -> None:
 
 def leave(db: "Database") -> None:
     """Sync no more, and keep nothing of it; the memories stay."""
-    tables = db.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sync_self', 'sync_control', 'sync_members', 'sync_epochs', "
-        "'sync_outbox', 'sync_frames', 'sync_heads', 'sync_chain', 'sync_claims', 'sync_held', 'sync_forgets', "
-        "'sync_conflicts', 'sync_alarms', 'sync_pieces', 'sync_snapshots', 'sync_digests')"
-    ).fetchall()
-    for (table,) in tables:
-        db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names, above)
+    for table in _TABLES:
+        db.execute(f"DELETE FROM sync_{table}")  # noqa: S608 (our own names)
 
 
 def own_stream(db: "Database") -> bytes:
@@ -241,6 +240,12 @@ def outbox(db: "Database", most: int) -> list[tuple[int, bytes]]:
 def outbox_count(db: "Database") -> int:
     (count,) = db.execute("SELECT count(*) FROM sync_outbox").fetchone()
     return int(count)
+
+
+def outbox_last(db: "Database") -> int:
+    """The number of what was recorded last, of what is in no batch yet; 0 if there is none."""
+    (number,) = db.execute("SELECT coalesce(max(number), 0) FROM sync_outbox").fetchone()
+    return int(number)
 
 
 def take_out(db: "Database", up_to: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sync_service import relay
 from sync_service.changes.merge import EMPTY
-from sync_service.changes.ops import Head, MalformedError
+from sync_service.changes.ops import Forget, Head, MalformedError
 from sync_service.device import agreeing, inbox, listing, log
 from sync_service.device.listing import NotSyncedError
 from sync_service.device.log import Self
@@ -23,7 +23,7 @@ from sync_service.transport import CompactedError, NoVaultError, Transport
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_FIRST_INCARNATION = 1
+FIRST_INCARNATION = 1
 _COUNTED_AT_ONCE = 4_096
 # Of the relay's log, to find where somebody's streams end: more than it holds between two snapshots.
 _PAGES_MAX = 4_096
@@ -106,11 +106,14 @@ def enter(
 
 
 def _count_what_is_here(db: "Database", replica: Replica) -> None:
-    """States of an earlier time that this vault synced: no batch brings them to the others any more, so a snapshot does."""
+    """States of an earlier time that this vault synced: no batch brings them to the others any more, so a snapshot does. What was
+    forgotten is said once more: nobody may have heard of it."""
     after: bytes | None = None
     while rows := list(replica.rows(db, after, _COUNTED_AT_ONCE)):
-        log.follow(db, {memory: change(EMPTY, state) for memory, state in rows})
-        log.write(db, snapshot_owed=1)
+        forgotten = [Forget(memory, 0) for memory, state in rows if state.forgotten]
+        log.record(db, forgotten, {memory: change(EMPTY, state) for memory, state in rows})
+        if len(forgotten) < len(rows):
+            log.write(db, snapshot_owed=1)
         after = rows[-1][0]
 
 
@@ -240,7 +243,7 @@ def _enter(
         said.append(entry)
         return after
 
-    newcomer = entries.introduce(seeds, vault=members.vault, incarnation=_FIRST_INCARNATION)
+    newcomer = entries.introduce(seeds, vault=members.vault, incarnation=FIRST_INCARNATION)
     device = keys.device_id(keys.sign_public(seeds))
     if members.epoch == 0:
         members = append(amend.add(members, signer, newcomer, sealed_name=b"", epoch_key=None))
@@ -252,4 +255,4 @@ def _enter(
         key = opened[members.epoch]
         sealed = keys.seal_name(name, key, vault=members.vault, epoch=members.epoch, device=device)
         members = append(amend.add(members, signer, newcomer, sealed_name=sealed, epoch_key=key))
-    return enter(replica, seeds=seeds, incarnation=_FIRST_INCARNATION, said=said)
+    return enter(replica, seeds=seeds, incarnation=FIRST_INCARNATION, said=said)

@@ -6,7 +6,7 @@ leaves an alarm of its own, and is asked for again if another time may show some
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # Verifying so many takes a twentieth of a second; a local write waits no longer than that and the merge.
 FRAMES_PER_TRANSACTION = 256
 HELD_TRIED = 64
+
+_Flaw = Literal["unreadable", "malformed", "newer"]
+"""Why a batch is set aside, and how the alarm is called that is raised for it."""
 
 
 class Opened(Struct, frozen=True):
@@ -117,19 +120,18 @@ def retry_held(replica: Replica, members: Members, random: Random, now_ms: int) 
 
 def retry_half_applied(replica: Replica, members: Members, random: Random, now_ms: int) -> None:
     """After an update: apply what only a newer version could read of batches that were applied otherwise."""
-    with replica.transaction() as db:
-        work = _begin(db, replica, members, random, now_ms)
-        for held in inbox.half_applied(db, HELD_TRIED):
-            frame = frames.parse(held.raw)
-            content = _content(work, frame)
-            if content is None or content.newer or content.malformed:
-                continue
-            work.opened.append(Opened(frame, held.pos, content))
-            inbox.release(db, held.stream, held.seq, held.hash)
-            log.settle(db, _ALARMS[held.reason], _place(frame))
-        merge_in(
-            db, replica, [(one.frame.header.stream, one.content.ops) for one in work.opened], now_ms
-        )
+    after = (b"", 0)
+    while True:
+        with replica.transaction() as db:
+            work = _begin(db, replica, members, random, now_ms)
+            tried = inbox.half_applied(db, after=after, most=HELD_TRIED)
+            for held in tried:
+                if held.reason == "newer":
+                    _understand(work, held)
+            merge_in(db, replica, _said(work), now_ms)
+        if not tried:
+            return
+        after = (tried[-1].stream, tried[-1].seq)
 
 
 def merge_in(
@@ -219,10 +221,12 @@ def _judge(work: _Work, pos: int, raw: bytes) -> None:
     elif isinstance(verdict, Seen):
         inbox.served(work.db, stream, seq, pos)
         log.shown(work.db, stream, seq, pos)
-        inbox.release(work.db, stream, seq, frame.hash)
+        inbox.release_malformed(work.db, stream, seq, frame.hash)
     elif isinstance(verdict, Waits):
         _wait(work, frame, pos)
     else:
+        if not verdict.again:
+            inbox.release(work.db, stream, seq, frame.hash)  # it may have waited for this
         subject = f"{stream.hex()}/{seq}" if verdict.kind == "fork" else stream.hex()
         _trouble(work, verdict.kind, subject, verdict.sentence, pos, again=verdict.again)
 
@@ -233,9 +237,11 @@ def _open(work: _Work, frame: Frame, pos: int) -> None:
         return
     stream, seq = frame.header.stream, frame.header.seq
     if content.malformed or content.newer:
-        reason: inbox.Reason = "newer" if content.newer else "malformed"
-        _hold(work, frame, pos, reason, applied=True)
-        log.raise_alarm(work.db, _ALARMS[reason], _place(frame), _PARTLY[reason], work.now_ms)
+        reason: _Flaw = "newer" if content.newer else "malformed"
+        is_kept = _hold(work, frame, pos, reason, applied=True)
+        log.raise_alarm(work.db, reason, stream.hex(), _PARTLY[reason], work.now_ms)
+        if content.newer and not is_kept:
+            return  # once it counts as applied, nobody would ask for the rest of it again
     work.opened.append(Opened(frame, pos, content))
     work.steps.setdefault(stream, []).append((seq, frame.hash, pos))
     work.heads[stream] = Applied(seq, frame.hash, pos)
@@ -247,7 +253,7 @@ def _open(work: _Work, frame: Frame, pos: int) -> None:
         work.released.extend((held.pos, held.raw) for held in following)
 
 
-def _content(work: _Work, frame: Frame, pos: int = 0) -> Content | None:
+def _content(work: _Work, frame: Frame, pos: int) -> Content | None:
     """What the batch says; `None` if that cannot be read, and it is set aside."""
     key = work.keys.get(frame.header.epoch)
     try:
@@ -257,7 +263,7 @@ def _content(work: _Work, frame: Frame, pos: int = 0) -> Content | None:
             )
         return ops.decode_content(frames.open_frame(frame, key))
     except (UnreadableError, MalformedError, NewerContentError) as error:
-        reason: inbox.Reason = (
+        reason: _Flaw = (
             "unreadable"
             if isinstance(error, UnreadableError)
             else "malformed"
@@ -265,7 +271,8 @@ def _content(work: _Work, frame: Frame, pos: int = 0) -> Content | None:
             else "newer"
         )
         _hold(work, frame, pos, reason)
-        log.raise_alarm(work.db, _ALARMS[reason], _place(frame), str(error), work.now_ms)
+        stream = frame.header.stream.hex()
+        log.raise_alarm(work.db, reason, stream, str(error), work.now_ms)
         return None
 
 
@@ -280,16 +287,16 @@ def _wait(work: _Work, frame: Frame, pos: int) -> None:
 
 def _hold(
     work: _Work, frame: Frame, pos: int, reason: inbox.Reason, *, applied: bool = False
-) -> None:
+) -> bool:
+    """Set a batch aside; whether there was room. If not, it is asked for again, unless its device was removed."""
     stream, seq = frame.header.stream, frame.header.seq
     if len(frame.raw) > work.room:
         # What removed devices have left behind gives way, and is not asked for again.
         work.room += inbox.drop_held(work.db, control.removed_streams(work.members))
     if len(frame.raw) > work.room:
-        if control.is_removed(work.members, stream):
-            return
-        work.troubled_pos = pos if work.troubled_pos is None else min(pos, work.troubled_pos)
-        return
+        if not control.is_removed(work.members, stream):
+            work.troubled_pos = pos if work.troubled_pos is None else min(pos, work.troubled_pos)
+        return False
     work.room -= len(frame.raw)
     held = Held(
         stream=stream,
@@ -303,6 +310,7 @@ def _hold(
     inbox.hold(work.db, held)
     if not applied:
         work.furthest_held[stream] = max(seq, work.furthest_held.get(stream, 0))
+    return True
 
 
 def _trouble(
@@ -321,20 +329,30 @@ def _known(work: _Work, stream: bytes, seq: int) -> bytes | None:
     return inbox.hash_at(work.db, stream, seq) or log.own_frame_hash(work.db, stream, seq)
 
 
+def _understand(work: _Work, held: Held) -> None:
+    """Apply a batch once more, if this version reads what an earlier one did not."""
+    frame = frames.parse(held.raw)
+    content = _content(work, frame, held.pos)
+    if content is None or content.newer:
+        return
+    work.opened.append(Opened(frame, held.pos, content))
+    inbox.release(work.db, held.stream, held.seq, held.hash)
+
+
+def _said(work: _Work) -> list[tuple[bytes, Sequence[Op]]]:
+    return [(one.frame.header.stream, one.content.ops) for one in work.opened]
+
+
 def _finish(work: _Work, cursor: int | None) -> None:
     db = work.db
     if work.opened:
-        batches = [(one.frame.header.stream, one.content.ops) for one in work.opened]
-        merge_in(db, work.replica, batches, work.now_ms)
+        merge_in(db, work.replica, _said(work), work.now_ms)
         for stream, steps in work.steps.items():
             inbox.advance(db, stream, steps, work.now_ms)
             log.settle(db, "device_list_withheld", stream.hex())
         for one in work.opened:
             if not control.is_removed(work.members, one.frame.header.stream):
                 _hear(work, one)
-            if not (one.content.malformed or one.content.newer):
-                for kind in _ALARMS.values():
-                    log.settle(db, kind, _place(one.frame))
     if cursor is not None:
         log.write(db, cursor=cursor)
     if work.troubled_pos is not None:
@@ -381,16 +399,7 @@ def _first_held(db: "Database") -> list[tuple[bytes, int]]:
     return [(bytes(stream), seq) for stream, seq in found.fetchall()]
 
 
-def _place(frame: Frame) -> str:
-    return f"{frame.header.stream.hex()}/{frame.header.seq}"
-
-
-_ALARMS: dict[inbox.Reason, Kind] = {
-    "unreadable": "unreadable",
-    "malformed": "malformed",
-    "newer": "newer",
-}
-_PARTLY: dict[inbox.Reason, str] = {
+_PARTLY: dict[_Flaw, str] = {
     "newer": "A device with a newer Sunaiva did something that this version does not know. It is kept until Sunaiva is updated here.",
     "malformed": "A device sent something that no version of Sunaiva writes. It is kept aside; everything else was applied.",
 }

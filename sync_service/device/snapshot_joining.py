@@ -21,10 +21,7 @@ from sync_service.members.control import Members
 from sync_service.sealed import manifests, segments
 from sync_service.sealed.keys import Random
 from sync_service.sealed.manifests import Manifest
-from sync_service.transport import (
-    NoSegmentError,
-    Transport,
-)
+from sync_service.transport import NoSegmentError, Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -74,8 +71,7 @@ def join_newest(
                 "sync any device that has been at it lately, which gives a snapshot."
             )
     with replica.transaction() as db:
-        log.settle(db, "forged", "snapshot")
-        log.settle(db, "malformed", "snapshot")
+        snapshots.settle(db)
         log.write(db, cursor=max(log.read(db).cursor, min_pos - 1))
     return True
 
@@ -177,6 +173,10 @@ def _join(
     rows = _joined_rows(transport, replica, manifest, manifest_id, epoch_keys, done, now_ms)
     total = sum(merge.fingerprint(memory, state) for memory, state in segments.whole(rows))
     if not done and merge.digest(total) != summary.digest:
+        with replica.transaction() as db:
+            snapshots.forget_pieces(
+                db, manifest_id
+            )  # else the next try would find nothing to compare
         raise MalformedError(
             "A snapshot does not hold what its writer says. Batches are read instead."
         )
@@ -190,7 +190,7 @@ def _join(
         _cover(db, replica, members, manifest, lost, random, now_ms)
         if summary.generation == me.generation:
             log.write(db, cursor=max(log.read(db).cursor, summary.pos))
-        db.execute("DELETE FROM sync_pieces")
+        snapshots.forget_pieces(db)
         snapshots.remember(db, manifest_id, "joined", now_ms)
 
 

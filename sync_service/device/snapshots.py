@@ -6,7 +6,7 @@ device has made up from it what it holds itself (`vouching.check`), or the write
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sync_service.changes import merge, parting
@@ -20,9 +20,7 @@ from sync_service.sealed import frames, manifests, segments
 from sync_service.sealed.keys import Random
 from sync_service.sealed.manifests import Manifest
 from sync_service.sealed.pieces import Segment
-from sync_service.transport import (
-    Transport,
-)
+from sync_service.transport import Transport
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -60,8 +58,10 @@ def write(
     now_ms: int,
     *,
     states_per_segment: int = SEGMENT_STATES,
+    send_rest: Callable[[], bool] = lambda: True,
 ) -> bytes | None:
-    """Write a snapshot of what is here; its id, or `None` while there is nothing that it could cover."""
+    """Write a snapshot of what is here; its id, or `None` while there is nothing that it could cover. `send_rest` sends what was
+    written here until then: its pieces may hold that already, and others compare them with what they were shown."""
     with replica.transaction() as db:
         me = log.read(db)
         key = log.epoch_keys(db).get(members.epoch)
@@ -87,6 +87,8 @@ def write(
             transport.put_segment(name, sealed)
             pieces.append(Segment(name, len(sealed), hashlib.sha256(sealed).digest()))
         total += sum(merge.fingerprint(memory, state) for memory, state in rows)
+    if not send_rest():
+        return None
     digest = merge.digest(total)
     # From where something is in doubt, whoever begins with this snapshot looks again.
     pos = me.cursor if me.reread_after is None else min(me.cursor, me.reread_after)
@@ -217,6 +219,12 @@ def standing_of(db: "Database", manifest_id: bytes) -> str | None:
     return None if found is None else str(found[0])
 
 
+def settle(db: "Database") -> None:
+    """A sound one has taken the place of those that were not."""
+    log.settle(db, "forged", "snapshot")
+    log.settle(db, "malformed", "snapshot")
+
+
 def last_written_ms(db: "Database") -> int:
     found = db.execute(
         "SELECT coalesce(max(made_ms), 0) FROM sync_snapshots WHERE standing = 'written'"
@@ -241,3 +249,8 @@ def piece_is_done(db: "Database", manifest_id: bytes, name: str) -> None:
     db.execute(
         "INSERT OR IGNORE INTO sync_pieces (manifest, name) VALUES (?, ?)", [manifest_id, name]
     )
+
+
+def forget_pieces(db: "Database", manifest_id: bytes | None = None) -> None:
+    """The next try begins anew: with this snapshot, or with any."""
+    db.execute("DELETE FROM sync_pieces WHERE manifest = ?1 OR ?1 IS NULL", [manifest_id])

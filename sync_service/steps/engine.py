@@ -13,7 +13,7 @@ from sync_service.device import healing, log, plan, receive, snapshot_joining, s
 from sync_service.members import control
 from sync_service.members.control import Members
 from sync_service.sealed import manifests, segments, vectors
-from sync_service.steps import pulling, sending
+from sync_service.steps import pulling, sealing, sending
 from sync_service.steps.step import Engine, Report, Run
 from sync_service.transport import NoSegmentError, RevokedError, VaultDeletedError
 
@@ -40,7 +40,6 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
         me = log.read(db)
         members = log.members(db)
     if me.paused:
-        report.paused = True
         return report
     run = Run(engine, members, report, now_ms)
     try:
@@ -70,8 +69,8 @@ def sync_once(engine: Engine, *, patiently: bool = True) -> Report:
 
 
 def keep_house(engine: Engine) -> None:
-    """Now and then (a step does it by itself), when the end was reached: vouch for others' snapshots, write one when it is due, let go of what is safe.
-    Where devices are not at one, each gives the others what it holds, and joins what they hold."""
+    """Vouch for others' snapshots, write one when it is due, and let go of what is safe, once the end of the log was reached; a step
+    does so now and then. Where devices do not agree, each gives the others what it holds, and joins what they hold."""
     now_ms = to_ms(engine.clock())
     with engine.replica.transaction() as db:
         me = log.read(db)
@@ -113,7 +112,15 @@ def keep_house(engine: Engine) -> None:
     with engine.replica.transaction() as db:
         has_to_tell = me.snapshot_owed or is_lost or (at_odds and not snapshots.is_told(db, there))
     if is_due or (has_to_tell and is_rested):
-        made = snapshots.write(engine.transport, engine.replica, members, engine.random, now_ms)
+        run = Run(engine, members, Report(), now_ms)
+        made = snapshots.write(
+            engine.transport,
+            engine.replica,
+            members,
+            engine.random,
+            now_ms,
+            send_rest=lambda: sending.send_all(run),
+        )
         if made is not None and len(control.live(members)) == 1:
             for raw in engine.transport.manifests()[:1]:
                 _is_refused(engine, members, raw, now_ms)  # who joins next starts from it
@@ -161,7 +168,10 @@ def _is_refused(engine: Engine, members: Members, raw: bytes, now_ms: int) -> bo
             log.raise_alarm(db, "malformed", "snapshot", str(error), now_ms)
         return True
     with engine.replica.transaction() as db:
-        return snapshots.standing_of(db, manifests.id_of(raw)) == "refused"
+        if snapshots.standing_of(db, manifests.id_of(raw)) == "refused":
+            return True
+        snapshots.settle(db)
+        return False
 
 
 def _vouch(engine: Engine, members: Members, raw: bytes, now_ms: int) -> None:
@@ -189,11 +199,11 @@ def _look_back(run: Run) -> None:
             )
         healing.expire(db, run.now_ms)
         waiting = log.outbox_count(db) + int(me.seeding)
-        if run.report.due_in_ms is None and waiting:
+        # What is held up would be due all the time: the next look tells whether it still is.
+        if run.report.due_in_ms is None and waiting and not sealing.is_held_up(db, run, me):
             run.report.due_in_ms = plan.seal_in_ms(
                 waiting=waiting, sealed_ms=me.sealed_ms, now_ms=run.now_ms
             )
-        if run.weigh_in_ms is not None:
-            due_in_ms = run.report.due_in_ms
-            run.report.due_in_ms = min(run.weigh_in_ms, due_in_ms or run.weigh_in_ms)
+        due_in_ms = [each for each in (run.report.due_in_ms, run.weigh_in_ms) if each is not None]
+        run.report.due_in_ms = min(due_in_ms, default=None)
         run.report.alarms = log.alarms(db)

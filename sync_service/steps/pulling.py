@@ -98,7 +98,6 @@ def pull(run: Run) -> None:
             run,
             receive.take(run.replica, run.members, shown, run.engine.random, run.now_ms),
         )
-        run.report.head_pos = page.head_pos
         reached = shown[-1][0] if shown else me.cursor
         if not shown or reached >= page.head_pos:
             run.report.reached_head = reached >= page.head_pos

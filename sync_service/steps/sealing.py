@@ -11,6 +11,7 @@ from sync_service.changes import ops
 from sync_service.changes.clock import Hlc, milliseconds
 from sync_service.device import inbox, log, plan, seeding
 from sync_service.device.log import OwnFrame, Self
+from sync_service.members import control
 from sync_service.sealed import frames
 from sync_service.steps.step import Run
 
@@ -21,15 +22,25 @@ if TYPE_CHECKING:
 UNSENT_MAX = 64
 
 
+def is_held_up(db: "Database", run: Run, me: Self) -> bool:
+    """Whether what is written here waits for something else than time: for the relay, an update, a key, or a stream."""
+    return (
+        not run.may_push
+        or control.demands_newer_writer(run.members)
+        or run.members.epoch == 0
+        or run.members.rotation_due
+        or me.adopting
+        or log.unsent_count(db) >= UNSENT_MAX
+    )
+
+
 def seal(run: Run, *, patiently: bool) -> int:
     """Seal what waits; how many batches."""
     sealed = 0
     while sealed < UNSENT_MAX:
         with run.replica.transaction() as db:
             me = log.read(db)
-            if me.adopting or run.members.epoch == 0 or run.members.rotation_due:
-                return sealed
-            if log.unsent_count(db) >= UNSENT_MAX:
+            if is_held_up(db, run, me):
                 return sealed
             seeding.record_earlier(db, run.replica, me, run.now_ms)
             if not _seal_one(db, run, log.read(db), patiently=patiently and not sealed):

@@ -34,7 +34,6 @@ class Report(Struct, kw_only=True):
     """Everything that the relay shows was looked at."""
     is_behind: bool = False
     """There is more to do right now."""
-    paused: bool = False
     deleted: bool = False
     """The vault's owner deleted it there. Nothing goes there or comes from there before a person says so."""
     unavailable: str | None = None
@@ -43,7 +42,6 @@ class Report(Struct, kw_only=True):
     """The relay asked for so much rest."""
     due_in_ms: int | None = None
     """In how long something waits to be sent, or to be decided; `None` if nothing does."""
-    head_pos: int = 0
     alarms: list[Alarm] = []
 
 

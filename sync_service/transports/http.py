@@ -140,6 +140,7 @@ class HttpTransport:
         self._pass: str | None = None
         self._events: Iterator[str] | None = None
         self._events_answer: httpx.Response | None = None
+        self._told: _Mark | None = None
 
     def close(self) -> None:
         self._stop_listening()
@@ -266,7 +267,9 @@ class HttpTransport:
         if reached.generation is not None:
             query["generation"] = reached.generation
         mark = _decoded(self._ask("GET", self._of("/wait"), query=query), _Mark)
-        return _is_news(mark, reached)
+        # What a round could not take in, like a list for a later version, is answered at once each time.
+        is_told, self._told = mark == self._told, mark
+        return not is_told and _is_news(mark, reached)
 
     # --- asking ------------------------------------------------------------------------------------------
 

@@ -2,9 +2,14 @@
 
 import uuid
 
+import pytest
+
+from sync_service.changes import merge
 from sync_service.changes.fields import Field
+from sync_service.changes.ops import Forget
 from sync_service.device import deciding, inbox, log, plan
 from sync_service.steps import engine
+from tests.sync.crashing import is_dying
 from tests.sync.devices import Device, memory, pair, said, settle
 
 HOUR_MS = 3_600_000
@@ -208,6 +213,41 @@ def test_what_is_neither_little_nor_much_is_forgotten_after_a_minute() -> None:
     settle([first, second])
     assert first.digest() == second.digest()
     assert second.alarms() == set()
+
+
+def test_what_is_kept_is_kept_in_both_versions() -> None:
+    first, second = _many(50)
+    third = Device(first.relay, first.time, 3).join()
+    settle([first, second, third])
+    first.write(7, "one text")
+    third.write(7, "another text")
+    settle([first, second, third])
+    for number in range(50):
+        first.forget(number)
+    settle([first, second])
+    deciding.keep(second.replica, second.now_ms)
+    settle([second, first, third])
+    kept = deciding.kept_id(memory(7))
+    for device in (first, second, third):
+        state = device.replica.states()[kept]
+        ((field, (_, _, other)),) = merge.conflicts(state)
+        assert {state.fields[field][2], other} == {said("one text"), said("another text")}
+        assert kept in log.in_conflict(device.replica.db, 5)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_who_dies_on_the_way_counts_nothing_twice(at: int) -> None:
+    first, second = _many(45)
+    forgets = [
+        (Forget(memory(number), 1), log.read(first.replica.db).stream) for number in range(15)
+    ]
+    with second.replica.transaction() as db:
+        inbox.hold_forgets(db, forgets, second.now_ms)
+    is_dying(second, at, lambda: deciding.weigh(second.replica, second.now_ms))
+    assert deciding.weigh(second.replica, second.now_ms) is None
+    assert second.alarms() == set()
+    assert second.replica.count(second.replica.db) == 30
+    assert log.read(second.replica.db).forgets == 15
 
 
 def test_much_over_hours_counts_together_if_it_does_not_rest_for_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 from shared.errors import NotFoundError, UnavailableError
 from sync_service.device import log, membership
 from sync_service.sealed import keys
-from sync_service.steps import engine
+from sync_service.steps import engine, sealing
 from tests.sync.devices import RECOVERY, Device, Time, memory, pair, settle
 from tests.sync.fake_relay import Relay
 
@@ -122,9 +122,27 @@ def test_an_account_that_may_not_write_still_reads() -> None:
     assert second.text(3) == "milk"
     assert second.alarms() == {"not_entitled"}
     assert log.outbox_count(second.replica.db) == 1, "it waits, unsealed"
+    second.time.pass_ms(10_000)
+    assert second.sync().due_in_ms is None, "and nobody is asked for it without a pause"
     first.relay.may_push = True
     _agree(first, second)
     assert second.alarms() == set()
+
+
+def test_a_server_that_is_full_is_not_asked_without_a_pause() -> None:
+    first, second = _wrote()
+    first.relay.is_full = True
+    for number in range(sealing.UNSENT_MAX + 1):
+        first.write(100 + number)
+        first.sync()
+    first.time.pass_ms(10_000)
+    report = first.sync()
+    assert first.alarms() == {"quota"}
+    assert log.outbox_count(first.replica.db) == 1
+    assert report.due_in_ms is None
+    first.relay.is_full = False
+    _agree(first, second)
+    assert first.alarms() == set()
 
 
 def _copy(device: Device, seed: int) -> Device:

@@ -239,6 +239,22 @@ def test_a_device_that_has_filled_all_room_is_removed_all_the_same() -> None:
     assert log.members(one.replica.db).epoch == 2
 
 
+def test_what_an_update_is_needed_for_is_not_lost_where_there_is_no_room_for_it() -> None:
+    liar, one, other = full()
+    good = ops.encode_op(ops.Set(memory(1), 1 << 16, {Field.TEXT: said("good")}))
+    to_come = msgspec.msgpack.encode([4, memory(1), 1 << 16, None])
+    content = [1, 0, [], None, [msgspec.Raw(good), msgspec.Raw(to_come)]]
+    send(one, msgspec.msgpack.encode(content))
+    other.sync()
+    removed(liar, by=one)
+    for _ in range(3):
+        other.time.pass_seconds(24 * 3_600)
+        other.sync()
+    assert other.text(1) == "good"
+    (kept,) = inbox.half_applied(other.replica.db)
+    assert kept.stream == stream_of(one)
+
+
 def test_what_a_removed_device_left_behind_takes_no_room_from_others() -> None:
     liar, one, other = full()
     removed(liar, by=other)
@@ -250,6 +266,25 @@ def test_what_a_removed_device_left_behind_takes_no_room_from_others() -> None:
     held = [held.stream for held in inbox.held(other.replica.db) if held.stream == stream_of(one)]
     assert held == [stream_of(one)]
     assert log.read(other.replica.db).reread_after is None
+
+
+def test_what_waited_of_a_device_that_was_removed_without_it_is_let_go() -> None:
+    """As through a folder, where whoever removes a device may not have all that it sent."""
+    first, second, third = three()
+    without = first.relay.split()
+    send(second, msgspec.msgpack.encode([2, "of a later version"]))
+    first.sync()
+    assert first.alarms() == {"newer"}
+    third.line.relay = without
+    removed = log.read(second.replica.db).device
+    membership.revoke(third.line, third.replica, removed, third.random, third.now_ms)
+    first.relay.entries, first.relay.members = without.entries, without.members
+    first.sync()
+    assert inbox.held(first.replica.db) == []
+    assert first.alarms() == {"revoked_device"}
+    first.time.pass_ms(8 * 24 * 3_600_000)
+    first.sync()
+    assert first.alarms() == set()
 
 
 def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:

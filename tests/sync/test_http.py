@@ -225,6 +225,15 @@ def test_without_events_the_server_is_asked_and_answers_late() -> None:
     }
 
 
+def test_what_was_told_and_cannot_be_taken_in_is_no_news_a_second_time() -> None:
+    """As a list of devices with an entry for a later version: the server would be asked again and again, without a pause."""
+    none = httpx.Response(404)
+    server = Server(none, _json(_mark(5, control_seq=2)), none, _json(_mark(5, control_seq=2)))
+    way = server.way()
+    assert way.wait(Reached("g", 1, 5), seconds=30)
+    assert not way.wait(Reached("g", 1, 5), seconds=30)
+
+
 @pytest.mark.parametrize("way", ["events", "wait"])
 def test_a_new_generation_and_a_longer_device_list_are_news_wherever_the_head_is(way: str) -> None:
     for generation, control_seq, is_news in (("g", 3, False), ("new", 3, True), ("g", 4, True)):

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -94,6 +96,21 @@ def test_a_snapshot_loses_no_write_that_came_while_it_was_made() -> None:
     settle([newcomer, first, second])
     assert newcomer.text(5) == newcomer.text(6) == "meanwhile"
     assert newcomer.digest() == first.digest()
+
+
+def test_what_is_written_while_a_snapshot_is_made_is_sent_before_it() -> None:
+    """Whoever checks it would otherwise find in it what nobody has said."""
+    first, second = _written()
+    first.time.pass_ms(2 * DAY_MS)
+    settle([first, second])
+    with first.replica.transaction() as db:
+        log.write(db, snapshot_owed=1)
+    first.line.before = lambda name: first.write(99, "meanwhile") if name == "manifests" else None
+    engine.keep_house(first.engine)
+    second.sync()
+    engine.keep_house(second.engine)
+    assert second.alarms() == set()
+    assert len(first.relay.cosigned) == 1
 
 
 def test_an_interrupted_start_goes_on_where_it_stopped() -> None:
@@ -403,9 +420,22 @@ def test_a_snapshot_whose_pieces_are_not_what_it_says_is_not_believed_to_cover_a
         for device in first.relay.cosigned[made]
     }
     newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.line.before = _away_at("pull")
+    for _ in range(3):
+        newcomer.sync()
+        assert snapshots.standing_of(newcomer.replica.db, manifests.id_of(lies)) is None
+    newcomer.line.before = lambda _: None
     newcomer.sync()
     assert "malformed" in newcomer.alarms()
     assert newcomer.replica.states() == second.replica.states()
+
+
+def _away_at(asked: str) -> Callable[[str], None]:
+    def before(name: str) -> None:
+        if name == asked:
+            raise UnavailableError("Nobody answers.")
+
+    return before
 
 
 def test_who_is_admitted_knows_at_once_what_the_admitting_device_holds() -> None:

@@ -21,6 +21,8 @@ def test_a_snapshot_that_cannot_be_read_keeps_nobody_from_writing_a_better_one()
         log.write(db, snapshot_owed=1)
     engine.keep_house(one.engine)
     _has_written_a_better_one(one, after=liar)
+    engine.keep_house(one.engine)
+    assert one.alarms() == set(), "a sound one has taken its place"
 
 
 def test_a_snapshot_that_cannot_be_opened_keeps_nobody_from_writing_a_better_one() -> None:

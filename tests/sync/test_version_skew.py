@@ -10,9 +10,10 @@ from msgspec import Raw
 
 from sync_service.changes import ops
 from sync_service.changes.fields import Field
-from sync_service.device import inbox, log, snapshots
+from sync_service.device import inbox, log, receive, snapshot_joining, snapshots
+from sync_service.device.inbox import Held
 from sync_service.sealed import frames, manifests, pieces, segments
-from tests.sync.devices import Device, memory, pair, said, settle
+from tests.sync.devices import Device, memory, pair, said, settle, verified
 from tests.sync.sealing import send
 
 _PACK = msgspec.msgpack.encode
@@ -188,3 +189,68 @@ def test_no_snapshot_is_written_or_vouched_for_by_who_did_not_understand_everyth
     settle([older])
     members = log.members(older.replica.db)
     assert snapshots.write(older.line, older.replica, members, older.random, older.now_ms) is None
+
+
+def test_what_has_to_be_understood_waits_however_often_it_is_shown() -> None:
+    later, older = pair()
+    send(later, _content([*_of_later_version(1), _PACK([4, memory(1), HLC + 3, None])]))
+    settle([older])
+    (kept,) = inbox.half_applied(older.replica.db)
+    verified(older)
+    settle([older])
+    assert inbox.half_applied(older.replica.db) == [kept]
+    assert older.alarms() == {"newer"}
+
+
+def test_after_an_update_all_that_waited_is_understood_at_once() -> None:
+    """However much waited, and whatever else that no version reads stands in the same batch."""
+    later, older = pair()
+    for number in range(70):
+        good = ops.encode_op(ops.Set(memory(number), HLC, {Field.TEXT: said("understood")}))
+        send(later, _content([good, b"\x01"]))
+    with (
+        older.replica.transaction() as db
+    ):  # as an earlier program leaves it that knew none of these operations
+        for pos, raw in later.relay.log[-70:]:
+            frame = frames.parse(raw)
+            stream, seq = frame.header.stream, frame.header.seq
+            inbox.advance(db, stream, [(seq, frame.hash, pos)], older.now_ms)
+            inbox.hold(
+                db,
+                Held(
+                    stream=stream,
+                    seq=seq,
+                    hash=frame.hash,
+                    pos=pos,
+                    reason="newer",
+                    applied=True,
+                    raw=raw,
+                ),
+            )
+    members = log.members(older.replica.db)
+    receive.retry_half_applied(older.replica, members, older.random, older.now_ms)
+    assert {older.text(number) for number in range(70)} == {"understood"}
+    assert not inbox.is_half_applied(older.replica.db)
+
+
+def test_what_a_snapshot_brought_waits_for_no_update_any_more() -> None:
+    later, older = pair()
+    send(later, _content([b"\x01"], 2))
+    settle([older])
+    assert older.alarms() == {"newer"}
+    later.sync()
+    _snapshot(later)
+    members = log.members(older.replica.db)
+    snapshot_joining.join_others(older.line, older.replica, members, older.random, older.now_ms)
+    older.sync()
+    assert inbox.held(older.replica.db) == []
+    assert older.alarms() == set()
+
+
+def test_much_that_waits_for_an_update_is_one_alarm() -> None:
+    later, older = pair()
+    for number in range(20):
+        send(later, _content([_PACK([4, memory(number), HLC, None])]))
+    older.sync()
+    (alarm,) = older.all_alarms()
+    assert (alarm.kind, alarm.times) == ("newer", 20)

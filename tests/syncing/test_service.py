@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mcp_server import memory
+from mcp_server import forgetting, memory
 from mcp_server.model import Draft
 from mcp_server.syncing.hints import NO_HINTS, Hints
 from mcp_server.syncing.places import Ways
@@ -510,3 +510,25 @@ def test_new_recovery_words_take_the_place_of_the_former(
             c.syncing.recover(WORDS, "third")
         c.syncing.recover(new, "third")
         assert len(c.syncing.devices()) == 3
+
+
+def test_what_a_removed_device_forgot_does_not_come_back_when_it_joins_again(
+    pair: list[Owner],
+) -> None:
+    a, b = pair
+    a.stores("Forgotten on the phone")
+    a.stores("Kept")
+    for owner in (a, b):
+        owner.syncs()
+    ends(a.syncing.revoke("phone"))
+    with b.device.vault.reading() as db:
+        rows = store.in_order(db, after=None, limit=100)
+    gone = [row for row in rows if row.memory.text == "Forgotten on the phone"]
+    forgetting.erase(b.device, gone, client="test")
+    with pytest.raises(RevokedError):
+        b.syncs()
+    b.syncing.recover(WORDS, "phone again")
+    for owner in (b, a, b, a):
+        owner.syncs()
+    assert b.texts() == {"Kept"}
+    assert a.texts() == {"Kept"}
