@@ -12,16 +12,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api import deps as wiring
-from cloud_api.app import create_app
 from cloud_api.db import Database
 from cloud_api.deps import Deps
 from cloud_api.embedded import embedded
 from cloud_api.migrating import migrate
 from cloud_api.settings import Settings, load
+from tests.cloud_api.clients import client_of, open_connections
 from tests.cloud_api.homes import copy_of, made_home
 
 __all__ = ["made_home"]
@@ -90,10 +89,16 @@ def deps(settings: Settings, database_url: str) -> Deps:
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
     """The whole API, without a socket."""
-    async with AsyncTestClient(create_app(deps)) as opened:
+    async with client_of(deps) as opened:
         yield opened
+
+
+@pytest.fixture
+async def at_once(client: AsyncClient, deps: Deps) -> None:
+    """What is asked at the same moment is done at the same moment: each has a connection."""
+    await open_connections(deps.db)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api import deps as wiring
 from cloud_api.deps import Deps
@@ -28,7 +27,7 @@ def mailbox(deps: Deps) -> Mailbox:
 
 
 @pytest.fixture
-def signed_up(client: AsyncTestClient[ASGIApp], mailbox: Mailbox) -> SignedUp:
+def signed_up(client: AsyncClient, mailbox: Mailbox) -> SignedUp:
     """Somebody with an account, logged in."""
 
     async def sign_up(mail: str) -> Person:

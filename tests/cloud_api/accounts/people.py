@@ -4,9 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from httpx import Response
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient, Response
 from msgspec import Struct
 
 from cloud_api.deps import Deps
@@ -66,7 +64,7 @@ async def drain(deps: Deps) -> None:
 class Person(Struct):
     """Somebody at a browser."""
 
-    client: AsyncTestClient[ASGIApp]
+    client: AsyncClient
     mail: str
     access_token: str = ""
     refresh_token: str = ""

@@ -11,16 +11,16 @@ from cloud_api.accounts.factors import actions as factors
 from cloud_api.accounts.means import Means
 from cloud_api.accounts.passkeys import actions as passkeys
 from cloud_api.accounts.tokens import Bearer, SessionId
-from cloud_api.db import AccountId, Database
+from cloud_api.db import AccountId
 from cloud_api.deps import Deps
 from tests.cloud_api.accounts.authenticator import Authenticator
 from tests.cloud_api.accounts.people import Hands, Person
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("at_once")]
 
 
 class Own(Struct):
-    """Somebody's account from within: a client sends one request after another, whatever it is asked."""
+    """Somebody's account from within."""
 
     means: Means
     bearer: Bearer
@@ -53,15 +53,7 @@ async def own(ada: Person, deps: Deps, clock: Hands) -> Own:
     (session,) = (await ada.get("/account/sessions")).json()["items"]
     me = (await ada.get("/account")).json()["id"]
     bearer = Bearer(AccountId(UUID(me)), SessionId(UUID(session["id"])))
-    found = Own(deps.accounts, bearer, clock)
-    # So that what is asked at once has connections at once.
-    await asyncio.gather(*(held(deps.db) for _ in range(3)))
-    return found
-
-
-async def held(db: Database) -> None:
-    async with db.transaction() as connection:
-        await connection.execute("SELECT pg_sleep(0.2)")
+    return Own(deps.accounts, bearer, clock)
 
 
 async def test_recovery_codes_renewed_at_once_void_each_other(own: Own) -> None:

@@ -130,6 +130,7 @@ async def test_a_decision_is_made_once(ada: Person, bob: Person, shown: dict[str
     assert code_of(await decide(bob, shown)) == "no_such_user_code"
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_session_is_given_once_however_many_ask(ada: Person, shown: dict[str, Any]) -> None:
     await decide(ada, shown)
     answers = await asyncio.gather(*(poll(ada, shown) for _ in range(5)))

@@ -6,8 +6,7 @@ from uuid import UUID
 import psycopg
 import pyotp
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api.accounts.routes.every import account
 from cloud_api.db import AccountId
@@ -89,7 +88,7 @@ async def test_the_application_cannot_change_what_a_role_may_do(deps: Deps) -> N
 
 
 async def test_every_endpoint_of_an_account_asks_who_is_there(
-    client: AsyncTestClient[ASGIApp],
+    client: AsyncClient,
 ) -> None:
     found = 0
     for route in account.routes:

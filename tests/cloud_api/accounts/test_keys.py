@@ -4,8 +4,7 @@ import asyncio
 
 import jwt
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api.accounts import commands
 from cloud_api.accounts.keys.keyring import Keyring
@@ -19,7 +18,7 @@ from tests.cloud_api.accounts.people import Hands, Person
 pytestmark = pytest.mark.anyio
 
 
-async def published(client: AsyncTestClient[ASGIApp]) -> list[str]:
+async def published(client: AsyncClient) -> list[str]:
     answer = await client.get("/.well-known/jwks.json")
     assert answer.headers["cache-control"] == "public, max-age=300"
     return [key["kid"] for key in answer.json()["keys"]]

@@ -4,8 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api.accounts.routes.pages import PAGES, read_words
 from cloud_api.http.languages import LANGUAGES
@@ -26,7 +25,7 @@ class Elements(HTMLParser):
         return [value for _, own in self.found if (value := own.get(attribute))]
 
 
-async def opened(client: AsyncTestClient[ASGIApp], page: str, language: str = "en") -> Elements:
+async def opened(client: AsyncClient, page: str, language: str = "en") -> Elements:
     answer = await client.get(f"/account/{page}", headers={"accept-language": language})
     assert answer.status_code == 200
     return Elements(answer.text)
@@ -34,7 +33,7 @@ async def opened(client: AsyncTestClient[ASGIApp], page: str, language: str = "e
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_runs_our_script_only_and_sends_its_form_nowhere(
-    client: AsyncTestClient[ASGIApp], page: str
+    client: AsyncClient, page: str
 ) -> None:
     answer = await client.get(f"/account/{page}")
     assert answer.status_code == 200
@@ -49,7 +48,7 @@ async def test_a_page_runs_our_script_only_and_sends_its_form_nowhere(
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_speaks_the_language_of_who_opens_it(
-    client: AsyncTestClient[ASGIApp], page: str, language: str
+    client: AsyncClient, page: str, language: str
 ) -> None:
     answer = await client.get(f"/account/{page}", headers={"accept-language": language})
     assert answer.headers["content-language"] == language
@@ -65,7 +64,7 @@ def test_every_language_says_the_same_things(language: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_every_field_has_a_label_and_every_step_a_place_for_the_focus(
-    client: AsyncTestClient[ASGIApp], page: str
+    client: AsyncClient, page: str
 ) -> None:
     elements = await opened(client, page)
     fields = [own["id"] for tag, own in elements.found if tag == "input"]
@@ -78,7 +77,7 @@ async def test_every_field_has_a_label_and_every_step_a_place_for_the_focus(
 
 
 async def test_a_person_who_is_not_signed_in_can_sign_in_see_who_asks_and_decide(
-    client: AsyncTestClient[ASGIApp],
+    client: AsyncClient,
 ) -> None:
     elements = await opened(client, "device")
     shown = [own for _, own in elements.found if own.get("data-step") and "hidden" not in own]
@@ -91,7 +90,7 @@ async def test_a_person_who_is_not_signed_in_can_sign_in_see_who_asks_and_decide
 
 
 async def test_who_looks_can_refuse_say_that_it_is_another_code_and_sign_in_by_passkey_alone(
-    client: AsyncTestClient[ASGIApp],
+    client: AsyncClient,
 ) -> None:
     answer = await client.get("/account/device")
     steps = re.findall(r'data-step="(\w+)".*?</section>', answer.text, re.DOTALL)
@@ -102,7 +101,7 @@ async def test_who_looks_can_refuse_say_that_it_is_another_code_and_sign_in_by_p
 
 
 async def test_the_script_decides_only_the_code_that_the_server_showed_and_only_after_a_while(
-    client: AsyncTestClient[ASGIApp],
+    client: AsyncClient,
 ) -> None:
     script = (await client.get("/account/page.js")).text
     assert re.findall(r"shownCode = (.*?);", script) == ["null", "null", "asking.user_code"]
@@ -113,7 +112,7 @@ async def test_the_script_decides_only_the_code_that_the_server_showed_and_only_
 
 
 async def test_the_script_finds_what_it_looks_for_and_says_nothing_itself(
-    client: AsyncTestClient[ASGIApp],
+    client: AsyncClient,
 ) -> None:
     script = await client.get("/account/page.js")
     assert script.headers["content-type"].startswith("text/javascript")

@@ -164,6 +164,7 @@ async def test_what_is_no_credential_is_refused(ada: Person, credential: dict[st
     assert code_of(await ada.post("/account/passkeys", body)) == "passkey_refused"
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_nobody_gets_more_passkeys_than_there_may_be_by_beginning_them_at_once(
     ada: Person, deps: Deps
 ) -> None:

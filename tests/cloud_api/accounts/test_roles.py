@@ -5,9 +5,8 @@ from datetime import timedelta
 
 import pyotp
 import pytest
+from httpx import AsyncClient
 from litestar import get
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
 from msgspec.structs import replace
 
 from cloud_api.accounts import commands
@@ -20,9 +19,9 @@ from cloud_api.accounts.roles.rules import (
     lack_of_permission,
     lack_of_proof,
 )
-from cloud_api.app import create_app
 from cloud_api.deps import Deps
 from tests.cloud_api.accounts.people import NOON, Hands, Person, code_of
+from tests.cloud_api.clients import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -93,9 +92,9 @@ async def payout() -> None: ...
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
     probes = replace(deps, routes=[*deps.routes, ledger, sensitive, payout])
-    async with AsyncTestClient(create_app(probes)) as opened:
+    async with client_of(probes) as opened:
         yield opened
 
 
@@ -126,7 +125,7 @@ async def test_an_ended_session_passes_no_guard(ada: Person) -> None:
         assert code_of(await ada.get(f"/probe/{probe}")) == "session_over"
 
 
-async def test_a_stranger_passes_no_guard(client: AsyncTestClient[ASGIApp]) -> None:
+async def test_a_stranger_passes_no_guard(client: AsyncClient) -> None:
     for probe in ("ledger", "sensitive", "payout"):
         assert (await Person(client, "").get(f"/probe/{probe}")).status_code == 401
 

@@ -77,6 +77,7 @@ async def test_a_recovery_code_opens_once(ada: Person, secured: tuple[App, list[
     assert code_of(await second_step(ada, await first_step(ada), code)) == "wrong_code"
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_of_recovery_codes_sent_at_once_with_one_challenge_one_is_used_up(
     ada: Person, secured: tuple[App, list[str]]
 ) -> None:

@@ -100,6 +100,7 @@ async def test_a_client_that_did_not_hear_the_answer_gets_the_same_token_again(
     assert (await ada.refresh()).status_code == 401
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_refreshes_at_the_same_moment_make_one_successor(ada: Person) -> None:
     token = {"refresh_token": ada.refresh_token}
     answers = await asyncio.gather(*(ada.post("/auth/refresh", token) for _ in range(8)))

@@ -4,9 +4,7 @@ import asyncio
 from datetime import datetime
 
 import pytest
-from httpx import Response
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient, Response
 
 from cloud_api.deps import Deps
 from tests.cloud_api.accounts.conftest import SignedUp
@@ -25,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def eve(client: AsyncTestClient[ASGIApp]) -> Person:
+def eve(client: AsyncClient) -> Person:
     return Person(client, "eve@example.org")
 
 
@@ -56,6 +54,7 @@ async def test_there_is_no_account_before_the_mail_is_answered(
     assert (await eve.log_in()).status_code == 200
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_sign_ups_at_the_same_moment_make_one_account(eve: Person, mailbox: Mailbox) -> None:
     answers = await asyncio.gather(*(sign_up(eve, eve.mail) for _ in range(5)))
     assert {answer.status_code for answer in answers} == {202}
@@ -182,6 +181,7 @@ async def test_a_person_changes_their_name_and_nobody_overwrites_unseen(
     assert (await ada.patch("/account", {"name": None}, if_match=fresh)).json()["name"] is None
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_of_edits_at_the_same_moment_one_is_made(ada: Person) -> None:
     tag = (await ada.get("/account")).headers["etag"]
     names = ["Ada", "Eve", "Kim", "Lee", "Mo", "Zoe"]

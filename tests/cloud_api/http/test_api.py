@@ -8,14 +8,13 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from httpx import AsyncClient
 from litestar import Request, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
 from msgspec import Meta, Struct, structs
 
-from cloud_api.app import BODY_BYTES_MAX, create_app
+from cloud_api.app import BODY_BYTES_MAX
 from cloud_api.db import Database
 from cloud_api.deps import Deps
 from cloud_api.http.cursors import Cursors, Page
@@ -30,10 +29,9 @@ from shared.errors import (
     NotFoundError,
     QuotaExceededError,
 )
+from tests.cloud_api.clients import client_of
 
 pytestmark = pytest.mark.anyio
-
-Client = AsyncTestClient[ASGIApp]
 
 
 class Address(Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,14 +119,14 @@ async def guess() -> None:
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[Client]:
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
     routes = [fail, order, bound, anything, numbers, edit, guess]
-    async with AsyncTestClient(create_app(structs.replace(deps, routes=routes))) as opened:
+    async with client_of(structs.replace(deps, routes=routes)) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("name", FAILURES)
-async def test_each_family_has_its_status_and_code(client: Client, name: str) -> None:
+async def test_each_family_has_its_status_and_code(client: AsyncClient, name: str) -> None:
     error, status, code = FAILURES[name]
     answer = await client.get(f"/fail/{name}")
     body = answer.json()
@@ -149,7 +147,7 @@ async def test_each_family_has_its_status_and_code(client: Client, name: str) ->
     ],
 )
 async def test_a_problem_is_told_in_the_persons_language(
-    client: Client, language: str, sentence: str
+    client: AsyncClient, language: str, sentence: str
 ) -> None:
     answer = await client.get("/nowhere", headers={"accept-language": language})
     assert (answer.status_code, answer.json()["localized_detail"]) == (404, sentence)
@@ -167,7 +165,7 @@ async def test_a_problem_is_told_in_the_persons_language(
     ids=["too small", "no number", "missing", "unknown", "inside"],
 )
 async def test_a_wrong_body_names_the_field(
-    client: Client, body: dict[str, Any], field: str
+    client: AsyncClient, body: dict[str, Any], field: str
 ) -> None:
     answer = await client.post("/orders", json=body)
     (problem,) = answer.json()["errors"]
@@ -191,13 +189,13 @@ async def test_a_wrong_body_names_the_field(
 )
 @pytest.mark.parametrize("path", ["/orders", "/anything"])
 async def test_a_body_that_is_no_such_thing_is_refused(
-    client: Client, path: str, body: bytes
+    client: AsyncClient, path: str, body: bytes
 ) -> None:
     answer = await client.post(path, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400, answer.text
 
 
-async def test_a_body_nested_too_deeply_is_refused_and_nothing_breaks(client: Client) -> None:
+async def test_a_body_nested_too_deeply_is_refused_and_nothing_breaks(client: AsyncClient) -> None:
     deep = b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     answer = await client.post(
         "/anything", content=deep, headers={"content-type": "application/json"}
@@ -206,7 +204,7 @@ async def test_a_body_nested_too_deeply_is_refused_and_nothing_breaks(client: Cl
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
+async def test_a_body_that_is_too_large_is_refused(client: AsyncClient) -> None:
     large = b'{"a":"' + b"x" * BODY_BYTES_MAX + b'"}'
     answer = await client.post(
         "/anything", content=large, headers={"content-type": "application/json"}
@@ -214,7 +212,7 @@ async def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-async def test_a_request_keeps_its_callers_id_only_if_it_is_harmless(client: Client) -> None:
+async def test_a_request_keeps_its_callers_id_only_if_it_is_harmless(client: AsyncClient) -> None:
     kept = await client.get("/health/live", headers={"x-request-id": "trace-0815-ok"})
     assert kept.headers["x-request-id"] == "trace-0815-ok"
     for given in ("short", "a" * 65, "with space in it", "semi;colon;here"):
@@ -223,14 +221,14 @@ async def test_a_request_keeps_its_callers_id_only_if_it_is_harmless(client: Cli
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/nowhere", "/fail/unforeseen"])
-async def test_every_answer_has_the_security_headers(client: Client, path: str) -> None:
+async def test_every_answer_has_the_security_headers(client: AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] == "no-store"
 
 
-async def test_a_list_is_read_page_by_page(client: Client) -> None:
+async def test_a_list_is_read_page_by_page(client: AsyncClient) -> None:
     found: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -241,7 +239,7 @@ async def test_a_list_is_read_page_by_page(client: Client) -> None:
 
 
 async def test_a_cursor_that_was_changed_or_is_of_another_list_is_refused(
-    client: Client, deps: Deps
+    client: AsyncClient, deps: Deps
 ) -> None:
     good = deps.cursors.write("numbers", 2)
     for bad in ("x", "ä", good[:-2], good + "AAAA", "A" * 600, deps.cursors.write("letters", 2)):
@@ -249,7 +247,7 @@ async def test_a_cursor_that_was_changed_or_is_of_another_list_is_refused(
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor"), bad
 
 
-async def test_an_edit_needs_the_version_it_was_made_on(client: Client) -> None:
+async def test_an_edit_needs_the_version_it_was_made_on(client: AsyncClient) -> None:
     assert (await client.put("/note")).json()["code"] == "precondition_required"
     stale = await client.put("/note", headers={"if-match": etag("former")})
     assert (stale.status_code, stale.json()["code"]) == (412, "precondition_failed")
@@ -259,7 +257,7 @@ async def test_an_edit_needs_the_version_it_was_made_on(client: Client) -> None:
 
 
 async def test_a_route_with_a_limit_refuses_when_it_is_reached_and_says_when_to_come_back(
-    client: Client,
+    client: AsyncClient,
 ) -> None:
     answers = [await client.post("/guess") for _ in range(4)]
     assert [each.status_code for each in answers] == [201, 201, 201, 429]
@@ -278,7 +276,7 @@ async def _orders(db: Database) -> int:
     return int(row[0])
 
 
-async def test_a_request_sent_twice_is_done_once(client: Client, deps: Deps) -> None:
+async def test_a_request_sent_twice_is_done_once(client: AsyncClient, deps: Deps) -> None:
     headers = {"idempotency-key": str(uuid4())}
     first = await client.post("/orders", json={"pieces": 2}, headers=headers)
     second = await client.post("/orders", json={"pieces": 2}, headers=headers)
@@ -287,14 +285,14 @@ async def test_a_request_sent_twice_is_done_once(client: Client, deps: Deps) -> 
     assert await _orders(deps.db) == 1
 
 
-async def test_a_key_is_good_for_one_request_only(client: Client) -> None:
+async def test_a_key_is_good_for_one_request_only(client: AsyncClient) -> None:
     headers = {"idempotency-key": str(uuid4())}
     await client.post("/orders", json={"pieces": 2}, headers=headers)
     other = await client.post("/orders", json={"pieces": 3}, headers=headers)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_a_refused_request_frees_its_key(client: Client) -> None:
+async def test_a_refused_request_frees_its_key(client: AsyncClient) -> None:
     headers = {"idempotency-key": str(uuid4())}
     for _ in range(2):
         refused = await client.post("/orders", json={"pieces": 13}, headers=headers)
@@ -302,7 +300,10 @@ async def test_a_refused_request_frees_its_key(client: Client) -> None:
     assert (await client.post("/orders", json={"pieces": 1}, headers=headers)).status_code == 201
 
 
-async def test_the_same_request_many_times_at_once_is_done_once(client: Client, deps: Deps) -> None:
+@pytest.mark.usefixtures("at_once")
+async def test_the_same_request_many_times_at_once_is_done_once(
+    client: AsyncClient, deps: Deps
+) -> None:
     headers = {"idempotency-key": str(uuid4())}
     answers = await asyncio.gather(
         *(client.post("/orders", json={"pieces": 2}, headers=headers) for _ in range(8))
@@ -319,7 +320,7 @@ async def test_the_same_request_many_times_at_once_is_done_once(client: Client, 
 
 
 async def test_a_request_that_ended_without_an_answer_is_not_done_again(
-    client: Client, deps: Deps
+    client: AsyncClient, deps: Deps
 ) -> None:
     headers = {"idempotency-key": str(uuid4())}
     await client.post("/orders", json={"pieces": 2}, headers=headers)
@@ -333,7 +334,7 @@ async def test_a_request_that_ended_without_an_answer_is_not_done_again(
 
 
 async def test_a_request_that_crashed_before_its_work_was_committed_is_done_when_its_lease_is_over(
-    client: Client, deps: Deps
+    client: AsyncClient, deps: Deps
 ) -> None:
     headers = {"idempotency-key": str(uuid4())}
     await client.post("/bound", json={"pieces": 7}, headers=headers)
@@ -356,7 +357,7 @@ async def test_a_request_that_crashed_before_its_work_was_committed_is_done_when
 
 
 async def test_work_that_was_committed_is_never_done_again_though_its_answer_was_lost(
-    client: Client, deps: Deps
+    client: AsyncClient, deps: Deps
 ) -> None:
     headers = {"idempotency-key": str(uuid4())}
     await client.post("/bound", json={"pieces": 2}, headers=headers)
@@ -370,7 +371,7 @@ async def test_work_that_was_committed_is_never_done_again_though_its_answer_was
 
 
 async def test_work_that_outlives_its_lease_does_not_commit_beside_the_repetition(
-    client: Client, deps: Deps
+    client: AsyncClient, deps: Deps
 ) -> None:
     headers = {"idempotency-key": str(uuid4())}
     answer = await client.post("/bound", json={"pieces": 9}, headers=headers)
@@ -378,7 +379,9 @@ async def test_work_that_outlives_its_lease_does_not_commit_beside_the_repetitio
     assert await _orders(deps.db) == 0
 
 
-async def test_an_answer_is_kept_so_that_only_its_key_opens_it(client: Client, deps: Deps) -> None:
+async def test_an_answer_is_kept_so_that_only_its_key_opens_it(
+    client: AsyncClient, deps: Deps
+) -> None:
     made = await client.post(
         "/bound", json={"pieces": 2}, headers={"idempotency-key": str(uuid4())}
     )
@@ -389,7 +392,7 @@ async def test_an_answer_is_kept_so_that_only_its_key_opens_it(client: Client, d
 
 
 async def test_what_is_kept_of_a_request_does_not_let_a_password_in_it_be_guessed(
-    client: Client, deps: Deps
+    client: AsyncClient, deps: Deps
 ) -> None:
     body = b'{"pieces":3}'
     headers = {"idempotency-key": str(uuid4()), "content-type": "application/json"}
@@ -410,13 +413,13 @@ async def _later(deps: Deps, *, seconds: int) -> None:
         )
 
 
-async def test_a_key_that_could_be_guessed_is_refused(client: Client) -> None:
+async def test_a_key_that_could_be_guessed_is_refused(client: AsyncClient) -> None:
     answer = await client.post("/orders", json={"pieces": 2}, headers={"idempotency-key": "1"})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "Idempotency-Key"
 
 
-async def test_the_reference_and_the_document_know_the_same_requests(client: Client) -> None:
+async def test_the_reference_and_the_document_know_the_same_requests(client: AsyncClient) -> None:
     document = (await client.get("/api/v1/openapi.json")).json()
     page = (await client.get("/api/v1/reference")).text
     assert document["openapi"].startswith("3.1")

@@ -6,19 +6,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
+from httpx import AsyncClient
 from litestar import post
 from litestar.params import JSONBody
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
 from msgspec import Meta, Struct, structs
 
-from cloud_api.app import create_app
 from cloud_api.deps import Deps
 from cloud_api.http.bodies import is_json
+from tests.cloud_api.clients import client_of
 
 pytestmark = pytest.mark.anyio
-
-Client = AsyncTestClient[ASGIApp]
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,17 +47,17 @@ async def perhaps(data: JSONBody[Parcel | None] = None) -> bool:
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[Client]:
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
     routes = [parcels, several, perhaps]
-    async with AsyncTestClient(create_app(structs.replace(deps, routes=routes))) as opened:
+    async with client_of(structs.replace(deps, routes=routes)) as opened:
         yield opened
 
 
-async def _sent(client: Client, path: str, body: str) -> Any:
+async def _sent(client: AsyncClient, path: str, body: str) -> Any:
     return await client.post(path, content=body, headers={"content-type": "application/json"})
 
 
-async def test_what_is_right_arrives_as_it_is(client: Client) -> None:
+async def test_what_is_right_arrives_as_it_is(client: AsyncClient) -> None:
     body = (
         '{"pieces":2,"is_urgent":true,"parts":[{"weight":1.5}],"id":"0198f3c2-7d1e-7c40-9b5a-3f2d6c8e1a47",'
         '"due_at":"2026-06-01T12:00:00Z","marks":{"a":{"a":[1,{"a":2}]}}}'
@@ -86,7 +83,7 @@ async def test_what_is_right_arrives_as_it_is(client: Client) -> None:
     ],
 )
 async def test_a_value_of_another_kind_is_refused_and_named(
-    client: Client, body: str, field: str
+    client: AsyncClient, body: str, field: str
 ) -> None:
     answer = await _sent(client, "/parcels", body)
     (problem,) = answer.json()["errors"]
@@ -102,7 +99,9 @@ async def test_a_value_of_another_kind_is_refused_and_named(
         ('{"pieces":5,"marks":{"a":[{"b":{"c":1,"c":2}}]}}', "c"),
     ],
 )
-async def test_a_name_that_is_there_twice_is_refused(client: Client, body: str, field: str) -> None:
+async def test_a_name_that_is_there_twice_is_refused(
+    client: AsyncClient, body: str, field: str
+) -> None:
     answer = await _sent(client, "/parcels", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_field")
     assert answer.json()["errors"][0]["field"] == field
@@ -117,7 +116,9 @@ async def test_a_name_that_is_there_twice_is_refused(client: Client, body: str, 
     ],
     ids=["unknown", "no text", "twice"],
 )
-async def test_a_refusal_does_not_give_back_all_that_was_sent(client: Client, body: str) -> None:
+async def test_a_refusal_does_not_give_back_all_that_was_sent(
+    client: AsyncClient, body: str
+) -> None:
     answer = await _sent(client, "/parcels", body.replace("%s", "x" * 100_000))
     assert answer.status_code == 400
     assert "xxx" in answer.json()["errors"][0]["field"]
@@ -129,13 +130,13 @@ async def test_a_refusal_does_not_give_back_all_that_was_sent(client: Client, bo
     [("", "The body is missing."), ("[]", "Expected `object`, got `array`")],
 )
 async def test_a_body_that_is_missing_or_another_thing_is_said_to_be(
-    client: Client, body: str, detail: str
+    client: AsyncClient, body: str, detail: str
 ) -> None:
     answer = await _sent(client, "/parcels", body)
     assert (answer.status_code, answer.json()["detail"]) == (400, detail)
 
 
-async def test_a_text_that_the_database_cannot_keep_is_refused(client: Client) -> None:
+async def test_a_text_that_the_database_cannot_keep_is_refused(client: AsyncClient) -> None:
     refused = await _sent(client, "/parcels", '{"pieces":1,"marks":{"a":"\\u0000"}}')
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_field")
     # A backslash and five letters.
@@ -143,14 +144,16 @@ async def test_a_text_that_the_database_cannot_keep_is_refused(client: Client) -
     assert kept.status_code == 200
 
 
-async def test_numbers_of_any_length_are_read_or_refused(client: Client) -> None:
+async def test_numbers_of_any_length_are_read_or_refused(client: AsyncClient) -> None:
     huge = await _sent(client, "/parcels", '{"pieces":1' + "0" * 10_000 + "}")
     assert huge.status_code == 400
     small = await _sent(client, "/parcels", '{"pieces":1,"marks":{"pi":3.14e-2}}')
     assert small.json()["marks"] == {"pi": 0.0314}
 
 
-async def test_a_list_and_a_body_that_may_be_left_out_are_read_strictly_too(client: Client) -> None:
+async def test_a_list_and_a_body_that_may_be_left_out_are_read_strictly_too(
+    client: AsyncClient,
+) -> None:
     assert (await _sent(client, "/several", '[{"pieces":1},{"pieces":2}]')).text == "2"
     assert (await _sent(client, "/several", '[{"pieces":1},{"pieces":"2"}]')).status_code == 400
     assert (await _sent(client, "/perhaps", "")).text == "false"

@@ -1,12 +1,11 @@
 """Which addresses are one customer, however they are spelt."""
 
 import pytest
-from litestar.testing import AsyncTestClient
 from msgspec import structs
 
-from cloud_api.app import create_app
 from cloud_api.deps import Deps
 from cloud_api.http.networks import counted_network, shown_network
+from tests.cloud_api.clients import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +39,7 @@ def test_a_network_is_counted_by_customer_and_shown_by_neighbourhood(
 )
 async def test_one_customer_has_one_limit(deps: Deps, spellings: list[str]) -> None:
     proxied = structs.replace(deps, settings=structs.replace(deps.settings, proxies=1))
-    async with AsyncTestClient(create_app(proxied)) as client:
+    async with client_of(proxied) as client:
         left = [
             (await client.get("/api/v1/consents", headers={"x-forwarded-for": each}))
             .headers["ratelimit"]

@@ -4,16 +4,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from httpx import AsyncClient
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
 from msgspec import Struct, structs
 
-from cloud_api.app import create_app
 from cloud_api.db import Database
 from cloud_api.deps import Deps
+from tests.cloud_api.clients import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +46,8 @@ async def read(
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
-    app = create_app(structs.replace(deps, routes=[noted, several, read]))
-    async with AsyncTestClient(app) as opened:
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
+    async with client_of(structs.replace(deps, routes=[noted, several, read])) as opened:
         yield opened
 
 
@@ -71,7 +69,7 @@ def refusal(answer: Any) -> tuple[int, str, str, str]:
     ],
 )
 async def test_an_address_with_what_is_no_text_is_refused(
-    client: AsyncTestClient[ASGIApp], address: str, source: str, field: str, fault: str
+    client: AsyncClient, address: str, source: str, field: str, fault: str
 ) -> None:
     answer = await client.get(address)
     assert refusal(answer) == (400, source, field, f"{field} {fault}.")
@@ -93,21 +91,21 @@ async def test_an_address_with_what_is_no_text_is_refused(
     ],
 )
 async def test_a_body_with_what_is_no_text_is_refused(
-    client: AsyncTestClient[ASGIApp], body: bytes, field: str, fault: str
+    client: AsyncClient, body: bytes, field: str, fault: str
 ) -> None:
     kind = {"content-type": "application/json"}
     answer = await client.post("/notes", content=body, headers=kind)
     assert refusal(answer) == (400, "body", field, f"{field} {fault}.")
 
 
-async def test_a_list_of_what_is_no_text_is_refused(client: AsyncTestClient[ASGIApp]) -> None:
+async def test_a_list_of_what_is_no_text_is_refused(client: AsyncClient) -> None:
     kind = {"content-type": "application/json"}
     answer = await client.post("/several", content=b'["\\u0000"]', headers=kind)
     assert refusal(answer) == (400, "body", "", f"A text {NUL}.")
 
 
 @pytest.mark.parametrize("text", ["💥", "é", "\\u0000", "%00", "\u2028"])
-async def test_every_text_passes_unchanged(client: AsyncTestClient[ASGIApp], text: str) -> None:
+async def test_every_text_passes_unchanged(client: AsyncClient, text: str) -> None:
     assert (await client.post("/notes", json={"title": text})).json()["title"] == text
     asked = await client.get("/notes/a", params={"about": text})
     assert asked.status_code == 200, asked.text

@@ -7,8 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 from msgspec import structs
 
 from cloud_api.app import create_app
@@ -31,7 +30,6 @@ from tests.cloud_api.notifications.builders import open_account
 pytestmark = pytest.mark.anyio
 
 ANN = AccountId(UUID("01990000-0000-7000-8000-00000000000a"))
-Client = AsyncTestClient[ASGIApp]
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ async def unwanted(db: Database) -> list[str]:
 
 
 async def test_opening_the_link_asks_and_changes_nothing(
-    client: Client, letters: Post, db: Database
+    client: AsyncClient, letters: Post, db: Database
 ) -> None:
     answer = await client.get(path(letters), headers={"accept-language": "de"})
     assert answer.status_code == 200
@@ -61,7 +59,7 @@ async def test_opening_the_link_asks_and_changes_nothing(
 
 
 async def test_a_link_of_an_account_that_is_gone_leaves_nothing(
-    client: Client, letters: Post, db: Database
+    client: AsyncClient, letters: Post, db: Database
 ) -> None:
     assert (await client.post(path(letters))).status_code == 200
     assert await unwanted(db) == []
@@ -70,7 +68,7 @@ async def test_a_link_of_an_account_that_is_gone_leaves_nothing(
 
 
 async def test_a_mail_program_unsubscribes_with_one_click(
-    client: Client, letters: Post, db: Database
+    client: AsyncClient, letters: Post, db: Database
 ) -> None:
     await open_account(db, ANN)
     for _ in range(2):
@@ -80,17 +78,17 @@ async def test_a_mail_program_unsubscribes_with_one_click(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_link_that_is_not_ours_is_not_found(client: Client, method: str) -> None:
+async def test_a_link_that_is_not_ours_is_not_found(client: AsyncClient, method: str) -> None:
     answer = await client.request(method, "/api/v1/mail/unsubscribe/AAAA")
     assert (answer.status_code, answer.json()["code"]) == (404, "unsubscribe_link_unknown")
 
 
-async def test_a_refusal_speaks_the_person_s_language(client: Client) -> None:
+async def test_a_refusal_speaks_the_person_s_language(client: AsyncClient) -> None:
     answer = await client.get("/api/v1/mail/unsubscribe/AAAA", headers={"accept-language": "fr"})
     assert answer.json()["localized_detail"].startswith("Ce lien")
 
 
-async def test_preferences_are_for_who_is_logged_in(client: Client) -> None:
+async def test_preferences_are_for_who_is_logged_in(client: AsyncClient) -> None:
     answers = [
         await client.get("/api/v1/account/mail-preferences"),
         await client.put("/api/v1/account/mail-preferences/new_sign_in", json={"is_wanted": False}),

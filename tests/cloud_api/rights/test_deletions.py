@@ -6,8 +6,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api.audit import actions as audit
 from cloud_api.audit import store as audit_store
@@ -108,7 +107,7 @@ async def test_a_sign_in_from_before_does_not_keep_the_account(
 
 
 async def test_the_link_in_the_mail_keeps_the_account_by_a_button_only(
-    client: AsyncTestClient[ASGIApp], ada: Person, mailbox: Mailbox, deps: Deps
+    client: AsyncClient, ada: Person, mailbox: Mailbox, deps: Deps
 ) -> None:
     account = await id_of(ada)
     await ada.post("/account/deletion")
@@ -139,7 +138,7 @@ async def test_when_the_day_has_come_nothing_says_whose_it_was(
 
 
 async def test_the_receipt_says_what_is_gone_and_what_is_kept(
-    client: AsyncTestClient[ASGIApp], ada: Person, mailbox: Mailbox, deps: Deps, clock: Hands
+    client: AsyncClient, ada: Person, mailbox: Mailbox, deps: Deps, clock: Hands
 ) -> None:
     await ada.post("/account/deletion")
     await day_comes(deps, clock)

@@ -14,8 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from cloud_api.deps import Deps
 from cloud_api.rights import exports
@@ -157,7 +156,7 @@ async def test_a_job_done_twice_at_once_leaves_a_link_that_works_and_one_file(
 
 
 async def test_nobody_exports_without_having_just_proved_to_be_there(
-    client: AsyncTestClient[ASGIApp], ada: Person, clock: Hands
+    client: AsyncClient, ada: Person, clock: Hands
 ) -> None:
     assert (await Person(client, "nobody").post("/account/exports")).status_code == 401
     clock.forward(minutes=14)

@@ -1,16 +1,15 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 from msgspec import structs
 
 from cloud_api import deps as wiring
-from cloud_api.app import create_app
 from cloud_api.deps import Deps
 from cloud_api.settings import Settings
 from tests.cloud_api.accounts.conftest import ada, bob, clock, mailbox, signed_up
 from tests.cloud_api.accounts.people import Hands, Person
+from tests.cloud_api.clients import client_of
 from tests.cloud_api.strangers import Unlimited
 from tests.cloud_api.sync.vaults import Device, Subscription, founded
 
@@ -29,8 +28,8 @@ def deps(settings: Settings, database_url: str, clock: Hands, subscription: Subs
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
-    async with AsyncTestClient(create_app(deps)) as opened:
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
+    async with client_of(deps) as opened:
         yield opened
 
 
@@ -48,7 +47,7 @@ async def laptop(phone: Device) -> Device:
 
 @pytest.fixture
 async def here(settings: Settings, database_url: str, clock: Hands) -> AsyncIterator[Deps]:
-    """Another process on the same database, in the test's own event loop: the client's application has one of its own."""
+    """Another process on the same database."""
     made = wiring.build(settings, database_url, clock=clock)
     async with wiring.opened(made):
         yield made

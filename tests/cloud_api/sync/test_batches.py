@@ -81,6 +81,7 @@ async def test_nothing_follows_the_head(phone: Device) -> None:
     assert await phone.read(9_000_000) == []
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_positions_are_gapless_under_eight_writers_at_once(
     phone: Device, laptop: Device
 ) -> None:

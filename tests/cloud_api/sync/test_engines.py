@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 
 from sync_service.device import healing, log, membership, snapshots
 from sync_service.sealed import vectors
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.anyio
 class Bridge(httpx.BaseTransport):
     """From a worker's thread to the application in the test's own loop."""
 
-    def __init__(self, client: AsyncTestClient[ASGIApp], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: AsyncClient, loop: asyncio.AbstractEventLoop) -> None:
         self.client = client
         self.loop = loop
 

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from litestar.testing import AsyncTestClient
-from litestar.types import ASGIApp
+from httpx import AsyncClient
 from msgspec import structs
 
 from cloud_api import deps as wiring
-from cloud_api.app import create_app
 from cloud_api.deps import Deps
 from cloud_api.devices.actions import VaultDeletedError
 from cloud_api.devices.names import DeviceId, VaultId
@@ -22,6 +20,7 @@ from cloud_api.sync.refusals import TooManyListenersError
 from cloud_api.sync.rules import LISTENERS_PER_VAULT_MAX
 from cloud_api.sync.store import Mark
 from tests.cloud_api.accounts.people import Hands, Person
+from tests.cloud_api.clients import client_of
 from tests.cloud_api.strangers import Unlimited
 from tests.cloud_api.sync.test_vaults import account_of
 from tests.cloud_api.sync.vaults import Device, create
@@ -32,10 +31,10 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def elsewhere(
     settings: Settings, database_url: str, clock: Hands
-) -> AsyncIterator[AsyncTestClient[ASGIApp]]:
+) -> AsyncIterator[AsyncClient]:
     """Another process on the same database."""
     deps = structs.replace(wiring.build(settings, database_url, clock=clock), counters=Unlimited())
-    async with AsyncTestClient(create_app(deps)) as opened:
+    async with client_of(deps) as opened:
         yield opened
 
 
@@ -52,7 +51,7 @@ async def test_when_the_time_is_over_the_head_is_said_as_it_is(phone: Device) ->
 
 
 async def test_a_push_in_one_process_wakes_who_waits_in_another(
-    phone: Device, laptop: Device, elsewhere: AsyncTestClient[ASGIApp]
+    phone: Device, laptop: Device, elsewhere: AsyncClient
 ) -> None:
     person = structs.replace(laptop.person, client=elsewhere)
     there = structs.replace(laptop, person=person)

@@ -10,12 +10,10 @@ import pytest
 import structlog
 from litestar import post
 from litestar.params import JSONBody
-from litestar.testing import AsyncTestClient
 from msgspec import structs
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from cloud_api import deps as wiring
-from cloud_api.app import create_app
 from cloud_api.db import Database
 from cloud_api.deps import Deps
 from cloud_api.settings import Settings
@@ -25,6 +23,7 @@ from cloud_api.telemetry.trail import pseudonym
 from cloud_api.worker import watched
 from shared.clock import system_clock
 from tests.cloud_api.accounts.people import AGREED, Mailbox, Person
+from tests.cloud_api.clients import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +72,7 @@ def told(settings: Settings, database_url: str) -> Iterator[Watched]:
 async def test_no_secret_address_or_text_is_in_lines_figures_or_spans(told: Watched) -> None:
     working = structs.replace(told.deps, jobs=watched(told.deps))
     planted = [MAIL, PASSWORD, NAME, TEXT, "planted", "harbour"]
-    async with AsyncTestClient(create_app(told.deps), raise_server_exceptions=False) as client:
+    async with client_of(told.deps, raises=False) as client:
         person = Person(client, MAIL)
         asked: dict[str, Any] = {"mail": MAIL, "password": PASSWORD, "name": NAME, **AGREED}
         assert (await person.post("/auth/sign-up", asked)).status_code == 202
