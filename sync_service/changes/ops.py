@@ -121,6 +121,7 @@ class NewerContentError(CorruptError):
 _ENCODER = msgspec.msgpack.Encoder()
 _CONTENT = msgspec.msgpack.Decoder(tuple[int, int, list[Head], bytes | None, list[Raw]])
 _VERSION = msgspec.msgpack.Decoder(list[Raw])
+_VALUE = msgspec.msgpack.Decoder(Raw)
 
 MemoryId = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 StreamId = Annotated[bytes, Meta(min_length=STREAM_BYTES, max_length=STREAM_BYTES)]
@@ -206,6 +207,15 @@ def decode_op(raw: bytes, base: int = 0) -> Op:
     if op is None or isinstance(op, _Newer):
         raise MalformedError("Something in the change log is no operation that this version knows.")
     return op
+
+
+def is_value(raw: bytes) -> bool:
+    """Whether an operation can carry this as the value of a field: one whole value, and not too large."""
+    try:
+        _VALUE.decode(raw)
+    except UNREADABLE:
+        return False
+    return len(raw) <= OP_BYTES_MAX
 
 
 class _Newer(Struct, frozen=True):

@@ -251,6 +251,8 @@ def unpack(plaintext: bytes) -> bytes:
     Raises:
         MalformedError
     """
+    if len(plaintext) < _BEFORE.size:
+        raise MalformedError("A batch has nothing inside.")
     length, codec = _BEFORE.unpack_from(plaintext)
     end = _BEFORE.size + length
     if len(plaintext) != padded_length(end) or plaintext[end:].strip(b"\0"):
