@@ -22,6 +22,7 @@ from shared.errors import SunaivaError
 from sync_service import relay
 from sync_service.members import control, entries
 from sync_service.members.control import Members
+from sync_service.members.entries import NewerListError
 from sync_service.sealed import frames, manifests
 from sync_service.sealed.frames import ForgedError, Frame
 from sync_service.sealed.manifests import Manifest
@@ -346,17 +347,25 @@ class FolderTransport:
         listed = tuple(self._entries().items())
         if listed != self._listed:
             chain: list[bytes] = []
+            newer: list[bytes] = []
             members: Members | None = None
             for path, _ in listed:
+                entry = b""
                 try:
                     entry = folder_files.read(path, entries.ENTRY_BYTES_MAX)
                     members = (
                         control.begin(entry) if members is None else control.extend(members, entry)
                     )
+                except NewerListError:
+                    # It has its place, though it is not understood: nothing else may be put there. Unless it is only damaged.
+                    if entries.entry_hash(entry).hex() in path.name:
+                        newer = [entry]
                 except (SunaivaError, OSError):
                     continue  # half there, or it lost its place
-                chain.append(entry)
-            self._listed, self._list = listed, (chain, members)
+                else:
+                    chain.append(entry)
+                    newer = []
+            self._listed, self._list = listed, (chain + newer, members)
         return self._list
 
 

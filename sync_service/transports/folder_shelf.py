@@ -6,6 +6,7 @@ where they do not, every batch of these files is. What is wrong with a file take
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise, starmap
 from pathlib import Path
 
@@ -98,7 +99,9 @@ class Shelf:
         """Of the files in which batches from this one on, or the one before it, may be."""
         for path, shelved in self._files.get(stream, {}).items():
             if any(span.last >= seq - 1 for span in shelved.spans):
-                yield from (frame for frame in _frames(path) if frame.header.stream == stream)
+                # What was altered and looks as before is found by who reads everything; it keeps nobody from writing on.
+                with suppress(MalformedError, OSError):
+                    yield from (frame for frame in _frames(path) if frame.header.stream == stream)
 
     def last_before(self, stream: bytes, seq: int) -> int:
         """The last batch that there is before this one."""
@@ -185,6 +188,8 @@ def name_of(frame: Frame) -> str:
 def gaps(spans: Iterable[tuple[int, int]], wanted: Range) -> list[Range]:
     """What of a range no span has."""
     found: list[Range] = []
+    if wanted.first > wanted.last:
+        return found
     expected = wanted.first
     for first, last in sorted(spans):
         if first > expected:
