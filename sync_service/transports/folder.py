@@ -317,11 +317,10 @@ class FolderTransport:
 
     def _wrote(self, raw: bytes, manifest: Manifest) -> bool:
         _, members = self._read_list()
-        writer = None if members is None else members.members.get(manifest.device)
-        if writer is None:
+        if members is None or not relay.is_active(members, manifest.device):
             return False
         try:
-            manifests.verify(raw, writer.sign_public)
+            manifests.verify(raw, members.members[manifest.device].sign_public)
         except ForgedError:
             return False
         return True

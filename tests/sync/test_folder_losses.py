@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_service.device import log, snapshots
+from sync_service.device import log, membership, snapshots
 from sync_service.steps import sealing
 from sync_service.steps.step import Report, Run
 from sync_service.transport import Range
@@ -275,6 +275,21 @@ def test_a_snapshot_that_is_harmed_is_named_and_written_anew(
         first.sync()
     assert first.alarms() == set()
     assert len(first.way.manifests()) == 1
+
+
+def test_the_snapshot_of_a_removed_device_stands_in_for_nothing(tmp_path: Path) -> None:
+    first, second = _written(tmp_path)
+    _snapshot(second)
+    settle([first, second])
+    removed = log.read(second.replica.db).device
+    membership.revoke(first.way, first.replica, removed, first.random, first.now_ms)
+    settle([first])
+    third = FolderDevice(tmp_path, first.time, 7).enter(first=False)
+    settle([first, third], rounds=12)
+    assert third.alarms() == set()
+    _files(first)[0].unlink()
+    settle([third], rounds=20)
+    assert third.alarms() == {"missing"}
 
 
 def _snapshot(device: FolderDevice) -> None:
