@@ -6,6 +6,7 @@ here decides anything: two devices that were given the same states show the same
 
 import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -102,8 +103,11 @@ class Replica:
             else:
                 incoming.append(_Incoming(memory, change, shown))
         self._hide(db, hidden)
-        _settle(db, incoming)
+        given_up = _given_up(db, incoming)
+        _settle(db, incoming, given_up.keys())
         self._show(db, incoming)
+        for key in given_up.values():
+            states.hand_on(db, key)
 
     def count(self, db: "Database") -> int:
         return store.count(db)
@@ -279,7 +283,18 @@ def leave(db: "Database") -> None:
     states.clear(db)
 
 
-def _settle(db: "Database", incoming: Sequence[_Incoming]) -> None:
+def _given_up(db: "Database", incoming: Sequence[_Incoming]) -> dict[bytes, str]:
+    """Idempotency keys that their bearers change for others, by their ids. No Sunaiva does that; a liar may."""
+    changing = [
+        each.id
+        for each in incoming
+        if (was := each.change.before.fields.get(Field.KEY)) is not None
+        and was[2] != each.change.after.fields[Field.KEY][2]
+    ]
+    return states.borne(db, changing) if changing else {}
+
+
+def _settle(db: "Database", incoming: Sequence[_Incoming], giving_up: AbstractSet[bytes]) -> None:
     """Let nothing be shown that points to a forgotten memory, and no idempotency key twice."""
     pointed = {target for each in incoming for target in each.shown.targets()}
     dead = states.dead(db, pointed) if pointed else set()
@@ -289,7 +304,13 @@ def _settle(db: "Database", incoming: Sequence[_Incoming]) -> None:
     keyed = [each for each in incoming if each.shown.values[Field.KEY] is not None]
     if not keyed:
         return
-    bearers = states.bearers(db, {each.shown.values[Field.KEY] for each in keyed})
+    bearers = {
+        key: memory
+        for key, memory in states.bearers(
+            db, {each.shown.values[Field.KEY] for each in keyed}
+        ).items()
+        if memory not in giving_up
+    }
     for each in sorted(keyed, key=lambda each: each.id):
         key = each.shown.values[Field.KEY]
         bearer = bearers.get(key, each.id)

@@ -23,7 +23,16 @@ from sync_service.changes.fields import Field
 from sync_service.changes.ops import Set, Tag
 from sync_service.device import log
 from tests.builders import SetClock, draft, embedded, memory, new_id, opened, tell, vault_at
-from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of, told
+from tests.two_vaults import (
+    Carried,
+    digest_of,
+    exchange,
+    hear,
+    memories_of,
+    set_up,
+    states_of,
+    told,
+)
 
 Pair = tuple[Device, Device]
 encode = msgspec.msgpack.encode
@@ -231,6 +240,31 @@ def test_one_key_on_two_devices_stays_with_the_elder(pair: Pair) -> None:
     _agree(one, other)
     assert memories_of(other)[younger.id].source.key == memories_of(one)[younger.id].source.key
     assert tell(other, turn)[0].id == younger.id
+
+
+def test_a_key_that_its_bearer_changes_goes_to_who_waited_for_it_in_any_order(
+    tmp_path: Path,
+) -> None:
+    elder, younger = (f"0190000000{number}07000800000000000000{number}" for number in "12")
+    said: Carried = [
+        (STRANGER, _keyed(elder, LATER, 1, text="elder")),
+        (STRANGER, _keyed(younger, LATER, 1, text="younger")),
+        (STRANGER, _keyed(elder, LATER + 1, 2)),
+    ]
+    for number, order in enumerate(
+        ([said], [[each] for each in said], [said[1:2], said[2:], said[:1]], [said[::-1]])
+    ):
+        with opened(tmp_path / str(number)) as device:
+            set_up(device)
+            for together in order:
+                hear(device, together)
+            keys = {memory.text: memory.source.key for memory in memories_of(device).values()}
+        assert keys == {"elder": "02" * 16, "younger": "01" * 16}
+
+
+def _keyed(memory: str, hlc: int, key: int, *, text: str | None = None) -> Set:
+    fields: dict[int, bytes] = {} if text is None else {Field.TEXT: encode(text)}
+    return Set(bytes.fromhex(memory), hlc, fields | {Field.KEY: encode(bytes([key]) * 16)})
 
 
 def test_the_same_export_taken_in_on_both_devices_is_there_once(pair: Pair) -> None:

@@ -100,8 +100,8 @@ def let_go(db: "Database", memory_id: MemoryId) -> list[int]:
 
 
 def hand_on(db: "Database", key: str | None) -> None:
-    """After its bearer is gone: give an idempotency key to the first of those that should have it and do not."""
-    if key is None:
+    """After its bearer is gone, or bears another: give an idempotency key to the first of those that should have it and do not."""
+    if key is None or bearers(db, [bytes.fromhex(key)]):
         return
     wanted = bytes.fromhex(key)
     found = db.execute(
@@ -122,6 +122,14 @@ def bearers(db: "Database", keys: Iterable[bytes]) -> dict[bytes, bytes]:
     """Who has these idempotency keys: ids by key."""
     found = db.execute(f"SELECT key, id FROM records WHERE key IN {_IDS}", [_asked(keys)])
     return dict(found.fetchall())
+
+
+def borne(db: "Database", memories: Iterable[bytes]) -> dict[bytes, str]:
+    """The idempotency keys that these have: keys by id."""
+    found = db.execute(
+        f"SELECT id, key FROM records WHERE key IS NOT NULL AND id IN {_IDS}", [_asked(memories)]
+    )
+    return {memory: key.hex() for memory, key in found.fetchall()}
 
 
 def take_key(db: "Database", memory: bytes) -> None:
