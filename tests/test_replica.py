@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from mcp_server import consolidate, forgetting, search
 from mcp_server.device import Device
 from mcp_server.memory import Changes, remember, revise, take_in
-from mcp_server.model import Link, Source
+from mcp_server.model import LINKS_MAX, Link, Source
 from mcp_server.replica import Replica
 from mcp_server.vault import pages, states, store, texts
 from mcp_server.vault.db import DATABASE_NAME
@@ -210,6 +211,40 @@ def test_what_pointed_to_a_forgotten_memory_points_nowhere_in_any_order(pair: Pa
     assert (left.superseded_by, left.links) == (None, ())
     embedded(one)
     assert first in _found(one, "tea")
+
+
+def test_what_is_written_after_a_memory_was_forgotten_does_not_point_to_it(pair: Pair) -> None:
+    one, other = pair
+    gone, stays = (stored.id for stored in tell(one, "Tea is green.", "Tea is black."))
+    exchange(one, other)
+    _forget(one, gone)
+    older = structs.replace(memory("Tea is red."), id=new_id(), superseded_by=gone)
+    take_in(one, [structs.replace(older, links=(Link("see", gone),))], client="test")
+    tell(one, draft("Tea is white.", links=(Link("see", gone), Link("see", stays))))
+    revise(one, stays, 1, Changes(links=(Link("see", gone),)), client="test")
+    revise(one, stays, 1, Changes(links=(Link("see", gone),), pinned=True), client="test")
+    exchange(one, other)
+    _agree(one, other)
+    left = memories_of(one)
+    assert (left[older.id].superseded_by, left[older.id].links) == (None, ())
+    assert left[stays].links == ()
+
+
+def test_the_least_importance_is_the_same_on_all_devices(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, draft("Tea is green.", importance=-0.0))
+    exchange(one, other)
+    _agree(one, other)
+    assert memories_of(other)[stored.id].importance == 0
+
+
+def test_a_new_text_with_all_links_that_a_memory_has_is_the_same_on_all_devices(pair: Pair) -> None:
+    one, other = pair
+    links = tuple(Link("see", new_id()) for _ in range(LINKS_MAX))
+    (stored,) = tell(one, draft("Tea is green.", links=links))
+    revise(one, stored.id, 1, Changes(text="Tea is black."), client="test")
+    exchange(one, other)
+    _agree(one, other)
 
 
 def test_superseded_on_both_devices_both_texts_stay(pair: Pair) -> None:
