@@ -136,6 +136,9 @@ class Replica:
         self._erased = True
         there = store.by_ids(db, [as_id(memory) for memory in memories])
         states.bury(db, memories)
+        if absent := set(memories) - {as_bytes(row.memory.id) for row in there}:
+            assert self._under_way is not None
+            forgetting.turn_from(self._device, self._under_way, absent)
         if there:
             self._take_out({row.row: row.memory for row in there})
             self._note(db, "forget", [row.memory.id for row in there])

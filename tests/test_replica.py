@@ -21,7 +21,8 @@ from shared.errors import UnavailableError
 from shared.ids import MemoryId
 from sync_service.changes import merge
 from sync_service.changes.fields import Field
-from sync_service.changes.ops import Set, Tag
+from sync_service.changes.ops import Forget, Set, Tag
+from sync_service.changes.ops import Link as LinkOp
 from sync_service.device import log
 from tests.builders import SetClock, draft, embedded, memory, new_id, opened, tell, vault_at
 from tests.two_vaults import (
@@ -211,6 +212,26 @@ def test_what_pointed_to_a_forgotten_memory_points_nowhere_in_any_order(pair: Pa
     assert (left.superseded_by, left.links) == (None, ())
     embedded(one)
     assert first in _found(one, "tea")
+
+
+@pytest.mark.parametrize("has_come", [True, False], ids=["after it came", "before it came"])
+def test_nothing_points_to_a_memory_that_was_forgotten(tmp_path: Path, has_come: bool) -> None:
+    gone, left = new_id(), new_id()
+    fields: dict[int, bytes] = {
+        Field.TEXT: encode("Tea is green."),
+        Field.SUPERSEDED_BY: encode(as_bytes(gone)),
+    }
+    with opened(tmp_path / "one") as device:
+        set_up(device)
+        hear(device, [(STRANGER, Set(as_bytes(left), LATER, fields))])
+        hear(device, [(STRANGER, LinkOp(as_bytes(left), LATER, {("see", as_bytes(gone)): 1}))])
+        if has_come:
+            hear(device, [(STRANGER, Set(as_bytes(gone), LATER, {Field.TEXT: encode("Tea.")}))])
+        hear(device, [(STRANGER, Forget(as_bytes(gone), LATER + 1))])
+        shown = memories_of(device)[left]
+        assert (shown.superseded_by, shown.links) == (None, ())
+        embedded(device)
+        assert left in _found(device, "tea")
 
 
 def test_what_is_written_after_a_memory_was_forgotten_does_not_point_to_it(pair: Pair) -> None:

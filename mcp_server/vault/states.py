@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mcp_server.vault import texts, wire
-from mcp_server.vault.store import as_bytes
 from mcp_server.vault.wire import Fields
-from shared.ids import MemoryId
 from sync_service.changes import merge
 from sync_service.changes.fields import Field
 from sync_service.changes.merge import EMPTY, FORGOTTEN, State
@@ -88,15 +86,15 @@ def keep(db: "Database", row: int, field: Field, raw: bytes) -> None:
         _put_kept(db, row, _kept(found[0]) | {int(field): raw})
 
 
-def let_go(db: "Database", memory_id: MemoryId) -> list[int]:
-    """Before a memory is erased: the rows of those that it superseded. Their states go on saying so, their records will not."""
-    memory = as_bytes(memory_id)
-    rows = [
-        row for (row,) in db.execute("SELECT row FROM records WHERE superseded_by = ?", [memory])
-    ]
-    for row in rows:
-        keep(db, row, Field.SUPERSEDED_BY, _encode(memory))
-    return rows
+def let_go(db: "Database", memories: Collection[bytes]) -> list[int]:
+    """Before nothing points to these any more: the rows of those that they superseded. Their states go on saying so, their records
+    will not."""
+    found = db.execute(
+        f"SELECT row, superseded_by FROM records WHERE superseded_by IN {_IDS}", [_asked(memories)]
+    ).fetchall()
+    for row, successor in found:
+        keep(db, row, Field.SUPERSEDED_BY, _encode(successor))
+    return [row for row, _ in found]
 
 
 def hand_on(db: "Database", key: str | None) -> None:
