@@ -134,20 +134,21 @@ class Replica:
     def _forget(self, db: "Database", memories: Sequence[bytes]) -> None:
         self._device.vault.plan_rewrite()
         self._erased = True
-        there = store.by_ids(db, [as_id(memory) for memory in memories])
+        there = {row.row: row.memory for row in store.by_ids(db, map(as_id, memories))}
         states.bury(db, memories)
-        if absent := set(memories) - {as_bytes(row.memory.id) for row in there}:
-            assert self._under_way is not None
+        assert self._under_way is not None
+        if absent := set(memories) - {as_bytes(memory.id) for memory in there.values()}:
             forgetting.turn_from(self._device, self._under_way, absent)
         if there:
-            self._take_out({row.row: row.memory for row in there})
-            self._note(db, "forget", [row.memory.id for row in there])
+            forgetting.take_out(self._device, self._under_way, there)
+            self._note(db, "forget", [memory.id for memory in there.values()])
 
     def _hide(self, db: "Database", hidden: Mapping[bytes, State]) -> None:
         """Keep states that cannot be shown: their text is on the way, or none that this version can read."""
         there = store.by_ids(db, [as_id(memory) for memory in hidden])
-        if there:
-            self._take_out({row.row: row.memory for row in there})
+        self._take_out_to_return(db, there)
+        for row in there:
+            states.hand_on(db, row.memory.source.key)
         for memory, state in hidden.items():
             states.put_partial(db, memory, state)
 
@@ -200,7 +201,7 @@ class Replica:
         """Store what is new, and once more what is in the indexes otherwise than it is now."""
         if not new:
             return
-        echoes = self._take_out_to_replace(
+        echoes = self._take_out_to_return(
             db, [there[each.id] for each, after in new if after is not None]
         )
         # In the order in which they were made: in any other, the index of ids takes twice the space.
@@ -223,8 +224,8 @@ class Replica:
         self._under_way.then(self._device.index.put_many(db, rows))
         self._note(db, "remember", [as_id(each.id) for each, _ in ordered])
 
-    def _take_out_to_replace(self, db: "Database", rows: Sequence[Row]) -> dict[bytes, list[bytes]]:
-        """Erase memories that come back at once under other rows; by id, the keys of what only repeated them."""
+    def _take_out_to_return(self, db: "Database", rows: Sequence[Row]) -> dict[bytes, list[bytes]]:
+        """Erase memories that come back under other rows, and leave what points to them; by id, the keys of what only repeated them."""
         if not rows:
             return {}
         index = self._device.index
@@ -248,10 +249,6 @@ class Replica:
         assert self._under_way is not None
         self._under_way.then(lambda: index.remove(numbers))
         return echoes
-
-    def _take_out(self, there: Mapping[int, Memory]) -> None:
-        assert self._under_way is not None
-        forgetting.take_out(self._device, self._under_way, there)
 
     def _decided(self, db: "Database", before: Memory, after: Memory) -> None:
         """A memory that was superseded by another elsewhere needs no deciding between the two any more."""

@@ -380,6 +380,26 @@ def test_a_state_without_its_text_waits_for_it(pair: Pair) -> None:
     assert states_of(one) == states_of(other)
 
 
+def test_what_points_to_a_memory_without_a_text_is_the_same_in_any_order(tmp_path: Path) -> None:
+    hidden, left = as_bytes(new_id()), as_bytes(new_id())
+    said: Carried = [
+        (STRANGER, Set(hidden, LATER, {Field.TEXT: encode("Tea.")})),
+        (
+            STRANGER,
+            Set(left, LATER, {Field.TEXT: encode("!"), Field.SUPERSEDED_BY: encode(hidden)}),
+        ),
+        (STRANGER, LinkOp(left, LATER, {("see", hidden): 1})),
+        (STRANGER, Set(hidden, LATER + 1, {Field.TEXT: encode(None)})),
+    ]
+    for name, order in (("one", said), ("other", said[::-1])):
+        with opened(tmp_path / name) as device:
+            set_up(device)
+            for each in order:
+                hear(device, [each])
+            (shown,) = memories_of(device).values()
+        assert (shown.superseded_by, shown.links) == (as_id(hidden), (Link("see", as_id(hidden)),))
+
+
 def test_values_that_only_a_newer_version_knows_are_kept_and_passed_on(pair: Pair) -> None:
     one, other = pair
     key = store.as_bytes(new_id())
