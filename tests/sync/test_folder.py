@@ -194,6 +194,8 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
     for stream in tmp_path.glob("sunaiva/*/streams/*"):
         (stream / "folder.batches").mkdir()
         os.mkfifo(stream / "pipe.batches")
+        (stream / "link.batches").symlink_to("link.batches")
+        (stream.parent / f"link-{stream.name}").symlink_to(f"link-{stream.name}")
     for devices in tmp_path.glob("sunaiva/*/devices"):
         (devices / "0.entry").mkdir()
     first.write(1)
