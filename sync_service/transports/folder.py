@@ -27,7 +27,6 @@ from sync_service.sealed import frames, manifests
 from sync_service.sealed.frames import ForgedError, Frame
 from sync_service.sealed.manifests import Manifest
 from sync_service.transport import (
-    PUSH_FRAMES_MAX,
     BusyError,
     ControlConflictError,
     ForkError,
@@ -43,7 +42,7 @@ from sync_service.transport import (
 )
 from sync_service.transports import folder_files, folder_shelf
 from sync_service.transports.folder_files import Look, in_plain_words
-from sync_service.transports.folder_shelf import SETTLED_MS, Shelf
+from sync_service.transports.folder_shelf import SEQ_DIGITS, SETTLED_MS, Shelf
 from sync_service.transports.folder_snapshots import FolderSnapshots
 
 GENERATION = "folder"
@@ -51,7 +50,6 @@ PAGE_FRAMES = 256
 PAGE_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 2.0
 _ENTRIES_AT_ONCE = 256
-_SEQ_DIGITS = 20
 _GENERATION_DIGITS = 16
 _VAULT = re.compile(r"[0-9a-f]{32}")
 
@@ -110,7 +108,7 @@ class FolderTransport:
             )
 
     def push(self, batches: Sequence[bytes]) -> Pushed:
-        sent = frames.split(b"".join(batches), most=PUSH_FRAMES_MAX)
+        sent = frames.split(b"".join(batches), most=frames.PUSH_FRAMES_MAX)
         with in_plain_words(self._root):
             stream = sent[0].header.stream
             self._look(max(self._base, 0))
@@ -165,7 +163,7 @@ class FolderTransport:
                 return
             if said.seq != len(chain) + 1:
                 raise ControlConflictError("The device list goes on otherwise. Read it again.")
-            path = self._home / "devices" / f"{said.seq:0{_SEQ_DIGITS}d}-{said.hash.hex()}.entry"
+            path = self._home / "devices" / f"{said.seq:0{SEQ_DIGITS}d}-{said.hash.hex()}.entry"
             folder_files.put(path, entry)
             if self._chain()[said.seq - 1] != entry:
                 path.unlink(missing_ok=True)

@@ -22,11 +22,10 @@ from shared.errors import InvalidError
 from sync_service import relay
 from sync_service.members import control, entries
 from sync_service.sealed import keys, manifests, vectors
-from sync_service.sealed.frames import FRAME_BYTES_MAX, HEADER_BYTES
+from sync_service.sealed.frames import FRAME_BYTES_MAX, HEADER_BYTES, PUSH_BYTES_MAX
 from sync_service.sealed.keys import Seeds
 from sync_service.transport import (
     POSITION_MAX,
-    PUSH_BYTES_MAX,
     BusyError,
     Known,
     Loss,
