@@ -30,6 +30,7 @@ def insert(clock: Clock, db: "Database", memory: Memory, digest: bytes) -> Row:
     """Store a new memory."""
     if not log.is_set_up(db):
         return Row(store.insert(db, memory, digest), memory)
+    memory = _without_dead(db, memory)
     key = store.as_bytes(memory.id)
     state = states.load(db, [key])[key]
     is_new, age = state == merge.EMPTY, _age(memory)
@@ -49,6 +50,7 @@ def update(clock: Clock, db: "Database", row: Row, after: Memory) -> Row:
     if not log.is_set_up(db):
         store.update(db, row.row, after)
         return Row(row.row, after)
+    after = _without_dead(db, after)
     key, before = store.as_bytes(after.id), row.memory
     state = states.load(db, [key])[key]  # first: its values are those of the record
     stamp = log.stamp(db, to_ms(clock()))
@@ -63,6 +65,8 @@ def update(clock: Clock, db: "Database", row: Row, after: Memory) -> Row:
             tags=after.tags if after.tags != before.tags else None,
             links=wire.links(after) if after.links != before.links else None,
         )
+    if not written:
+        return row  # it is so already, as far as anybody sees
     changed = Row(row.row, _dated(after, written, since=before.updated_at))
     store.update(db, row.row, changed.memory)
     _record(db, changed, state, written)
@@ -112,6 +116,21 @@ def _age(memory: Memory) -> Hlc:
     """As old as it says. An export may say any date; what no clock is believed to say counts as written long ago."""
     updated_ms = to_ms(memory.updated_at)
     return Hlc((updated_ms if 0 <= updated_ms <= BELIEVED_MS_MAX else 0) << COUNTER_BITS)
+
+
+def _without_dead(db: "Database", memory: Memory) -> Memory:
+    """Nothing points to what is forgotten, as on every other device."""
+    targets = [link.target for link in memory.links]
+    if memory.superseded_by is not None:
+        targets.append(memory.superseded_by)
+    dead = states.dead(db, [store.as_bytes(each) for each in targets]) if targets else set()
+    if not dead:
+        return memory
+    superseded_by = memory.superseded_by
+    if superseded_by is not None and store.as_bytes(superseded_by) in dead:
+        superseded_by = None
+    left = tuple(link for link in memory.links if store.as_bytes(link.target) not in dead)
+    return msgspec.structs.replace(memory, links=left, superseded_by=superseded_by)
 
 
 def _dated(memory: Memory, written: Sequence[Op], *, since: datetime | None = None) -> Memory:

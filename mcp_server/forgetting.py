@@ -8,7 +8,7 @@ There is no trash and no undo; a backup made before still holds what it held, an
 import itertools
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from mcp_server.index.precedence import Precedence
 from mcp_server.memory import present
 from mcp_server.model import Memory
 from mcp_server.vault import names, pages, states, store, texts, vector_store
-from mcp_server.vault.store import Row, Selection
+from mcp_server.vault.store import Row, Selection, as_bytes
 from shared import crypto
 from shared.errors import ForbiddenError, InvalidError, SunaivaError, UnavailableError
 from shared.ids import MemoryId
@@ -188,16 +188,26 @@ def take_out(device: Device, change: Change, there: Mapping[int, Memory]) -> Non
     db = change.db
     borne = names.of(db, there)
     device.index.lexical.remove(db, {row: terms_of(memory) for row, memory in there.items()})
-    superseded: set[int] = set()
+    superseded = set(states.let_go(db, [as_bytes(memory.id) for memory in there.values()]))
     for row, memory in there.items():
-        superseded.update(states.let_go(db, memory.id))
         store.delete(db, row, memory.id)
     names.erase_unused(db, borne)
     for memory in there.values():
         states.hand_on(db, memory.source.key)
-    shown = store.by_rows(db, superseded - there.keys())
     change.then(lambda: device.index.remove(list(there)))
-    change.then(device.index.put(db, [Row(row, memory) for row, memory in shown.items()]))
+    _show_again(device, change, superseded - there.keys())
+
+
+def turn_from(device: Device, change: Change, absent: Collection[bytes]) -> None:
+    """Let nothing point to memories that were forgotten before they came here."""
+    superseded = states.let_go(change.db, absent)
+    store.point_away(change.db, absent)
+    _show_again(device, change, superseded)
+
+
+def _show_again(device: Device, change: Change, rows: Collection[int]) -> None:
+    shown = store.by_rows(change.db, rows)
+    change.then(device.index.put(change.db, [Row(row, memory) for row, memory in shown.items()]))
 
 
 def traces(device: Device, rows: Sequence[Row]) -> Traces:

@@ -21,7 +21,7 @@ from mcp_server.findings import Added, Similar
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
 from mcp_server.index.live import EMBED_AT_ONCE_MAX
-from mcp_server.model import Draft, Kind, Link, Memory, Source
+from mcp_server.model import LINKS_MAX, Draft, Kind, Link, Memory, Source
 from mcp_server.naming import as_name
 from mcp_server.sensitive import Policy
 from mcp_server.vault import audit, names, store
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _DIGEST_BYTES = 16
+_SUPERSEDES = "supersedes"
 
 
 Decision = Literal["keep_both", "keep_first", "keep_second"]
@@ -459,6 +460,10 @@ def _with_changes(device: Device, old: Memory, changes: Changes) -> Memory:
     after = msgspec.structs.replace(
         old, **fields, version=old.version + 1, updated_at=device.clock()
     )
+    if after.text != old.text:
+        # Each version names the one before it. With those of all before, there would one day be no room.
+        others = tuple(link for link in after.links if link.relation != _SUPERSEDES)
+        after = msgspec.structs.replace(after, links=others)
     # A memory that turned out to be wrong from its first moment may end where it began.
     span = {} if "valid_from" in fields else {"valid_from": None}
     checked(msgspec.structs.replace(_as_draft(after), **span), "The memory")
@@ -473,11 +478,13 @@ def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[
     """End the old memory and store the new one in its place; both rows, the new one last."""
     old, now = row.memory, device.clock()
     since = after.valid_from if after.valid_from != old.valid_from and after.valid_from else now
+    # Without room for it, the old one says which is its successor all the same.
+    back = [Link(_SUPERSEDES, old.id)] if len(after.links) < LINKS_MAX else []
     new = msgspec.structs.replace(
         after,
         id=device.ids.memory_id(),
         source=msgspec.structs.replace(old.source, key=None),
-        links=tuple(sorted({*after.links, Link("supersedes", old.id)})),
+        links=tuple(sorted({*after.links, *back})),
         valid_from=since,
         version=1,
         created_at=now,

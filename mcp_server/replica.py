@@ -6,6 +6,7 @@ here decides anything: two devices that were given the same states show the same
 
 import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -102,8 +103,11 @@ class Replica:
             else:
                 incoming.append(_Incoming(memory, change, shown))
         self._hide(db, hidden)
-        _settle(db, incoming)
+        given_up = _given_up(db, incoming)
+        _settle(db, incoming, given_up.keys())
         self._show(db, incoming)
+        for key in given_up.values():
+            states.hand_on(db, key)
 
     def count(self, db: "Database") -> int:
         return store.count(db)
@@ -130,17 +134,21 @@ class Replica:
     def _forget(self, db: "Database", memories: Sequence[bytes]) -> None:
         self._device.vault.plan_rewrite()
         self._erased = True
-        there = store.by_ids(db, [as_id(memory) for memory in memories])
+        there = {row.row: row.memory for row in store.by_ids(db, map(as_id, memories))}
         states.bury(db, memories)
+        assert self._under_way is not None
+        if absent := set(memories) - {as_bytes(memory.id) for memory in there.values()}:
+            forgetting.turn_from(self._device, self._under_way, absent)
         if there:
-            self._take_out({row.row: row.memory for row in there})
-            self._note(db, "forget", [row.memory.id for row in there])
+            forgetting.take_out(self._device, self._under_way, there)
+            self._note(db, "forget", [memory.id for memory in there.values()])
 
     def _hide(self, db: "Database", hidden: Mapping[bytes, State]) -> None:
         """Keep states that cannot be shown: their text is on the way, or none that this version can read."""
         there = store.by_ids(db, [as_id(memory) for memory in hidden])
-        if there:
-            self._take_out({row.row: row.memory for row in there})
+        self._take_out_to_return(db, there)
+        for row in there:
+            states.hand_on(db, row.memory.source.key)
         for memory, state in hidden.items():
             states.put_partial(db, memory, state)
 
@@ -193,7 +201,7 @@ class Replica:
         """Store what is new, and once more what is in the indexes otherwise than it is now."""
         if not new:
             return
-        echoes = self._take_out_to_replace(
+        echoes = self._take_out_to_return(
             db, [there[each.id] for each, after in new if after is not None]
         )
         # In the order in which they were made: in any other, the index of ids takes twice the space.
@@ -216,8 +224,8 @@ class Replica:
         self._under_way.then(self._device.index.put_many(db, rows))
         self._note(db, "remember", [as_id(each.id) for each, _ in ordered])
 
-    def _take_out_to_replace(self, db: "Database", rows: Sequence[Row]) -> dict[bytes, list[bytes]]:
-        """Erase memories that come back at once under other rows; by id, the keys of what only repeated them."""
+    def _take_out_to_return(self, db: "Database", rows: Sequence[Row]) -> dict[bytes, list[bytes]]:
+        """Erase memories that come back under other rows, and leave what points to them; by id, the keys of what only repeated them."""
         if not rows:
             return {}
         index = self._device.index
@@ -241,10 +249,6 @@ class Replica:
         assert self._under_way is not None
         self._under_way.then(lambda: index.remove(numbers))
         return echoes
-
-    def _take_out(self, there: Mapping[int, Memory]) -> None:
-        assert self._under_way is not None
-        forgetting.take_out(self._device, self._under_way, there)
 
     def _decided(self, db: "Database", before: Memory, after: Memory) -> None:
         """A memory that was superseded by another elsewhere needs no deciding between the two any more."""
@@ -279,7 +283,18 @@ def leave(db: "Database") -> None:
     states.clear(db)
 
 
-def _settle(db: "Database", incoming: Sequence[_Incoming]) -> None:
+def _given_up(db: "Database", incoming: Sequence[_Incoming]) -> dict[bytes, str]:
+    """Idempotency keys that their bearers change for others, by their ids. No Sunaiva does that; a liar may."""
+    changing = [
+        each.id
+        for each in incoming
+        if (was := each.change.before.fields.get(Field.KEY)) is not None
+        and was[2] != each.change.after.fields[Field.KEY][2]
+    ]
+    return states.borne(db, changing) if changing else {}
+
+
+def _settle(db: "Database", incoming: Sequence[_Incoming], giving_up: AbstractSet[bytes]) -> None:
     """Let nothing be shown that points to a forgotten memory, and no idempotency key twice."""
     pointed = {target for each in incoming for target in each.shown.targets()}
     dead = states.dead(db, pointed) if pointed else set()
@@ -289,7 +304,13 @@ def _settle(db: "Database", incoming: Sequence[_Incoming]) -> None:
     keyed = [each for each in incoming if each.shown.values[Field.KEY] is not None]
     if not keyed:
         return
-    bearers = states.bearers(db, {each.shown.values[Field.KEY] for each in keyed})
+    bearers = {
+        key: memory
+        for key, memory in states.bearers(
+            db, {each.shown.values[Field.KEY] for each in keyed}
+        ).items()
+        if memory not in giving_up
+    }
     for each in sorted(keyed, key=lambda each: each.id):
         key = each.shown.values[Field.KEY]
         bearer = bearers.get(key, each.id)

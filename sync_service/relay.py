@@ -12,8 +12,6 @@ from msgspec import Struct
 from sync_service.members.control import Members, counts, floor_at, lasts_named, owner_of
 from sync_service.sealed.frames import NO_HASH, ForgedError, Frame, verify
 
-BATCHES_PER_PUSH_MAX = 256
-
 _FOR_TOKENS = b"sunaiva/token/1"
 
 Reason = Literal[

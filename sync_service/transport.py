@@ -18,9 +18,6 @@ from shared.errors import (
     UnavailableError,
 )
 
-# What one push carries; a relay may refuse more.
-PUSH_BYTES_MAX = 4 * 1024 * 1024
-PUSH_FRAMES_MAX = 256
 # What databases count up to.
 POSITION_MAX = (1 << 63) - 1
 

@@ -22,6 +22,7 @@ from mcp_server.memory import (
 )
 from mcp_server.model import (
     DRAFTS_PER_CALL_MAX,
+    LINKS_MAX,
     NAME_CHARS_MAX,
     TAGS_MAX,
     TEXT_BYTES_MAX,
@@ -292,6 +293,16 @@ def test_a_stale_version_is_refused_with_what_it_says_now(mine: Device) -> None:
     with pytest.raises(ConflictError, match="at version 2, not 1; it says now: 'The launch"):
         revise(mine, stored.id, 1, Changes(text="The launch is on Friday"), client=CLIENT)
     assert _all(mine) == before
+
+
+def test_a_memory_can_be_revised_without_end(mine: Device) -> None:
+    link = Link("about", new_id())
+    (stored,) = tell(mine, draft("The state is 0.", links=(link,)))
+    ids = [stored.id]
+    for number in range(1, LINKS_MAX + 2):
+        changes = Changes(text=f"The state is {number}.")
+        ids.append(revise(mine, ids[-1], 1, changes, client=CLIENT).id)
+    assert _all(mine)[-1].links == (link, Link("supersedes", ids[-2]))
 
 
 def test_a_superseded_memory_is_not_revised_behind_the_new_one(mine: Device) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from mcp_server import consolidate, forgetting, search
 from mcp_server.device import Device
 from mcp_server.memory import Changes, remember, revise, take_in
-from mcp_server.model import Link, Source
+from mcp_server.model import LINKS_MAX, Link, Source
 from mcp_server.replica import Replica
 from mcp_server.vault import pages, states, store, texts
 from mcp_server.vault.db import DATABASE_NAME
@@ -20,10 +21,20 @@ from shared.errors import UnavailableError
 from shared.ids import MemoryId
 from sync_service.changes import merge
 from sync_service.changes.fields import Field
-from sync_service.changes.ops import Set, Tag
+from sync_service.changes.ops import Forget, Set, Tag
+from sync_service.changes.ops import Link as LinkOp
 from sync_service.device import log
 from tests.builders import SetClock, draft, embedded, memory, new_id, opened, tell, vault_at
-from tests.two_vaults import digest_of, exchange, hear, memories_of, set_up, states_of, told
+from tests.two_vaults import (
+    Carried,
+    digest_of,
+    exchange,
+    hear,
+    memories_of,
+    set_up,
+    states_of,
+    told,
+)
 
 Pair = tuple[Device, Device]
 encode = msgspec.msgpack.encode
@@ -203,6 +214,60 @@ def test_what_pointed_to_a_forgotten_memory_points_nowhere_in_any_order(pair: Pa
     assert first in _found(one, "tea")
 
 
+@pytest.mark.parametrize("has_come", [True, False], ids=["after it came", "before it came"])
+def test_nothing_points_to_a_memory_that_was_forgotten(tmp_path: Path, has_come: bool) -> None:
+    gone, left = new_id(), new_id()
+    fields: dict[int, bytes] = {
+        Field.TEXT: encode("Tea is green."),
+        Field.SUPERSEDED_BY: encode(as_bytes(gone)),
+    }
+    with opened(tmp_path / "one") as device:
+        set_up(device)
+        hear(device, [(STRANGER, Set(as_bytes(left), LATER, fields))])
+        hear(device, [(STRANGER, LinkOp(as_bytes(left), LATER, {("see", as_bytes(gone)): 1}))])
+        if has_come:
+            hear(device, [(STRANGER, Set(as_bytes(gone), LATER, {Field.TEXT: encode("Tea.")}))])
+        hear(device, [(STRANGER, Forget(as_bytes(gone), LATER + 1))])
+        shown = memories_of(device)[left]
+        assert (shown.superseded_by, shown.links) == (None, ())
+        embedded(device)
+        assert left in _found(device, "tea")
+
+
+def test_what_is_written_after_a_memory_was_forgotten_does_not_point_to_it(pair: Pair) -> None:
+    one, other = pair
+    gone, stays = (stored.id for stored in tell(one, "Tea is green.", "Tea is black."))
+    exchange(one, other)
+    _forget(one, gone)
+    older = structs.replace(memory("Tea is red."), id=new_id(), superseded_by=gone)
+    take_in(one, [structs.replace(older, links=(Link("see", gone),))], client="test")
+    tell(one, draft("Tea is white.", links=(Link("see", gone), Link("see", stays))))
+    revise(one, stays, 1, Changes(links=(Link("see", gone),)), client="test")
+    revise(one, stays, 1, Changes(links=(Link("see", gone),), pinned=True), client="test")
+    exchange(one, other)
+    _agree(one, other)
+    left = memories_of(one)
+    assert (left[older.id].superseded_by, left[older.id].links) == (None, ())
+    assert left[stays].links == ()
+
+
+def test_the_least_importance_is_the_same_on_all_devices(pair: Pair) -> None:
+    one, other = pair
+    (stored,) = tell(one, draft("Tea is green.", importance=-0.0))
+    exchange(one, other)
+    _agree(one, other)
+    assert memories_of(other)[stored.id].importance == 0
+
+
+def test_a_new_text_with_all_links_that_a_memory_has_is_the_same_on_all_devices(pair: Pair) -> None:
+    one, other = pair
+    links = tuple(Link("see", new_id()) for _ in range(LINKS_MAX))
+    (stored,) = tell(one, draft("Tea is green.", links=links))
+    revise(one, stored.id, 1, Changes(text="Tea is black."), client="test")
+    exchange(one, other)
+    _agree(one, other)
+
+
 def test_superseded_on_both_devices_both_texts_stay(pair: Pair) -> None:
     one, other = pair
     (stored,) = tell(one, "The meeting is on Monday.")
@@ -231,6 +296,31 @@ def test_one_key_on_two_devices_stays_with_the_elder(pair: Pair) -> None:
     _agree(one, other)
     assert memories_of(other)[younger.id].source.key == memories_of(one)[younger.id].source.key
     assert tell(other, turn)[0].id == younger.id
+
+
+def test_a_key_that_its_bearer_changes_goes_to_who_waited_for_it_in_any_order(
+    tmp_path: Path,
+) -> None:
+    elder, younger = (f"0190000000{number}07000800000000000000{number}" for number in "12")
+    said: Carried = [
+        (STRANGER, _keyed(elder, LATER, 1, text="elder")),
+        (STRANGER, _keyed(younger, LATER, 1, text="younger")),
+        (STRANGER, _keyed(elder, LATER + 1, 2)),
+    ]
+    for number, order in enumerate(
+        ([said], [[each] for each in said], [said[1:2], said[2:], said[:1]], [said[::-1]])
+    ):
+        with opened(tmp_path / str(number)) as device:
+            set_up(device)
+            for together in order:
+                hear(device, together)
+            keys = {memory.text: memory.source.key for memory in memories_of(device).values()}
+        assert keys == {"elder": "02" * 16, "younger": "01" * 16}
+
+
+def _keyed(memory: str, hlc: int, key: int, *, text: str | None = None) -> Set:
+    fields: dict[int, bytes] = {} if text is None else {Field.TEXT: encode(text)}
+    return Set(bytes.fromhex(memory), hlc, fields | {Field.KEY: encode(bytes([key]) * 16)})
 
 
 def test_the_same_export_taken_in_on_both_devices_is_there_once(pair: Pair) -> None:
@@ -288,6 +378,26 @@ def test_a_state_without_its_text_waits_for_it(pair: Pair) -> None:
     assert memories_of(other)[stored.id].tags == ("early",)
     hear(one, [(STRANGER, Tag(key, LATER, {"early": 1}))])
     assert states_of(one) == states_of(other)
+
+
+def test_what_points_to_a_memory_without_a_text_is_the_same_in_any_order(tmp_path: Path) -> None:
+    hidden, left = as_bytes(new_id()), as_bytes(new_id())
+    said: Carried = [
+        (STRANGER, Set(hidden, LATER, {Field.TEXT: encode("Tea.")})),
+        (
+            STRANGER,
+            Set(left, LATER, {Field.TEXT: encode("!"), Field.SUPERSEDED_BY: encode(hidden)}),
+        ),
+        (STRANGER, LinkOp(left, LATER, {("see", hidden): 1})),
+        (STRANGER, Set(hidden, LATER + 1, {Field.TEXT: encode(None)})),
+    ]
+    for name, order in (("one", said), ("other", said[::-1])):
+        with opened(tmp_path / name) as device:
+            set_up(device)
+            for each in order:
+                hear(device, [each])
+            (shown,) = memories_of(device).values()
+        assert (shown.superseded_by, shown.links) == (as_id(hidden), (Link("see", as_id(hidden)),))
 
 
 def test_values_that_only_a_newer_version_knows_are_kept_and_passed_on(pair: Pair) -> None:

@@ -24,8 +24,8 @@ from cloud_api.sync.turns import Outcome, Push
 from shared.errors import SunaivaError
 from sync_service.changes.ops import MalformedError
 from sync_service.members.control import Members, owner_of
-from sync_service.relay import BATCHES_PER_PUSH_MAX, Refused, StreamHead, authenticate
-from sync_service.sealed.frames import Frame, split
+from sync_service.relay import Refused, StreamHead, authenticate
+from sync_service.sealed.frames import PUSH_FRAMES_MAX, Frame, split
 
 # A signature takes an eighth of a millisecond to verify; more than these are not done while others wait.
 VERIFIED_HERE_MAX = 8
@@ -90,7 +90,7 @@ async def pull(
 
 def _split(body: bytes) -> list[Frame]:
     try:
-        frames = split(body, most=BATCHES_PER_PUSH_MAX)
+        frames = split(body, most=PUSH_FRAMES_MAX)
     except MalformedError as error:
         raise BatchMalformedError(str(error)) from None
     if not frames:

@@ -16,8 +16,7 @@ from cloud_api.devices.names import VaultId
 from cloud_api.devices.passes import Pass
 from cloud_api.sync.placing import Pushed
 from shared.errors import SunaivaError
-from sync_service.relay import BATCHES_PER_PUSH_MAX
-from sync_service.sealed.frames import PUSH_BYTES_MAX, Frame
+from sync_service.sealed.frames import PUSH_BYTES_MAX, PUSH_FRAMES_MAX, Frame
 
 
 class Push(Struct, frozen=True):
@@ -88,4 +87,4 @@ def _fits(pushes: Sequence[Push], push: Push) -> bool:
     """Whether all together are no more than one push may be, so that no transaction becomes larger than without company."""
     frames = [frame for each in (*pushes, push) for frame in each.frames]
     size = sum(len(frame.raw) for frame in frames)
-    return len(frames) <= BATCHES_PER_PUSH_MAX and size <= PUSH_BYTES_MAX
+    return len(frames) <= PUSH_FRAMES_MAX and size <= PUSH_BYTES_MAX

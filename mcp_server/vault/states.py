@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mcp_server.vault import texts, wire
-from mcp_server.vault.store import as_bytes
 from mcp_server.vault.wire import Fields
-from shared.ids import MemoryId
 from sync_service.changes import merge
 from sync_service.changes.fields import Field
 from sync_service.changes.merge import EMPTY, FORGOTTEN, State
@@ -88,20 +86,20 @@ def keep(db: "Database", row: int, field: Field, raw: bytes) -> None:
         _put_kept(db, row, _kept(found[0]) | {int(field): raw})
 
 
-def let_go(db: "Database", memory_id: MemoryId) -> list[int]:
-    """Before a memory is erased: the rows of those that it superseded. Their states go on saying so, their records will not."""
-    memory = as_bytes(memory_id)
-    rows = [
-        row for (row,) in db.execute("SELECT row FROM records WHERE superseded_by = ?", [memory])
-    ]
-    for row in rows:
-        keep(db, row, Field.SUPERSEDED_BY, _encode(memory))
-    return rows
+def let_go(db: "Database", memories: Collection[bytes]) -> list[int]:
+    """Before nothing points to these any more: the rows of those that they superseded. Their states go on saying so, their records
+    will not."""
+    found = db.execute(
+        f"SELECT row, superseded_by FROM records WHERE superseded_by IN {_IDS}", [_asked(memories)]
+    ).fetchall()
+    for row, successor in found:
+        keep(db, row, Field.SUPERSEDED_BY, _encode(successor))
+    return [row for row, _ in found]
 
 
 def hand_on(db: "Database", key: str | None) -> None:
-    """After its bearer is gone: give an idempotency key to the first of those that should have it and do not."""
-    if key is None:
+    """After its bearer is gone, or bears another: give an idempotency key to the first of those that should have it and do not."""
+    if key is None or bearers(db, [bytes.fromhex(key)]):
         return
     wanted = bytes.fromhex(key)
     found = db.execute(
@@ -122,6 +120,14 @@ def bearers(db: "Database", keys: Iterable[bytes]) -> dict[bytes, bytes]:
     """Who has these idempotency keys: ids by key."""
     found = db.execute(f"SELECT key, id FROM records WHERE key IN {_IDS}", [_asked(keys)])
     return dict(found.fetchall())
+
+
+def borne(db: "Database", memories: Iterable[bytes]) -> dict[bytes, str]:
+    """The idempotency keys that these have: keys by id."""
+    found = db.execute(
+        f"SELECT id, key FROM records WHERE key IS NOT NULL AND id IN {_IDS}", [_asked(memories)]
+    )
+    return {memory: key.hex() for memory, key in found.fetchall()}
 
 
 def take_key(db: "Database", memory: bytes) -> None:

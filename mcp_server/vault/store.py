@@ -139,10 +139,17 @@ def delete(db: "Database", row: int, memory_id: MemoryId) -> None:
     caller to erase, once for all that it removes."""
     key = as_bytes(memory_id)
     texts.loosen_of(db, row)
-    db.execute("DELETE FROM links WHERE target = ?", [key])
+    point_away(db, [key])
     db.execute("DELETE FROM findings WHERE first = ? OR second = ?", [key, key])
-    db.execute("UPDATE records SET superseded_by = NULL WHERE superseded_by = ?", [key])
     db.execute("DELETE FROM records WHERE row = ?", [row])
+
+
+def point_away(db: "Database", memories: Iterable[bytes]) -> None:
+    """Let no memory point to these any more."""
+    asked = [json.dumps([memory.hex() for memory in memories])]
+    ids = "(SELECT unhex(value) FROM json_each(?))"
+    db.execute(f"DELETE FROM links WHERE target IN {ids}", asked)
+    db.execute(f"UPDATE records SET superseded_by = NULL WHERE superseded_by IN {ids}", asked)
 
 
 def _changeable(db: "Database", memory: Memory) -> list[Any]:

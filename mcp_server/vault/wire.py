@@ -328,7 +328,7 @@ def _values(memory: Memory) -> Values:
         source.client,
         source.tool,
         None if source.key is None else bytes.fromhex(source.key),
-        memory.importance,
+        memory.importance + 0.0,  # as the tables hold it: no negative zero
         memory.pinned,
         memory.archived,
         None if superseded_by is None else as_bytes(superseded_by),

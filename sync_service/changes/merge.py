@@ -32,6 +32,7 @@ from sync_service.changes.ops import (
     Set,
     StreamId,
     Tag,
+    is_value,
 )
 
 Version = tuple[int, bytes, bytes]
@@ -262,8 +263,9 @@ def decode(encoded: bytes) -> State:
         state = with_values(bytes(history), values.__getitem__)
     except (*UNREADABLE, KeyError):
         raise _unreadable() from None
-    if any(value == b"" for _, (_, _, value) in state.rivals):
-        raise _unreadable()  # nothing is written in no bytes; a device may keep something shorter so
+    # Operations are looked at one by one; a state may come from a snapshot that a liar wrote.
+    if not all(map(is_value, _values(state))):
+        raise _unreadable()
     return state
 
 
@@ -302,6 +304,12 @@ def _state_of(op: Op, stream: bytes) -> State:
 def _set(op: Set, stream: bytes) -> State:
     hlc = op.hlc
     return State({field: (hlc, stream, value) for field, value in op.fields.items()})
+
+
+def _values(state: State) -> Iterator[bytes]:
+    yield from (value for _, _, value in state.fields.values())
+    yield from (value for _, (_, _, value) in state.rivals)
+    yield from (payload for _, _, _, payload in state.foreign)
 
 
 def _write(state: State, memory: bytes, hlc: Hlc, fields: dict[int, bytes]) -> Set:

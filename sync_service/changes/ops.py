@@ -121,6 +121,7 @@ class NewerContentError(CorruptError):
 _ENCODER = msgspec.msgpack.Encoder()
 _CONTENT = msgspec.msgpack.Decoder(tuple[int, int, list[Head], bytes | None, list[Raw]])
 _VERSION = msgspec.msgpack.Decoder(list[Raw])
+_VALUE = msgspec.msgpack.Decoder(Raw)
 
 MemoryId = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 StreamId = Annotated[bytes, Meta(min_length=STREAM_BYTES, max_length=STREAM_BYTES)]
@@ -178,7 +179,7 @@ def decode_content(content: bytes) -> Content:
         len(raws) > OPS_PER_BATCH_MAX
         or len(heads) > HEADS_MAX
         or not 0 <= base <= LATEST
-        or not all(map(_is_head, heads))
+        or not all(map(is_head, heads))
         or len({head.stream for head in heads}) != len(heads)
         or (digest is not None and len(digest) != HASH_BYTES)
     ):
@@ -206,6 +207,24 @@ def decode_op(raw: bytes, base: int = 0) -> Op:
     if op is None or isinstance(op, _Newer):
         raise MalformedError("Something in the change log is no operation that this version knows.")
     return op
+
+
+def is_head(head: Head) -> bool:
+    """Whether a stream can be so far."""
+    return (
+        len(head.stream) == STREAM_BYTES
+        and len(head.hash) == HASH_BYTES
+        and 1 <= head.seq <= SEQ_MAX
+    )
+
+
+def is_value(raw: bytes) -> bool:
+    """Whether an operation can carry this as the value of a field: one whole value, and not too large."""
+    try:
+        _VALUE.decode(raw)
+    except UNREADABLE:
+        return False
+    return len(raw) <= OP_BYTES_MAX
 
 
 class _Newer(Struct, frozen=True):
@@ -289,14 +308,6 @@ def _is_distinct(said: bytes, count: int, *, at: int) -> bool:
 
 def _is_name(name: str) -> bool:
     return 0 < len(name.encode()) <= NAME_BYTES_MAX
-
-
-def _is_head(head: Head) -> bool:
-    return (
-        len(head.stream) == STREAM_BYTES
-        and len(head.hash) == HASH_BYTES
-        and 1 <= head.seq <= SEQ_MAX
-    )
 
 
 def _unreadable(content: bytes) -> MalformedError | NewerContentError:

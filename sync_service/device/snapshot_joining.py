@@ -79,7 +79,7 @@ def join_newest(
 def _believed(
     transport: Transport, replica: Replica, members: Members, now_ms: int
 ) -> Iterator[tuple[bytes, Manifest]]:
-    for raw in transport.manifests():
+    for raw in snapshots.without_removed(transport.manifests(), members):
         try:
             manifest = snapshots.believed(raw, members)
         except (CorruptError, ForbiddenError) as error:

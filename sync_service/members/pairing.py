@@ -20,6 +20,7 @@ from sync_service.changes.ops import (
     UNREADABLE,
     Head,
     MalformedError,
+    is_head,
 )
 from sync_service.members import entries
 from sync_service.members.codes import SECRET_BYTES
@@ -36,6 +37,7 @@ MESSAGE_BYTES_MAX = 64 * 1024
 
 NONCE_BYTES = 32
 NUMBERS = 1_000_000
+_U32_MAX = (1 << 32) - 1
 
 _COMMITMENT = b"sunaiva/commitment/1"
 _TRANSCRIPT = b"sunaiva/pairing/1"
@@ -370,11 +372,12 @@ def _welcome(said: bytes, vault: bytes) -> Welcome:
     told: Welcome = _decoded(said, Welcome)
     if (
         told.vault != vault
-        or told.control_seq < 1
+        or not 1 <= told.control_seq <= _U32_MAX
         or len(told.control_hash) != HASH_BYTES
-        or told.epoch < 1
+        or not 1 <= told.epoch <= _U32_MAX
         or len(told.epoch_key) != crypto.KEY_BYTES
         or len(told.heads) > HEADS_MAX
+        or not all(map(is_head, told.heads))
         or (told.digest is not None and len(told.digest) != HASH_BYTES)
     ):
         raise _malformed()

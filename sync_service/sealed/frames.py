@@ -31,7 +31,9 @@ COMMITMENT_BYTES = 16
 FRAME_BYTES_MAX = 2 * 1024 * 1024
 # What a writer puts into one batch: it fits even if nothing of it can be compressed. Readers take up to CONTENT_BYTES_MAX.
 SEALABLE_BYTES_MAX = 1_800_000
+# What is sent at once; a relay may refuse more.
 PUSH_BYTES_MAX = 4 * 1024 * 1024
+PUSH_FRAMES_MAX = 256
 NO_HASH = bytes(HASH_BYTES)
 """`prev_hash` of the first batch of a stream."""
 
@@ -251,6 +253,8 @@ def unpack(plaintext: bytes) -> bytes:
     Raises:
         MalformedError
     """
+    if len(plaintext) < _BEFORE.size:
+        raise MalformedError("A batch has nothing inside.")
     length, codec = _BEFORE.unpack_from(plaintext)
     end = _BEFORE.size + length
     if len(plaintext) != padded_length(end) or plaintext[end:].strip(b"\0"):

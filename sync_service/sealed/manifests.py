@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from shared import agreement
 from sync_service.changes.ops import (
-    HASH_BYTES,
     HEADS_MAX,
     ID_BYTES,
     UNREADABLE,
     Head,
     MalformedError,
+    is_head,
 )
 from sync_service.sealed.frames import ForgedError
 from sync_service.sealed.pieces import SEALED_BYTES_MAX, Segment, are_possible
@@ -112,11 +112,7 @@ def _is_sound(manifest: Manifest) -> bool:
         and len(manifest.vault) == len(manifest.device) == ID_BYTES
         and 0 < len(manifest.covers) <= HEADS_MAX
         and len(streams) == len(manifest.covers)
-        and all(_is_head(head) for head in manifest.covers)
+        and all(map(is_head, manifest.covers))
         and are_possible(manifest.segments)
         and len(manifest.sealed) <= SEALED_BYTES_MAX
     )
-
-
-def _is_head(head: Head) -> bool:
-    return len(head.stream) == 8 and len(head.hash) == HASH_BYTES and 1 <= head.seq < 1 << 63

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from shared import crypto
-from shared.errors import ForbiddenError
+from shared.errors import CorruptError, ForbiddenError
 from sync_service.changes.ops import HASH_BYTES, MalformedError
 from sync_service.sealed import frames
 from sync_service.sealed.frames import UnreadableError
@@ -86,7 +86,7 @@ def unseal(
             sealed[_EPOCH_BYTES:],
             bound_to=purpose.context + vault + number + name.encode(),
         )
-    except ForbiddenError:
+    except (ForbiddenError, CorruptError):
         raise UnreadableError(
             f"{purpose.called} cannot be decrypted with the vault's key."
         ) from None

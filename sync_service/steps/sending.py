@@ -6,12 +6,11 @@ Nothing is given up because the relay says so: what it refuses stays here, seale
 from sync_service.changes import ops
 from sync_service.device import adopting, healing, inbox, listing, log
 from sync_service.members import amend, control
+from sync_service.sealed.frames import PUSH_BYTES_MAX, PUSH_FRAMES_MAX
 from sync_service.sealed.keys import Seeds
 from sync_service.steps import pulling, sealing
 from sync_service.steps.step import Run
 from sync_service.transport import (
-    PUSH_BYTES_MAX,
-    PUSH_FRAMES_MAX,
     ControlConflictError,
     ForkError,
     GenerationChangedError,

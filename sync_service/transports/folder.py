@@ -22,11 +22,11 @@ from shared.errors import SunaivaError
 from sync_service import relay
 from sync_service.members import control, entries
 from sync_service.members.control import Members
+from sync_service.members.entries import NewerListError
 from sync_service.sealed import frames, manifests
 from sync_service.sealed.frames import ForgedError, Frame
 from sync_service.sealed.manifests import Manifest
 from sync_service.transport import (
-    PUSH_FRAMES_MAX,
     BusyError,
     ControlConflictError,
     ForkError,
@@ -42,7 +42,7 @@ from sync_service.transport import (
 )
 from sync_service.transports import folder_files, folder_shelf
 from sync_service.transports.folder_files import Look, in_plain_words
-from sync_service.transports.folder_shelf import SETTLED_MS, Shelf
+from sync_service.transports.folder_shelf import SEQ_DIGITS, SETTLED_MS, Shelf
 from sync_service.transports.folder_snapshots import FolderSnapshots
 
 GENERATION = "folder"
@@ -50,7 +50,6 @@ PAGE_FRAMES = 256
 PAGE_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 2.0
 _ENTRIES_AT_ONCE = 256
-_SEQ_DIGITS = 20
 _GENERATION_DIGITS = 16
 _VAULT = re.compile(r"[0-9a-f]{32}")
 
@@ -109,7 +108,7 @@ class FolderTransport:
             )
 
     def push(self, batches: Sequence[bytes]) -> Pushed:
-        sent = frames.split(b"".join(batches), most=PUSH_FRAMES_MAX)
+        sent = frames.split(b"".join(batches), most=frames.PUSH_FRAMES_MAX)
         with in_plain_words(self._root):
             stream = sent[0].header.stream
             self._look(max(self._base, 0))
@@ -164,7 +163,7 @@ class FolderTransport:
                 return
             if said.seq != len(chain) + 1:
                 raise ControlConflictError("The device list goes on otherwise. Read it again.")
-            path = self._home / "devices" / f"{said.seq:0{_SEQ_DIGITS}d}-{said.hash.hex()}.entry"
+            path = self._home / "devices" / f"{said.seq:0{SEQ_DIGITS}d}-{said.hash.hex()}.entry"
             folder_files.put(path, entry)
             if self._chain()[said.seq - 1] != entry:
                 path.unlink(missing_ok=True)
@@ -316,11 +315,10 @@ class FolderTransport:
 
     def _wrote(self, raw: bytes, manifest: Manifest) -> bool:
         _, members = self._read_list()
-        writer = None if members is None else members.members.get(manifest.device)
-        if writer is None:
+        if members is None or not relay.is_active(members, manifest.device):
             return False
         try:
-            manifests.verify(raw, writer.sign_public)
+            manifests.verify(raw, members.members[manifest.device].sign_public)
         except ForgedError:
             return False
         return True
@@ -346,17 +344,25 @@ class FolderTransport:
         listed = tuple(self._entries().items())
         if listed != self._listed:
             chain: list[bytes] = []
+            newer: list[bytes] = []
             members: Members | None = None
             for path, _ in listed:
+                entry = b""
                 try:
                     entry = folder_files.read(path, entries.ENTRY_BYTES_MAX)
                     members = (
                         control.begin(entry) if members is None else control.extend(members, entry)
                     )
+                except NewerListError:
+                    # It has its place, though it is not understood: nothing else may be put there. Unless it is only damaged.
+                    if entries.entry_hash(entry).hex() in path.name:
+                        newer = [entry]
                 except (SunaivaError, OSError):
                     continue  # half there, or it lost its place
-                chain.append(entry)
-            self._listed, self._list = listed, (chain, members)
+                else:
+                    chain.append(entry)
+                    newer = []
+            self._listed, self._list = listed, (chain + newer, members)
         return self._list
 
 

@@ -6,7 +6,7 @@ Nothing here knows what a file means. A folder that is not there is never made: 
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def looks(folder: Path, suffix: str) -> dict[Path, Look]:
                 is_hidden = each.name.startswith(".") and not each.name.endswith(NOT_FETCHED)
                 if each.name.endswith(suffix) and not is_hidden:
                     with suppress(FileNotFoundError):
-                        if each.is_file():
+                        if _is(each.is_file):
                             seen = each.stat()
                             found[Path(each.path)] = Look(seen.st_size, seen.st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError):
@@ -46,9 +46,19 @@ def looks(folder: Path, suffix: str) -> dict[Path, Look]:
 def folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as listed:
-            return sorted(Path(each.path) for each in listed if each.is_dir())
+            return sorted(Path(each.path) for each in listed if _is(each.is_dir))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is(what: Callable[[], bool]) -> bool:
+    """Not what a link that leads to itself is, either."""
+    try:
+        return what()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def read(path: Path, most: int) -> bytes:

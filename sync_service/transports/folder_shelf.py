@@ -6,6 +6,7 @@ where they do not, every batch of these files is. What is wrong with a file take
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise, starmap
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sync_service.changes import ops
 from sync_service.changes.ops import MalformedError
 from sync_service.sealed import frames
 from sync_service.sealed.frames import Frame
-from sync_service.transport import PUSH_FRAMES_MAX, Flaw, Range
+from sync_service.transport import Flaw, Range
 from sync_service.transports import folder_files
 from sync_service.transports.folder_files import NOT_FETCHED, Look
 
@@ -25,7 +26,7 @@ SETTLED_MS = 30_000
 LATE_MS = 600_000
 
 SUFFIX = ".batches"
-_SEQ_DIGITS = 20
+SEQ_DIGITS = 20
 
 Judge = Callable[[Frame, bytes], bool]
 """Whether the owner of a stream (by its id) made this batch."""
@@ -98,7 +99,9 @@ class Shelf:
         """Of the files in which batches from this one on, or the one before it, may be."""
         for path, shelved in self._files.get(stream, {}).items():
             if any(span.last >= seq - 1 for span in shelved.spans):
-                yield from (frame for frame in _frames(path) if frame.header.stream == stream)
+                # What was altered and looks as before is found by who reads everything; it keeps nobody from writing on.
+                with suppress(MalformedError, OSError):
+                    yield from (frame for frame in _frames(path) if frame.header.stream == stream)
 
     def last_before(self, stream: bytes, seq: int) -> int:
         """The last batch that there is before this one."""
@@ -179,12 +182,14 @@ class Shelf:
 
 
 def name_of(frame: Frame) -> str:
-    return f"{frame.header.seq:0{_SEQ_DIGITS}d}-{frame.hash[:4].hex()}{SUFFIX}"
+    return f"{frame.header.seq:0{SEQ_DIGITS}d}-{frame.hash[:4].hex()}{SUFFIX}"
 
 
 def gaps(spans: Iterable[tuple[int, int]], wanted: Range) -> list[Range]:
     """What of a range no span has."""
     found: list[Range] = []
+    if wanted.first > wanted.last:
+        return found
     expected = wanted.first
     for first, last in sorted(spans):
         if first > expected:
@@ -233,7 +238,7 @@ def _read(
 
 
 def _frames(path: Path) -> list[Frame]:
-    return frames.split(folder_files.read(path, frames.PUSH_BYTES_MAX), most=PUSH_FRAMES_MAX)
+    return frames.split(folder_files.read(path, frames.PUSH_BYTES_MAX), most=frames.PUSH_FRAMES_MAX)
 
 
 def _follows(before: Frame, after: Frame) -> bool:
@@ -277,4 +282,4 @@ def _stream_of(folder: Path) -> bytes | None:
 
 def _seq_of(path: Path) -> int | None:
     digits = path.name.partition("-")[0]
-    return int(digits) if len(digits) == _SEQ_DIGITS and digits.isdecimal() else None
+    return int(digits) if len(digits) == SEQ_DIGITS and digits.isdecimal() else None

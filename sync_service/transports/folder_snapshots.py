@@ -22,7 +22,7 @@ _VECTOR_LISTS_MAX = 16  # the last of each device; older ones count no more
 _MANIFEST = ".manifest"
 
 Judge = Callable[[bytes, Manifest], bool]
-"""Whether a device of the vault wrote this manifest."""
+"""Whether a device of today wrote this manifest."""
 
 
 class _Found(Struct, frozen=True):
@@ -95,28 +95,21 @@ class FolderSnapshots:
         """Whether the newest snapshot that was here is no longer whole, and nothing newer is there in its place."""
         if not known:
             return []
-        whole = {one.id for one in self._whole()}
+        # Looked at once: while something carries the folder, another look may show it whole.
+        there, looks = self._manifests(), self._segments()
+        whole = {one.id for one in there if _harmed(one, looks) is None}
         if known[0] in whole or whole - set(known):
             return []
-        return [Loss(flaw=self._flaw(known[0]))]
-
-    def _flaw(self, manifest_id: bytes) -> Flaw:
-        name = f"{manifest_id.hex()}{_MANIFEST}"
-        one = next((one for one in self._manifests() if one.id == manifest_id), None)
-        if one is None:
-            look = folder_files.looks(self._home / "manifests", name)
-            return _flaw_of(next(iter(look.values()), None))
-        looks = self._segments()
-        first = next(each for each in one.manifest.segments if _size(looks, each.name) != each.size)
-        return _flaw_of(looks.get(first.name))
+        harmed = next((_harmed(one, looks) for one in there if one.id == known[0]), None)
+        if harmed is None:
+            name = f"{known[0].hex()}{_MANIFEST}"
+            manifest = folder_files.looks(self._home / "manifests", name)
+            return [Loss(flaw=_flaw_of(next(iter(manifest.values()), None)))]
+        return [Loss(flaw=_flaw_of(looks.get(harmed)))]
 
     def _whole(self) -> list[_Found]:
         looks = self._segments()
-        return [
-            one
-            for one in self._manifests()
-            if all(_size(looks, each.name) == each.size for each in one.manifest.segments)
-        ]
+        return [one for one in self._manifests() if _harmed(one, looks) is None]
 
     def _segments(self) -> dict[str, Look]:
         found = folder_files.looks(self._home / "segments", "")
@@ -136,9 +129,13 @@ class FolderSnapshots:
         return list(self._read.values())
 
 
-def _size(looks: Mapping[str, Look], name: str) -> int | None:
-    look = looks.get(name)
-    return None if look is None else look.size
+def _harmed(one: _Found, looks: Mapping[str, Look]) -> str | None:
+    """The name of the first piece that is not there as its manifest says; None if the snapshot is whole."""
+    for each in one.manifest.segments:
+        look = looks.get(each.name)
+        if look is None or look.size != each.size:
+            return each.name
+    return None
 
 
 def _flaw_of(look: Look | None) -> Flaw:

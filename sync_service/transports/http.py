@@ -22,11 +22,10 @@ from shared.errors import InvalidError
 from sync_service import relay
 from sync_service.members import control, entries
 from sync_service.sealed import keys, manifests, vectors
-from sync_service.sealed.frames import FRAME_BYTES_MAX, HEADER_BYTES
+from sync_service.sealed.frames import FRAME_BYTES_MAX, HEADER_BYTES, PUSH_BYTES_MAX
 from sync_service.sealed.keys import Seeds
 from sync_service.transport import (
     POSITION_MAX,
-    PUSH_BYTES_MAX,
     BusyError,
     Known,
     Loss,
@@ -56,6 +55,9 @@ _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 # A heartbeat comes every 25 seconds; what is silent for longer than two of them is no connection any more.
 _LISTENING = httpx.Timeout(60.0, connect=10.0)
 _WAIT_SECONDS_MAX = 50
+# A server's event takes a hundred bytes, its challenge 32.
+_LINE_BYTES_MAX = 4_096
+_NONCE_BYTES_MAX = 1_024
 _LATER = frozenset({429, 500, 502, 503, 504})
 _OCTETS = "application/octet-stream"
 _GENERATION, _HEAD_POS, _MIN_POS = "sunaiva-generation", "sunaiva-head-pos", "sunaiva-min-pos"
@@ -98,7 +100,7 @@ class _Standing(Struct, frozen=True):
 
 
 class _Challenge(Struct, frozen=True):
-    nonce: bytes
+    nonce: Annotated[bytes, Meta(max_length=_NONCE_BYTES_MAX)]
 
 
 class _Pass(Struct, frozen=True):
@@ -138,7 +140,7 @@ class HttpTransport:
         self._jitter = jitter
         self._client = client or httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
         self._pass: str | None = None
-        self._events: Iterator[str] | None = None
+        self._events: Iterator[bytes] | None = None
         self._events_answer: httpx.Response | None = None
         self._told: _Mark | None = None
 
@@ -249,7 +251,7 @@ class HttpTransport:
         until = time.monotonic() + seconds
         try:
             for line in self._listen():
-                is_news = line.startswith("data:") and _is_news(
+                is_news = line.startswith(b"data:") and _is_news(
                     msgspec.json.decode(line[5:], type=_Mark), reached
                 )
                 if is_news or time.monotonic() >= until:
@@ -289,7 +291,10 @@ class HttpTransport:
         as_person: bool = False,
     ) -> httpx.Response:
         headers = {} if body is None else {"content-type": kind}
-        for attempt in range(TRIES_MAX):
+        is_let_in_anew = as_person
+        tries = 0
+        while True:
+            tries += 1
             try:
                 token = self._token(as_person=as_person)
                 answer = self._once(
@@ -304,20 +309,18 @@ class HttpTransport:
             else:
                 if answer.is_success:
                     return answer
-                if answer.status_code == 401 and not as_person and attempt == 0:
-                    self._pass = None
-                    continue
-                if answer.status_code not in _LATER:
+                if answer.status_code == 401 and not is_let_in_anew:
+                    is_let_in_anew, self._pass = True, None
+                elif answer.status_code not in _LATER:
                     problems.refuse(answer.status_code, answer.content)
                 later = BusyError(
                     f"The server cannot answer now ({answer.status_code}).",
                     after_seconds=_retry_after(answer),
                 )
-            if attempt + 1 == TRIES_MAX or later.after_seconds > _LAST_WAIT_SECONDS:
+            if tries == TRIES_MAX or later.after_seconds > _LAST_WAIT_SECONDS:
                 raise later
-            longest = min(_LAST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)
+            longest = min(_LAST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (tries - 1))
             self._sleep(max(later.after_seconds, longest * self._jitter()))
-        raise RevokedError(_NOT_LET_IN)
 
     def _once(self, method: str, path: str, **rest: Any) -> httpx.Response:
         """One request. The answer is read as far as answers go, and no further."""
@@ -395,7 +398,7 @@ class HttpTransport:
             one.id for one in _decoded(answer, list[_Vault])
         }
 
-    def _listen(self) -> Iterator[str]:
+    def _listen(self) -> Iterator[bytes]:
         if self._events is None:
             headers = {
                 "authorization": f"Bearer {self._token(as_person=False)}",
@@ -411,7 +414,7 @@ class HttpTransport:
             self._events_answer = answer
             if not answer.is_success:
                 raise httpx.StreamError("no events")
-            self._events = answer.iter_lines()
+            self._events = _lines(answer)
         return self._events
 
     def _stop_listening(self) -> None:
@@ -425,6 +428,16 @@ class HttpTransport:
             if line is not None:
                 line.shutdown(socket.SHUT_RDWR)
             answer.close()
+
+
+def _lines(answer: httpx.Response) -> Iterator[bytes]:
+    """At least one, be it empty, for whatever comes: whoever listens looks at the time between two."""
+    left = b""
+    for piece in answer.iter_bytes():
+        *lines, left = (left + piece).split(b"\n")
+        if len(left) > _LINE_BYTES_MAX:
+            raise httpx.StreamError("a line that does not end")
+        yield from lines or [b""]
 
 
 def _is_news(mark: _Mark, reached: Reached) -> bool:

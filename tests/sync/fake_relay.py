@@ -150,7 +150,7 @@ class Line:
             raise QuotaError("There is no room for more of this vault.")
         heads = dict(self.relay.heads)
         admitted: list[tuple[frames.Frame, bool]] = []
-        for frame in frames.split(b"".join(batches), most=relay.BATCHES_PER_PUSH_MAX):
+        for frame in frames.split(b"".join(batches), most=frames.PUSH_FRAMES_MAX):
             stream, seq = frame.header.stream, frame.header.seq
             stored = self.relay.hashes.get((stream, seq))
             verdict = relay.admit(members, frame, heads.get(stream), stored=stored)

@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 
 from sync_service.device import healing, log, membership
+from sync_service.members import amend
+from sync_service.members.entries import RECOVERY_SIGNER, Signer, entry_hash, sign
 from sync_service.steps import sealing
 from sync_service.steps.step import Report, Run
-from sync_service.transport import BusyError, ForkError, Reached
+from sync_service.transport import BusyError, ControlConflictError, ForkError, Reached
 from sync_service.transports.folder_shelf import SETTLED_MS
-from tests.sync.devices import Time
+from tests.sync.devices import RECOVERY, Time
 from tests.sync.folders import FolderDevice, pair, settle
 
 
@@ -192,6 +194,8 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
     for stream in tmp_path.glob("sunaiva/*/streams/*"):
         (stream / "folder.batches").mkdir()
         os.mkfifo(stream / "pipe.batches")
+        (stream / "link.batches").symlink_to("link.batches")
+        (stream.parent / f"link-{stream.name}").symlink_to(f"link-{stream.name}")
     for devices in tmp_path.glob("sunaiva/*/devices"):
         (devices / "0.entry").mkdir()
     first.write(1)
@@ -243,3 +247,22 @@ def test_a_damaged_device_list_is_given_back(tmp_path: Path) -> None:
     assert entry.read_bytes() == whole
     settle([first, second])
     assert first.alarms() == second.alarms() == set()
+
+
+def test_what_a_newer_program_put_into_the_device_list_is_named_and_keeps_its_place(
+    tmp_path: Path,
+) -> None:
+    first, second = pair(tmp_path)
+    settle([first, second])
+    with first.replica.transaction() as db:
+        now = log.members(db)
+    by_words = Signer(RECOVERY_SIGNER, RECOVERY)
+    entry = sign(now.seq + 1, now.hash, now.vault, 40, None, by=by_words)
+    (devices,) = tmp_path.glob("sunaiva/*/devices")
+    (devices / f"{now.seq + 1:020d}-{entry_hash(entry).hex()}.entry").write_bytes(entry)
+    settle([first, second])
+    assert first.alarms() == second.alarms() == {"newer"}
+    ours = amend.policy(now, by_words, suite_floor=1, min_reader=2)
+    with pytest.raises(ControlConflictError):
+        first.way.append_control(ours)
+    assert first.way.control(now.seq) == [entry]

@@ -1,14 +1,17 @@
 """Files in a folder that are deleted, cut off, altered, copied or on their way: each is told apart, and given back by whoever has it."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sync_service.device import log, snapshots
+from sync_service.device import log, membership, snapshots
 from sync_service.steps import sealing
 from sync_service.steps.step import Report, Run
+from sync_service.transport import Range
+from sync_service.transports.folder_shelf import gaps
 from tests.sync.folders import FolderDevice, pair, settle
 
 HOUR_MS = 3_600_000
@@ -222,6 +225,35 @@ def _seals(device: FolderDevice) -> None:
     sealing.seal(run, patiently=False)
 
 
+def test_what_was_altered_and_looks_as_before_keeps_nobody_from_writing_on(tmp_path: Path) -> None:
+    first, second = _written(tmp_path)
+    path = _files(first)[-1]
+    seen = path.stat()
+    _flip(0)(path)
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    first.write(9, "green tea")
+    settle([first, second])
+    assert first.alarms() == second.alarms() == set()
+    assert second.text(9) == "green tea"
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "missing"),
+    [
+        ([], Range(1, 3), [Range(1, 3)]),
+        ([(1, 2), (5, 6)], Range(1, 8), [Range(3, 4), Range(7, 8)]),
+        ([(1, 9)], Range(3, 4), []),
+        ([(5, 6)], Range(1, 2), [Range(1, 2)]),
+        ([(12, 15)], Range(11, 10), []),  # as where a snapshot holds all of it
+    ],
+    ids=["nothing there", "between and after", "all there", "before", "nothing asked for"],
+)
+def test_missing_is_what_is_asked_for_and_in_no_file(
+    there: list[tuple[int, int]], wanted: Range, missing: list[Range]
+) -> None:
+    assert gaps(there, wanted) == missing
+
+
 @pytest.mark.parametrize("harmed", ["segments", "manifests"])
 @pytest.mark.parametrize("harm", [Path.unlink, _cut, _empty], ids=["deleted", "cut off", "empty"])
 def test_a_snapshot_that_is_harmed_is_named_and_written_anew(
@@ -243,6 +275,21 @@ def test_a_snapshot_that_is_harmed_is_named_and_written_anew(
         first.sync()
     assert first.alarms() == set()
     assert len(first.way.manifests()) == 1
+
+
+def test_the_snapshot_of_a_removed_device_stands_in_for_nothing(tmp_path: Path) -> None:
+    first, second = _written(tmp_path)
+    _snapshot(second)
+    settle([first, second])
+    removed = log.read(second.replica.db).device
+    membership.revoke(first.way, first.replica, removed, first.random, first.now_ms)
+    settle([first])
+    third = FolderDevice(tmp_path, first.time, 7).enter(first=False)
+    settle([first, third], rounds=12)
+    assert third.alarms() == set()
+    _files(first)[0].unlink()
+    settle([third], rounds=20)
+    assert third.alarms() == {"missing"}
 
 
 def _snapshot(device: FolderDevice) -> None:

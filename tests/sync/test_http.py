@@ -1,7 +1,7 @@
 """The way to a server: what goes wrong on it, each by its own name, and never another byte when it is tried again."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import msgspec
@@ -127,6 +127,28 @@ def test_a_pass_that_ran_out_is_renewed_once() -> None:
         never.way().push([b"x"])
 
 
+def test_a_pass_that_ran_out_while_the_server_was_busy_is_renewed_as_well() -> None:
+    ran_out = _problem(401, "device_pass_needed")
+    server = Server(_problem(503, "unavailable"), ran_out, _json(PUSHED))
+    server.way().push([b"x"])
+    assert server.log_ins == 2
+    busy = _problem(503, "unavailable")
+    late = Server(busy, busy, busy, ran_out)
+    with pytest.raises(UnavailableError):
+        late.way().push([b"x"])
+
+
+def test_a_challenge_that_nobody_can_sign_is_no_answer() -> None:
+    class Challenger(Server):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/challenge"):
+                return _json({"nonce": base64.b64encode(bytes(1 << 16)).decode()})
+            return super().__call__(request)
+
+    with pytest.raises(UnreadableAnswerError):
+        Challenger(_json(PUSHED)).way().push([b"x"])
+
+
 NAMED: dict[str, tuple[httpx.Response, type[SunaivaError]]] = {
     "fork": (_problem(409, "batch_fork", stream=STREAM.hex(), seq=4), ForkError),
     "gap": (_problem(409, "batch_gap", stream=STREAM.hex(), expected_seq=4), SeqGapError),
@@ -232,6 +254,20 @@ def test_what_was_told_and_cannot_be_taken_in_is_no_news_a_second_time() -> None
     way = server.way()
     assert way.wait(Reached("g", 1, 5), seconds=30)
     assert not way.wait(Reached("g", 1, 5), seconds=30)
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_line_of_events_without_end_is_not_listened_to(seconds: float) -> None:
+    sent: list[bytes] = []
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(1_000):
+            sent.append(b"data: " + b"x" * 1_000)
+            yield sent[-1]
+
+    server = Server(httpx.Response(200, content=endless()), _json(_mark(5)))
+    assert not server.way().wait(Reached("g", 1, 5), seconds=seconds)
+    assert len(sent) < 100
 
 
 @pytest.mark.parametrize("way", ["events", "wait"])

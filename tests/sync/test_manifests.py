@@ -3,9 +3,10 @@
 import pytest
 from msgspec import structs
 
+from shared import crypto
 from shared.agreement import SIGNATURE_BYTES
 from sync_service.changes.ops import Head, MalformedError
-from sync_service.sealed.frames import ForgedError
+from sync_service.sealed.frames import ForgedError, UnreadableError
 from sync_service.sealed.keys import sign_public
 from sync_service.sealed.manifests import (
     MANIFEST_BYTES_MAX,
@@ -17,7 +18,7 @@ from sync_service.sealed.manifests import (
     verify_cosignature,
     write,
 )
-from sync_service.sealed.pieces import Segment
+from sync_service.sealed.pieces import Purpose, Segment, unseal
 from tests.sync.circle import device_of, seeds_of
 
 ANN, BEN = seeds_of("ann"), seeds_of("ben")
@@ -83,3 +84,24 @@ def test_a_device_vouches_for_one_snapshot_of_one_vault() -> None:
     for other in ((bytes(16), SOUND.vault), (name, b"other vault's id")):
         with pytest.raises(ForgedError):
             verify_cosignature(signature, *other, sign_public(BEN))
+
+
+PURPOSE = Purpose("segments", b"sunaiva/segment/1", "A piece of a snapshot")
+KEY = b"k" * 32
+
+
+@pytest.mark.parametrize("inside", [b"", b"\0", bytes(4)], ids=["nothing", "one byte", "no codec"])
+def test_a_piece_with_less_inside_than_any_is_malformed(inside: bytes) -> None:
+    number = (1).to_bytes(4, "big")
+    key = crypto.derive(KEY, PURPOSE.key)
+    sealed = number + crypto.seal(key, inside, bound_to=PURPOSE.context + bytes(16) + number)
+    with pytest.raises(MalformedError):
+        unseal(sealed, PURPOSE, vault=bytes(16), epoch_keys={1: KEY})
+
+
+@pytest.mark.parametrize(
+    "seal", [b"", b"\x01", b"\x02" + bytes(60)], ids=["nothing", "cut", "later"]
+)
+def test_a_piece_that_is_no_seal_is_unreadable(seal: bytes) -> None:
+    with pytest.raises(UnreadableError):
+        unseal((1).to_bytes(4, "big") + seal, PURPOSE, vault=bytes(16), epoch_keys={1: KEY})

@@ -303,10 +303,40 @@ def test_a_state_in_a_snapshot_without_its_values_is_malformed() -> None:
         merge.decode(encode([msgspec.Raw(encode(([(1, A, [1])],))), {}]))
 
 
-def test_a_rival_in_a_snapshot_that_says_nothing_at_all_is_malformed() -> None:
-    history = encode(([(2, A, [1])], {}, [], [(1, 1, A, b"")]))
+VALUES_NOBODY_WRITES = {
+    "nothing": b"",
+    "no value": b"\xc1",
+    "half of one": b"\x92\x01",
+    "two": b"\x01\x02",
+    "more than an operation holds": encode("a" * ops.OP_BYTES_MAX),
+}
+HELD_BY = {
+    "a known field": (([(2, A, [1])],), {1}),
+    "an unknown one": (([(2, A, [UNKNOWN_FIELD])], {}, [], [], [], [], {UNKNOWN_FIELD: ...}), ()),
+    "a rival": (([(2, A, [1])], {}, [], [(1, 1, A, ...)]), ()),
+    "what a newer version said": (([], {}, [], [], [], [(64, 1, A, ...)]), ()),
+}
+
+
+@pytest.mark.parametrize("held", HELD_BY)
+@pytest.mark.parametrize("value", VALUES_NOBODY_WRITES)
+def test_a_value_in_a_snapshot_that_no_operation_can_carry_is_malformed(
+    held: str, value: str
+) -> None:
+    parts, known = HELD_BY[held]
+    raw = VALUES_NOBODY_WRITES[value]
+    values = {1: raw} if known else {1: b"\xc0"}
     with pytest.raises(MalformedError):
-        merge.decode(encode([msgspec.Raw(history), {1: b"\xc0"}]))
+        merge.decode(encode([msgspec.Raw(encode(_with(parts, raw))), values]))
+    merge.decode(encode([msgspec.Raw(encode(_with(parts, b"\xc0"))), {1: b"\xc0"}]))
+
+
+def _with(part: Any, value: bytes) -> Any:
+    if part is ...:
+        return value
+    if isinstance(part, dict):
+        return {key: _with(each, value) for key, each in part.items()}
+    return [_with(each, value) for each in part] if isinstance(part, list | tuple) else part
 
 
 @given(noise=st.binary(max_size=200))

@@ -4,12 +4,14 @@ import msgspec
 import pytest
 
 from shared.errors import UnavailableError
+from sync_service.changes.fields import Field
 from sync_service.changes.ops import Head
 from sync_service.device import inbox, listing, log, membership, snapshots, vouching
+from sync_service.device.replica import change
 from sync_service.members import amend, entries
 from sync_service.sealed import keys, manifests, segments
 from sync_service.steps import engine
-from tests.sync.devices import Device, pair, settle
+from tests.sync.devices import Device, memory, pair, said, settle
 from tests.sync.fake_relay import Relay
 from tests.sync.table_replica import Crash
 
@@ -170,6 +172,21 @@ def test_a_snapshot_that_holds_less_is_not_vouched_for() -> None:
     assert _vouch(second) is False
     assert "diverged" in second.alarms()
     assert first.relay.compact() == 0
+
+
+def test_a_snapshot_that_holds_other_words_at_the_same_clocks_is_not_vouched_for() -> None:
+    first, second = _written()
+    with first.replica.transaction() as db:
+        before = first.replica.load(db, [memory(1)])[memory(1)]
+        hlc, stream, _ = before.fields[Field.TEXT]
+        fields = before.fields | {Field.TEXT: (hlc, stream, said("a lie"))}
+        after = msgspec.structs.replace(before, fields=fields)
+        first.replica.save(db, {memory(1): change(before, after)})
+    _snapshot(first)
+    assert _vouch(second) is False
+    newcomer = Device(first.relay, first.time, 3).join()
+    newcomer.sync()
+    assert newcomer.text(1) == "text 1"
 
 
 def test_an_altered_piece_is_not_used() -> None:
