@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from mcp_server import findings, memory
+from mcp_server import findings
 from mcp_server.device import Device
-from mcp_server.findings import Finding
-from mcp_server.memory import Decision
+from mcp_server.findings import Decision, Finding
 from mcp_server.model import Link, Memory
 from mcp_server.naming import as_name
 from mcp_server.replica import Replica
@@ -107,7 +106,7 @@ def concerned(db: "Database", number: int) -> tuple[Memory, Memory]:
         NotFoundError: nothing of this number is open.
     """
     if number < _FIRST_NUMBER:
-        first, second = memory.in_finding(db, number)
+        first, second = findings.pair(db, number)
         return first.memory, second.memory
     conflict = _by_number(db, number)
     return conflict.first, conflict.second
@@ -120,7 +119,7 @@ def decide(device: Device, number: int, decision: Decision, *, client: str) -> N
         NotFoundError: nothing of this number is open.
     """
     if number < _FIRST_NUMBER:
-        memory.resolve(device, number, decision, client=client)
+        findings.resolve(device, number, decision, client=client)
         return
     replica = Replica(device, client=client)
     with replica.transaction() as db:

@@ -9,7 +9,8 @@ import pytest
 from mcp_server import conflicts
 from mcp_server.conflicts import Conflict
 from mcp_server.device import Device
-from mcp_server.memory import Changes, Decision, revise
+from mcp_server.findings import Decision
+from mcp_server.memory import Changes, revise
 from mcp_server.vault import store
 from shared.errors import NotFoundError
 from shared.ids import MemoryId
