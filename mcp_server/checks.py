@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from mcp_server.model import (
+    COUNT_MAX,
     DRAFTS_PER_CALL_MAX,
     LINKS_MAX,
     NAME_CHARS_MAX,
@@ -14,6 +16,8 @@ from mcp_server.model import (
 )
 from mcp_server.naming import is_name
 from shared.errors import InvalidError
+
+Content = TypeVar("Content", Draft, Memory)
 
 
 def bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
@@ -27,7 +31,7 @@ def bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
     return items  # type: ignore[return-value] # callers know which of the two they gave
 
 
-def checked(draft: Draft, which: str) -> Draft:
+def checked(draft: Content, which: str) -> Content:
     text_checked(draft.text, which)
     for what, name in (
         ("space", draft.space),
@@ -46,6 +50,10 @@ def checked(draft: Draft, which: str) -> Draft:
         )
     if not 0 <= draft.importance <= 1:
         raise InvalidError(f"{which}'s importance is {draft.importance}; it goes from 0 to 1.")
+    if draft.position is not None and not 0 <= draft.position <= COUNT_MAX:
+        raise InvalidError(
+            f"{which}'s position is {draft.position}; it goes from 0 to {COUNT_MAX}."
+        )
     _span_checked(draft.valid_from, draft.valid_to, which)
     return draft
 

@@ -151,8 +151,7 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             known = there is not None or recorded.is_dead(db, memory.id)
             if not known:
                 # It may have ended before it began: two devices may have said so, and so does what was superseded early.
-                spanless = msgspec.structs.replace(_as_draft(memory), valid_from=None)
-                checked(spanless, f"Memory {memory.id}")
+                checked(msgspec.structs.replace(memory, valid_from=None), f"Memory {memory.id}")
                 kept = msgspec.structs.replace(memory, source=_kept(memory.source))
                 digest = text_digest(device, kept.text)
                 added.append(recorded.insert(device.clock, db, kept, digest))
@@ -399,12 +398,8 @@ def _with_changes(device: Device, old: Memory, changes: Changes) -> Memory:
     )
     # A memory that turned out to be wrong from its first moment may end where it began.
     span = {} if "valid_from" in fields else {"valid_from": None}
-    checked(msgspec.structs.replace(_as_draft(after), **span), "The memory")
+    checked(msgspec.structs.replace(after, **span), "The memory")
     return after
-
-
-def _as_draft(memory: Memory) -> Draft:
-    return Draft(**{name: getattr(memory, name) for name in Draft.__struct_fields__})
 
 
 def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[Row]:
