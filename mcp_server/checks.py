@@ -1,7 +1,6 @@
 """What a draft must be to be stored: the limits of the model, said in sentences. Pure; nothing is corrected or cut to fit."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TypeVar
 
 from mcp_server.model import (
@@ -15,6 +14,7 @@ from mcp_server.model import (
     Memory,
 )
 from mcp_server.naming import is_name
+from shared.clock import whole_milliseconds
 from shared.errors import InvalidError
 
 Content = TypeVar("Content", Draft, Memory)
@@ -54,7 +54,7 @@ def checked(draft: Content, which: str) -> Content:
         raise InvalidError(
             f"{which}'s position is {draft.position}; it goes from 0 to {COUNT_MAX}."
         )
-    _span_checked(draft.valid_from, draft.valid_to, which)
+    _times_checked(draft, which)
     return draft
 
 
@@ -81,7 +81,16 @@ def _name_checked(name: str, which: str) -> None:
         )
 
 
-def _span_checked(start: datetime | None, end: datetime | None, which: str) -> None:
+def _times_checked(content: Draft | Memory, which: str) -> None:
+    try:
+        _, start, end = (
+            None if said is None else whole_milliseconds(said)
+            for said in (content.occurred_at, content.valid_from, content.valid_to)
+        )
+    except OverflowError as error:
+        raise InvalidError(
+            f"{which} names a time that no calendar here has: in UTC, the years go from 1 to 9999."
+        ) from error
     if start is not None and end is not None and end <= start:
         raise InvalidError(
             f"{which} would end being true before it begins ({end} is not after {start})."

@@ -175,9 +175,11 @@ def pair(db: "Database", number: int) -> tuple[Row, Row]:
     Raises:
         NotFoundError: there is no open finding of this number.
     """
-    finding = db.execute(
-        "SELECT first, second FROM findings WHERE number = ? AND decision IS NULL", [number]
-    ).fetchone()
+    finding = None
+    if number > 0:  # SQLite does not take every number
+        finding = db.execute(
+            "SELECT first, second FROM findings WHERE number = ? AND decision IS NULL", [number]
+        ).fetchone()
     if finding is None:
         raise NotFoundError(
             f"There is no open finding {number}. Call resolve without an id to list them."
