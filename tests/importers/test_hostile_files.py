@@ -296,6 +296,20 @@ def test_a_note_of_ours_with_an_endless_position_does_not_stop_the_others(
     assert isinstance(kept, Draft)
 
 
+@pytest.mark.parametrize("time", ["-99999999999", "1" + "0" * 400])
+def test_a_time_that_no_calendar_has_is_left_out(
+    folder: Callable[..., Path], read: Read, time: str
+) -> None:
+    said = (
+        '{"message":{"author":{"role":"user"},"content":{"parts":["hello"]},"create_time":%s}}'
+        % time
+    )
+    root = folder({"conversations.json": f'[{{"mapping":{{"a":{said},"b":{said}}}}}]'})
+    (draft,) = read(root, "chatgpt")
+    assert isinstance(draft, Draft)
+    assert (draft.text, draft.occurred_at) == ("hello", None)
+
+
 def test_other_json_lines_are_not_taken_for_ours(tmp_path: Path, read: Read) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"a":1}\n')
