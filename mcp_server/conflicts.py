@@ -160,11 +160,29 @@ def _decide_successor(
         kept, dropped = dropped, kept
     successor = wire.encoded(Field.SUPERSEDED_BY, store.as_bytes(kept.id))
     _tell(device, replica, db, conflict.about, {Field.SUPERSEDED_BY: successor})
-    if decision != "keep_both" and dropped.superseded_by is None:
+    # Decided the other way before, perhaps on another device: two that supersede each other would both be out of recall.
+    _let_stand(device, replica, db, kept, beside=dropped)
+    if decision == "keep_both":
+        _let_stand(device, replica, db, dropped, beside=kept)
+    elif dropped.superseded_by is None:
         ended = {Field.SUPERSEDED_BY: successor}
         if dropped.valid_to is None:
             ended[Field.VALID_TO] = wire.encoded(Field.VALID_TO, to_ms(device.clock()))
         _tell(device, replica, db, dropped.id, ended)
+
+
+def _let_stand(
+    device: Device, replica: Replica, db: "Database", memory: Memory, *, beside: Memory
+) -> None:
+    """Take back that a memory was superseded by the other, and ended by that."""
+    if memory.superseded_by != beside.id:
+        return
+    key = store.as_bytes(memory.id)
+    said = replica.load(db, [key])[key].fields
+    fields = [Field.SUPERSEDED_BY]
+    if Field.VALID_TO in said and said[Field.VALID_TO][:2] == said[Field.SUPERSEDED_BY][:2]:
+        fields.append(Field.VALID_TO)  # of the same write
+    _tell(device, replica, db, memory.id, {field: wire.encoded(field, None) for field in fields})
 
 
 def _apart(device: Device, shown: Memory, text: str) -> Memory:

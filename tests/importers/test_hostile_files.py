@@ -300,11 +300,9 @@ def test_a_note_of_ours_with_an_endless_position_does_not_stop_the_others(
 def test_a_time_that_no_calendar_has_is_left_out(
     folder: Callable[..., Path], read: Read, time: str
 ) -> None:
-    said = (
-        '{"message":{"author":{"role":"user"},"content":{"parts":["hello"]},"create_time":%s}}'
-        % time
-    )
-    root = folder({"conversations.json": f'[{{"mapping":{{"a":{said},"b":{said}}}}}]'})
+    said = '{"author":{"role":"user"},"content":{"parts":["hello"]},"create_time":' + time + "}"
+    node = f'{{"message":{said}}}'
+    root = folder({"conversations.json": f'[{{"mapping":{{"a":{node},"b":{node}}}}}]'})
     (draft,) = read(root, "chatgpt")
     assert isinstance(draft, Draft)
     assert (draft.text, draft.occurred_at) == ("hello", None)
