@@ -104,7 +104,7 @@ def test_what_was_decided_otherwise_on_each_device_can_be_decided_again(
     first, second = {again.first.text}, {again.second.text}
     conflicts.decide(one, again.number, decision, client="test")
     exchange(one, other)
-    assert memories_of(one) == memories_of(other)
+    assert states_of(one) == states_of(other)
     left = {"keep_first": first, "keep_second": second, "keep_both": first | second}[decision]
     for device in pair:
         assert _undecided(device) == []

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +135,7 @@ def test_the_words_of_many_that_came_at_once_do_not_wait_for_the_model(tmp_path:
 
 def test_the_words_of_many_do_not_wait_for_another_model(tmp_path: Path) -> None:
     gate = Gate()
-    coming = iter([HashEmbedder, gate])
+    coming: Iterator[Callable[[], Embedder]] = iter([HashEmbedder, gate])
 
     def model() -> Embedder:
         return next(coming)()
