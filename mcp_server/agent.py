@@ -384,6 +384,14 @@ def _log_to_stderr() -> None:
     for chatty in ("mcp", "uvicorn", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("asyncio").addFilter(_Sparse())
+    threading.excepthook = _log_failed_thread
+
+
+def _log_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    """Python's own way would write the error's words to stderr, which is our log."""
+    name = failed.thread.name if failed.thread is not None else "?"
+    if failed.exc_value is not None:
+        logger.error("the thread %s failed", name, exc_info=failed.exc_value)
 
 
 class _Sparse(logging.Filter):

@@ -144,7 +144,7 @@ class FindingsArgs(Struct, kw_only=True):
 
 class ResolveArgs(Struct, kw_only=True):
     number: int
-    decision: memory.Decision
+    decision: findings.Decision
 
 
 class ConsolidateArgs(Struct, kw_only=True):

@@ -1,9 +1,10 @@
 """What a draft must be to be stored: the limits of the model, said in sentences. Pure; nothing is corrected or cut to fit."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from typing import TypeVar
 
 from mcp_server.model import (
+    COUNT_MAX,
     DRAFTS_PER_CALL_MAX,
     LINKS_MAX,
     NAME_CHARS_MAX,
@@ -13,7 +14,10 @@ from mcp_server.model import (
     Memory,
 )
 from mcp_server.naming import is_name
+from shared.clock import whole_milliseconds
 from shared.errors import InvalidError
+
+Content = TypeVar("Content", Draft, Memory)
 
 
 def bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
@@ -27,7 +31,7 @@ def bounded(items: Sequence[Draft] | Sequence[Memory]) -> Sequence[Draft]:
     return items  # type: ignore[return-value] # callers know which of the two they gave
 
 
-def checked(draft: Draft, which: str) -> Draft:
+def checked(draft: Content, which: str) -> Content:
     text_checked(draft.text, which)
     for what, name in (
         ("space", draft.space),
@@ -46,7 +50,11 @@ def checked(draft: Draft, which: str) -> Draft:
         )
     if not 0 <= draft.importance <= 1:
         raise InvalidError(f"{which}'s importance is {draft.importance}; it goes from 0 to 1.")
-    _span_checked(draft.valid_from, draft.valid_to, which)
+    if draft.position is not None and not 0 <= draft.position <= COUNT_MAX:
+        raise InvalidError(
+            f"{which}'s position is {draft.position}; it goes from 0 to {COUNT_MAX}."
+        )
+    _times_checked(draft, which)
     return draft
 
 
@@ -73,7 +81,16 @@ def _name_checked(name: str, which: str) -> None:
         )
 
 
-def _span_checked(start: datetime | None, end: datetime | None, which: str) -> None:
+def _times_checked(content: Draft | Memory, which: str) -> None:
+    try:
+        _, start, end = (
+            None if said is None else whole_milliseconds(said)
+            for said in (content.occurred_at, content.valid_from, content.valid_to)
+        )
+    except OverflowError as error:
+        raise InvalidError(
+            f"{which} names a time that no calendar here has: in UTC, the years go from 1 to 9999."
+        ) from error
     if start is not None and end is not None and end <= start:
         raise InvalidError(
             f"{which} would end being true before it begins ({end} is not after {start})."

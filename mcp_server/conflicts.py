@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from mcp_server import findings, memory
+from mcp_server import findings
 from mcp_server.device import Device
-from mcp_server.findings import Finding
-from mcp_server.memory import Decision
+from mcp_server.findings import Decision, Finding
 from mcp_server.model import Link, Memory
 from mcp_server.naming import as_name
 from mcp_server.replica import Replica
@@ -107,7 +106,7 @@ def concerned(db: "Database", number: int) -> tuple[Memory, Memory]:
         NotFoundError: nothing of this number is open.
     """
     if number < _FIRST_NUMBER:
-        first, second = memory.in_finding(db, number)
+        first, second = findings.pair(db, number)
         return first.memory, second.memory
     conflict = _by_number(db, number)
     return conflict.first, conflict.second
@@ -120,7 +119,7 @@ def decide(device: Device, number: int, decision: Decision, *, client: str) -> N
         NotFoundError: nothing of this number is open.
     """
     if number < _FIRST_NUMBER:
-        memory.resolve(device, number, decision, client=client)
+        findings.resolve(device, number, decision, client=client)
         return
     replica = Replica(device, client=client)
     with replica.transaction() as db:
@@ -161,11 +160,29 @@ def _decide_successor(
         kept, dropped = dropped, kept
     successor = wire.encoded(Field.SUPERSEDED_BY, store.as_bytes(kept.id))
     _tell(device, replica, db, conflict.about, {Field.SUPERSEDED_BY: successor})
-    if decision != "keep_both" and dropped.superseded_by is None:
+    # Decided the other way before, perhaps on another device: two that supersede each other would both be out of recall.
+    _let_stand(device, replica, db, kept, beside=dropped)
+    if decision == "keep_both":
+        _let_stand(device, replica, db, dropped, beside=kept)
+    elif dropped.superseded_by is None:
         ended = {Field.SUPERSEDED_BY: successor}
         if dropped.valid_to is None:
             ended[Field.VALID_TO] = wire.encoded(Field.VALID_TO, to_ms(device.clock()))
         _tell(device, replica, db, dropped.id, ended)
+
+
+def _let_stand(
+    device: Device, replica: Replica, db: "Database", memory: Memory, *, beside: Memory
+) -> None:
+    """Take back that a memory was superseded by the other, and ended by that."""
+    if memory.superseded_by != beside.id:
+        return
+    key = store.as_bytes(memory.id)
+    said = replica.load(db, [key])[key].fields
+    fields = [Field.SUPERSEDED_BY]
+    if Field.VALID_TO in said and said[Field.VALID_TO][:2] == said[Field.SUPERSEDED_BY][:2]:
+        fields.append(Field.VALID_TO)  # of the same write
+    _tell(device, replica, db, memory.id, {field: wire.encoded(field, None) for field in fields})
 
 
 def _apart(device: Device, shown: Memory, text: str) -> Memory:

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, get_args
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from mcp_server import changes as recorded
 from mcp_server import noticing
 from mcp_server.device import Device
 from mcp_server.index.catalogue import Filter
@@ -16,6 +19,7 @@ from mcp_server.noticing import Relation
 from mcp_server.vault import store
 from mcp_server.vault.store import Row
 from shared.clock import to_ms
+from shared.errors import ConflictError, NotFoundError
 from shared.ids import MemoryId
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ _COMPARED = 5
 _CONTRADICTED_MAX = 2
 # What is noted on purpose is not compared with what was only said; a turn is compared with both.
 _COMPARED_KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "turn")
+
+Decision = Literal["keep_both", "keep_first", "keep_second"]
 
 Added = tuple[Row, NDArray[np.float32] | None]
 """A memory just stored, and its vector if it has one already."""
@@ -121,6 +127,83 @@ def about(db: "Database", memory_id: MemoryId) -> tuple[Similar, ...]:
         for other in (finding.first, finding.second)
         if other.id != memory_id
     )
+
+
+def resolve(
+    device: Device,
+    number: int,
+    decision: Decision,
+    *,
+    client: str,
+) -> None:
+    """Decide a finding. The one not kept is superseded by the other: out of recall, in reach of `as_of`.
+
+    Raises:
+        NotFoundError: there is no open finding of this number.
+        ConflictError: the other has superseded the one to keep since; ending it, too, would leave neither.
+    """
+    with device.changing() as change:
+        db = change.db
+        first, second = pair(db, number)
+        if decision != "keep_both":
+            kept, dropped = (first, second) if decision == "keep_first" else (second, first)
+            if dropped.memory.id in _successors(db, kept.memory):
+                raise ConflictError(
+                    f"{dropped.memory.id} has superseded {kept.memory.id} since. Nothing was decided: keep the newer one, or both, "
+                    "or revise it."
+                )
+            now = device.clock()
+            ended = msgspec.structs.replace(
+                dropped.memory,
+                superseded_by=kept.memory.id,
+                valid_to=dropped.memory.valid_to or _ended(dropped.memory, kept.memory, now),
+                version=dropped.memory.version + 1,
+                updated_at=now,
+            )
+            changed = recorded.update(device.clock, db, dropped, ended)
+            change.then(device.index.put(db, [changed]))
+        db.execute(
+            "UPDATE findings SET decision = ?, decided_ms = ? WHERE number = ?",
+            [decision, to_ms(device.clock()), number],
+        )
+        device.note(db, "resolve", [first.memory.id, second.memory.id], client=client)
+
+
+def pair(db: "Database", number: int) -> tuple[Row, Row]:
+    """The two memories of an open finding.
+
+    Raises:
+        NotFoundError: there is no open finding of this number.
+    """
+    finding = None
+    if number > 0:  # SQLite does not take every number
+        finding = db.execute(
+            "SELECT first, second FROM findings WHERE number = ? AND decision IS NULL", [number]
+        ).fetchone()
+    if finding is None:
+        raise NotFoundError(
+            f"There is no open finding {number}. Call resolve without an id to list them."
+        )
+    first, second = (store.by_ids(db, [store.as_id(key)]) for key in finding)
+    return first[0], second[0]
+
+
+def _successors(db: "Database", memory: Memory) -> set[MemoryId]:
+    """What superseded a memory, and what superseded that."""
+    found: set[MemoryId] = set()
+    following = memory.superseded_by
+    while following is not None and following not in found:
+        found.add(following)
+        row = store.by_id(db, following)
+        following = None if row is None else row.memory.superseded_by
+    return found
+
+
+def _ended(dropped: Memory, kept: Memory, now: datetime) -> datetime:
+    """When the one kept became true, if that is known and lies after the other's beginning."""
+    since = kept.valid_from or kept.occurred_at
+    began = dropped.valid_from or dropped.occurred_at or dropped.created_at
+    return since if since is not None and began < since < now else now
 
 
 def _compared(memory: Memory) -> bool:

@@ -5,7 +5,6 @@ token on every request, and the check of Host and Origin against DNS rebinding.
 """
 
 import hmac
-import os
 import secrets
 import socket
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from msgspec import Struct
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.rendezvous import LINE_BYTES_MAX
+from mcp_server.vault.vaultfile import write_private
 from shared.errors import ForbiddenError, UnavailableError
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -70,13 +70,11 @@ def url(channel: socket.socket) -> str:
 def token(home: Path) -> str:
     """The secret of this vault's HTTP clients, made on first use. Delete the file for a new one."""
     path = home / TOKEN_NAME
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
+    if path.exists() and (kept := path.read_text(encoding="ascii", errors="replace").strip()):
+        return kept
     fresh = secrets.token_urlsafe(_TOKEN_BYTES)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(fresh + "\n")
+    # Whole or not at all: a full disk would leave a token that lets nobody in.
+    write_private(path, f"{fresh}\n".encode(), replace=True)
     return fresh
 
 

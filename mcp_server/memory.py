@@ -27,7 +27,7 @@ from mcp_server.sensitive import Policy
 from mcp_server.vault import audit, names, store
 from mcp_server.vault.store import Row
 from shared import crypto
-from shared.clock import to_ms, whole_milliseconds
+from shared.clock import whole_milliseconds
 from shared.errors import ConflictError, InvalidError, NotFoundError
 from shared.ids import MemoryId, is_short_id, parse_memory_id
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 _DIGEST_BYTES = 16
 _SUPERSEDES = "supersedes"
-
-
-Decision = Literal["keep_both", "keep_first", "keep_second"]
 
 
 class Stored(Struct, frozen=True):
@@ -155,8 +152,7 @@ def take_in(device: Device, memories: Sequence[Memory], *, client: str) -> list[
             known = there is not None or recorded.is_dead(db, memory.id)
             if not known:
                 # It may have ended before it began: two devices may have said so, and so does what was superseded early.
-                spanless = msgspec.structs.replace(_as_draft(memory), valid_from=None)
-                checked(spanless, f"Memory {memory.id}")
+                checked(msgspec.structs.replace(memory, valid_from=None), f"Memory {memory.id}")
                 kept = msgspec.structs.replace(memory, source=_kept(memory.source))
                 digest = text_digest(device, kept.text)
                 added.append(recorded.insert(device.clock, db, kept, digest))
@@ -263,65 +259,6 @@ def revise(
         device.note(db, "revise", [item.memory.id for item in changed], client=client)
         _publish(device, change, changed, embedded=embedded)
     return changed[-1].memory
-
-
-def resolve(
-    device: Device,
-    number: int,
-    decision: Decision,
-    *,
-    client: str,
-) -> None:
-    """Decide a finding. The one not kept is superseded by the other: out of recall, in reach of `as_of`.
-
-    Raises:
-        NotFoundError: there is no open finding of this number.
-    """
-    changed: list[Row] = []
-    with device.changing() as change:
-        db = change.db
-        first, second = in_finding(db, number)
-        if decision != "keep_both":
-            kept, dropped = (first, second) if decision == "keep_first" else (second, first)
-            now = device.clock()
-            ended = msgspec.structs.replace(
-                dropped.memory,
-                superseded_by=kept.memory.id,
-                valid_to=dropped.memory.valid_to or _ended(dropped.memory, kept.memory, now),
-                version=dropped.memory.version + 1,
-                updated_at=now,
-            )
-            changed.append(recorded.update(device.clock, db, dropped, ended))
-        db.execute(
-            "UPDATE findings SET decision = ?, decided_ms = ? WHERE number = ?",
-            [decision, to_ms(device.clock()), number],
-        )
-        device.note(db, "resolve", [first.memory.id, second.memory.id], client=client)
-        _publish(device, change, changed, embedded=True)
-
-
-def _ended(dropped: Memory, kept: Memory, now: datetime) -> datetime:
-    """When the one kept became true, if that is known and lies after the other's beginning."""
-    since = kept.valid_from or kept.occurred_at
-    began = dropped.valid_from or dropped.occurred_at or dropped.created_at
-    return since if since is not None and began < since < now else now
-
-
-def in_finding(db: "Database", number: int) -> tuple[Row, Row]:
-    """The two memories of an open finding.
-
-    Raises:
-        NotFoundError: there is no open finding of this number.
-    """
-    finding = db.execute(
-        "SELECT first, second FROM findings WHERE number = ? AND decision IS NULL", [number]
-    ).fetchone()
-    if finding is None:
-        raise NotFoundError(
-            f"There is no open finding {number}. Call resolve without an id to list them."
-        )
-    first, second = (present(db, store.as_id(key)) for key in finding)
-    return first, second
 
 
 def _embedded(embedder: Embedder | None, texts: list[str]) -> NDArray[np.float32] | None:
@@ -466,12 +403,8 @@ def _with_changes(device: Device, old: Memory, changes: Changes) -> Memory:
         after = msgspec.structs.replace(after, links=others)
     # A memory that turned out to be wrong from its first moment may end where it began.
     span = {} if "valid_from" in fields else {"valid_from": None}
-    checked(msgspec.structs.replace(_as_draft(after), **span), "The memory")
+    checked(msgspec.structs.replace(after, **span), "The memory")
     return after
-
-
-def _as_draft(memory: Memory) -> Draft:
-    return Draft(**{name: getattr(memory, name) for name in Draft.__struct_fields__})
 
 
 def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[Row]:

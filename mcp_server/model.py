@@ -25,6 +25,9 @@ TAGS_MAX = 32
 LINKS_MAX = 64
 NAME_CHARS_MAX = 200  # spaces, tags, speakers, conversations: names, not contents
 
+# Positions and versions: SQLite's integers end at twice this, and the next ones have to fit as well.
+COUNT_MAX = 1 << 62
+
 
 class Link(Struct, frozen=True, order=True):
     """A named relation from one memory to another: `about`, `source`, `supersedes`, …"""

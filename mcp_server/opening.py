@@ -19,7 +19,7 @@ from mcp_server.index.models import Models
 from mcp_server.settings import Settings
 from mcp_server.vault import audit, keys, lasting
 from mcp_server.vault.db import DATABASE_NAME, create_vault, open_vault
-from mcp_server.vault.protectors import Access, ProtectorKind
+from mcp_server.vault.protectors import RECOVER, Access, ProtectorKind
 from shared.clock import Clock
 from shared.errors import ConflictError, ForbiddenError, SunaivaError
 from sync_service.device import log
@@ -166,8 +166,10 @@ def syncs(home: Path, root: bytes) -> bool:
 
 
 def _settle(home: Path, found: keys.RootKeys, given: Access) -> bytes:
-    if found.pending is None:
+    if found.pending is None and not keys.rekey_is_under_way(home):
         return found.current
+    if found.pending is None:
+        return _settle_by_the_former(home, found.current, given)
     for root, settle in ((found.pending, keys.finish_rekey), (found.current, keys.abandon_rekey)):
         if _opens(home, root):
             settle(home, given)
@@ -175,6 +177,17 @@ def _settle(home: Path, found: keys.RootKeys, given: Access) -> bytes:
     raise ForbiddenError(
         f"Neither key of an interrupted rekey opens {home / DATABASE_NAME}. Restore a backup with `sunaiva restore`."
     )
+
+
+def _settle_by_the_former(home: Path, root: bytes, given: Access) -> bytes:
+    """After an interrupted rekey, with a passphrase or words that open the former key only."""
+    if not _opens(home, root):
+        raise ForbiddenError(
+            f"{home / DATABASE_NAME} has a new key already: its rekey was interrupted just before the end. Open it with the new "
+            f"passphrase, or with the new recovery words: {RECOVER}."
+        )
+    keys.abandon_rekey(home, given)
+    return root
 
 
 def _opens(home: Path, root: bytes) -> bool:

@@ -11,7 +11,8 @@ from msgspec import structs
 
 from mcp_server import consolidate, forgetting
 from mcp_server.device import Device
-from mcp_server.memory import Changes, capture_drafts, remember, resolve, revise, take_in
+from mcp_server.findings import resolve
+from mcp_server.memory import Changes, capture_drafts, remember, revise, take_in
 from mcp_server.model import Link, Memory
 from mcp_server.vault import store
 from shared.errors import InvalidError

@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mcp_server import conflicts
+from mcp_server import conflicts, findings
 from mcp_server.conflicts import Conflict
 from mcp_server.device import Device
-from mcp_server.memory import Changes, Decision, revise
+from mcp_server.findings import Decision
+from mcp_server.memory import Changes, revise
 from mcp_server.vault import store
 from shared.errors import NotFoundError
 from shared.ids import MemoryId
@@ -88,6 +89,40 @@ def test_what_is_decided_here_holds_everywhere(
         assert _valid(device) == left
     with pytest.raises(NotFoundError):
         conflicts.decide(one, conflict.number, decision, client="test")
+
+
+@pytest.mark.parametrize("decision", ["keep_first", "keep_second", "keep_both"])
+def test_what_was_decided_otherwise_on_each_device_can_be_decided_again(
+    pair: Pair, decision: Decision
+) -> None:
+    one, other = pair
+    (conflict,) = _undecided(one)
+    conflicts.decide(one, conflict.number, "keep_first", client="test")
+    conflicts.decide(other, conflict.number, "keep_second", client="test")
+    exchange(one, other)
+    (again,) = _undecided(one)
+    first, second = {again.first.text}, {again.second.text}
+    conflicts.decide(one, again.number, decision, client="test")
+    exchange(one, other)
+    assert states_of(one) == states_of(other)
+    left = {"keep_first": first, "keep_second": second, "keep_both": first | second}[decision]
+    for device in pair:
+        assert _undecided(device) == []
+        assert _valid(device) == left
+        assert {each.text for each in memories_of(device).values() if not each.valid_to} == left
+
+
+def test_a_decision_against_an_earlier_one_holds(pair: Pair) -> None:
+    one, _ = pair
+    (conflict,) = _undecided(one)
+    with one.vault.writing() as db:
+        db.execute(
+            "INSERT INTO findings (relation, first, second, noticed_ms) VALUES ('may_contradict', ?, ?, 0)",
+            [store.as_bytes(conflict.first.id), store.as_bytes(conflict.second.id)],
+        )
+    findings.resolve(one, 1, "keep_second", client="test")
+    conflicts.decide(one, conflict.number, "keep_first", client="test")
+    assert _valid(one) == {FRIDAY}
 
 
 @pytest.mark.parametrize("decision", ["keep_first", "keep_second", "keep_both"])

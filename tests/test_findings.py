@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server import findings
+from mcp_server import findings, search
 from mcp_server.device import Device
-from mcp_server.memory import Changes, resolve, revise
+from mcp_server.findings import resolve
+from mcp_server.memory import Changes, revise
 from mcp_server.model import Source
 from mcp_server.search import Asked, find
 from mcp_server.vault import store
 from mcp_server.vault.db import DATABASE_NAME
+from mcp_server.vault.store import Selection
 from shared.clock import to_ms
+from shared.errors import ConflictError
 from tests.builders import (
     NOON,
     SetClock,
@@ -182,3 +185,21 @@ def test_findings_made_before_updates_were_known_keep_their_numbers(tmp_path: Pa
         numbers = db.execute("SELECT number, relation FROM findings ORDER BY number").fetchall()
 
     assert numbers == [(3, "near_duplicate"), (8, "may_supersede")]
+
+
+def test_no_decision_leaves_memories_that_supersede_one_another_in_a_circle(mine: Device) -> None:
+    stored = tell(mine, "first", "second", "third")
+    with mine.vault.writing() as db:
+        for first, second in ((0, 1), (2, 0), (1, 2)):
+            db.execute(
+                "INSERT INTO findings (relation, first, second, noticed_ms) VALUES ('near_duplicate', ?, ?, 0)",
+                [store.as_bytes(stored[first].id), store.as_bytes(stored[second].id)],
+            )
+    for number in (1, 2):
+        resolve(mine, number, "keep_first", client="test")
+    with pytest.raises(ConflictError, match="has superseded"):
+        resolve(mine, 3, "keep_first", client="test")
+    listed, _ = search.browse(mine, Selection(), limit=10, cursor=None, client="test")
+    assert [each.text for each in listed] == ["third"]
+    resolve(mine, 3, "keep_second", client="test")
+    assert _open(mine) == []

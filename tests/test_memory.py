@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from mcp_server import findings
 from mcp_server.device import Device
-from mcp_server.findings import Similar
+from mcp_server.findings import Similar, resolve
 from mcp_server.memory import (
     Changes,
     capture_drafts,
     remember,
-    resolve,
     revise,
     take_in,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mcp_server import health, opening
@@ -253,6 +254,45 @@ def test_a_rekey_that_the_person_breaks_off_changes_nothing(place: Place) -> Non
     assert place.root() == former
     assert opening.settled_root_by_words(place.home, words, place.access) == former
     assert len(list(place.access.key_folder.iterdir())) == 1
+
+
+def test_a_rekey_to_another_passphrase_that_was_broken_off_may_be_tried_again(place: Place) -> None:
+    former, other = (
+        msgspec.structs.replace(place.access, passphrase=f"the {which} passphrase")
+        for which in ("former", "other")
+    )
+    opening.make_vault(place.settings, "passphrase", former, SetClock())
+    root = opening.settled_root(place.home, former)
+    keys.begin_rekey(place.home, root, "passphrase", other)
+    assert opening.settled_root(place.home, former) == root
+    with pytest.raises(ForbiddenError, match="passphrase is wrong"):
+        opening.settled_root(place.home, other)
+    opening.change_key(place.home, root, "passphrase", other, clock=SetClock(), show=lambda _: None)
+    assert opening.settled_root(place.home, other) != root
+
+
+def test_the_former_passphrase_after_an_interrupted_rekey_is_told_what_opens_the_vault_now(
+    place: Place,
+) -> None:
+    former, other = (
+        msgspec.structs.replace(place.access, passphrase=f"the {which} passphrase")
+        for which in ("former", "other")
+    )
+    opening.make_vault(place.settings, "passphrase", former, SetClock())
+    root = opening.settled_root(place.home, former)
+    pending: list[bytes] = []
+    opening.change_key(
+        place.home,
+        root,
+        "passphrase",
+        other,
+        clock=SetClock(),
+        show=lambda _: pending.append((place.home / VAULT_FILE_NAME).read_bytes()),
+    )
+    (place.home / VAULT_FILE_NAME).write_bytes(*pending)
+    with pytest.raises(ForbiddenError, match="new passphrase"):
+        opening.settled_root(place.home, former)
+    assert opening.settled_root(place.home, other) != root
 
 
 def test_a_rekey_that_the_database_refuses_is_taken_back(place: Place) -> None:

@@ -11,8 +11,7 @@ from mcp_server.cli import screen
 from mcp_server.cli.screen import Json
 from mcp_server.cli.session import agent
 from mcp_server.conflicts import Conflict
-from mcp_server.findings import Finding, Similar
-from mcp_server.memory import Decision
+from mcp_server.findings import Decision, Finding, Similar
 from shared.errors import InvalidError
 from shared.ids import short_id
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from mcp_server.model import Kind, Link, Memory, Source, Trust
+from mcp_server.model import COUNT_MAX, Kind, Link, Memory, Source, Trust
 from shared.clock import whole_milliseconds
 from shared.errors import InvalidError
 from shared.ids import MemoryId, parse_memory_id
@@ -57,7 +57,7 @@ class MemoryLine(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     kind: Kind
     space: str
     importance: Annotated[float, Meta(ge=0, le=1)]
-    version: Annotated[int, Meta(ge=1)]
+    version: Annotated[int, Meta(ge=1, le=COUNT_MAX)]
     created_at: _Instant
     updated_at: _Instant
     tags: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class MemoryLine(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     valid_to: _Instant | None = None
     speaker: str | None = None
     conversation: str | None = None
-    position: Annotated[int, Meta(ge=0)] | None = None
+    position: Annotated[int, Meta(ge=0, le=COUNT_MAX)] | None = None
     pinned: bool = False
     archived: bool = False
     superseded_by: str | None = None

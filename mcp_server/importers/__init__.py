@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from mcp_server.checks import checked
 from mcp_server.importers import (
     chatgpt,
     claude,
@@ -172,7 +174,7 @@ def _truly_dated(item: Item, now: datetime) -> Iterator[Item]:
 
 
 def _objection(item: Draft | Memory) -> Problem | None:
-    """Why no vault could keep this text, if so. What left a vault once is only checked for being a memory at all."""
+    """Why no vault could keep this text, if so. What left a vault once may hold a NUL, and end before it begins."""
     where = item.source.key or (item.id if isinstance(item, Memory) else "")
     if not item.text.strip():
         return Problem(where, "its text is empty")
@@ -184,6 +186,13 @@ def _objection(item: Draft | Memory) -> Problem | None:
         return Problem(where, "its text holds half of a character (a lone surrogate)")
     if size > TEXT_BYTES_MAX:
         return Problem(where, f"its text is longer than {TEXT_BYTES_MAX:,} bytes")
+    try:
+        if isinstance(item, Memory):
+            checked(replace(item, valid_from=None), "The memory")
+        else:
+            checked(item, "The memory")
+    except InvalidError as error:
+        return Problem(where, str(error))
     return None
 
 

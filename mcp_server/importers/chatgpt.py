@@ -83,7 +83,7 @@ def _latest_leaf(mapping: dict[str, Any]) -> str | None:
 
 def _seconds(node: object) -> float:
     value = fields.mapping(node, "message").get("create_time")
-    return float(value) if isinstance(value, int | float) else 0.0
+    return value if isinstance(value, int | float) else 0.0
 
 
 def _turn(message: dict[str, Any], key: str) -> Turn | None:

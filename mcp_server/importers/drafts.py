@@ -166,7 +166,10 @@ def _from_number(value: float) -> datetime | None:
     # 10¹¹ as seconds would be the year 5138, as milliseconds it is 1973; the same again for microseconds.
     for per_second in (1, 1_000, 1_000_000):
         if abs(value) < 1e11 * per_second:  # never true of what is no number
-            return from_ms(round(value * 1_000 / per_second))
+            try:
+                return from_ms(round(value * 1_000 / per_second))
+            except OverflowError:  # before the year 1
+                return None
     return None
 
 

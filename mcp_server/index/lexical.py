@@ -174,12 +174,13 @@ class LexicalIndex:
     def tidy(self, vault: OpenVault, changing: _Changing) -> bool:
         """Seal, merge or clean up one piece; whether there was any. `changing` keeps everyone else from changing the vault."""
         with self._tidying:
+            removals = self._removals  # before what is read, which a rebuild may make untrue
             with vault.reading() as db:
                 there = segments.live(db)
                 unused = segments.has_unused(db)
             sealed = there[-1].last_row if there else 0
             if self._newest - sealed >= self._seal_rows:
-                self._seal(vault, changing, sealed + 1)
+                self._seal(vault, changing, sealed + 1, removals)
                 return True
             self.close()
             if self.waiting:
@@ -204,9 +205,8 @@ class LexicalIndex:
             self._inverter.close()
             self._inverter = None
 
-    def _seal(self, vault: OpenVault, changing: _Changing, first: int) -> None:
+    def _seal(self, vault: OpenVault, changing: _Changing, first: int, removals: int) -> None:
         """Write the oldest unsealed memories into a segment of their own."""
-        removals = self._removals
         tier = 0
         with self._lock:
             unread = self._from - first

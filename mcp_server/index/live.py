@@ -1,7 +1,7 @@
 """The indexes of an open vault, kept in step with it: words, catalogue, vectors, embedder, and the thread that fills them.
 
 Everything here is a projection of the encrypted rows and can be thrown away. The keyword index answers at once; the others
-load in the background, and `IndexState` says so. A memory stored without a vector is embedded here, the newest before
+load in the background, and `IndexState` says so. No word waits for a model, which may take minutes to be made ready. A memory stored without a vector is embedded here, the newest before
 the others, whenever the thread has nothing to do that is more useful.
 
 Another model takes over only when it has read everything: until then its vectors grow beside the others, which go on serving.
@@ -26,6 +26,7 @@ from mcp_server.index.lexical import LexicalIndex, terms_of
 from mcp_server.index.models import IndexState, Models
 from mcp_server.index.neighbours import GraphOnDisk, Neighbours
 from mcp_server.index.precedence import Precedence
+from mcp_server.index.preparing import Preparing
 from mcp_server.index.succession import Succession
 from mcp_server.index.words import HEAD_CHARS
 from mcp_server.vault import listing, store, vector_store
@@ -93,6 +94,7 @@ class LiveIndex:
         self._loading = True
         self._touched: set[int] = set()
         self._thread = threading.Thread(target=self._fill, name="index", daemon=True)
+        self._preparing = Preparing(failed=self._give_up, ended=self._wake.set)
 
     @property
     def embedder(self) -> Embedder | None:
@@ -120,6 +122,7 @@ class LiveIndex:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._preparing.close()
         self.lexical.close()
         if self.vectors is not None:
             self.vectors.close()
@@ -262,13 +265,13 @@ class LiveIndex:
         self.has_more_to_embed(len(self.catalogue))
 
     def _fill(self) -> None:
-        self._load()
+        self._preparing.begin(self._load)
         while not self._stop.is_set():
             patience: float | None
             self.precedence.give_way()
             try:
                 if self._succession.is_asked:
-                    self._consider()
+                    self._preparing.begin(self._consider)
                 if not self.lexical.due and self._another_piece_came():
                     continue
                 if tidied := self.tidy_words():
@@ -278,7 +281,8 @@ class LiveIndex:
                     tidied = self._read_cues()
                 # In turn: a merge may take a minute, and what is new shall be found by meaning before that.
                 rests = self.rests()
-                if (self._serving is not None and not rests and self._work()) or tidied:
+                can_work = self._serving is not None and not self._preparing.is_under_way
+                if (can_work and not rests and self._work()) or tidied:
                     continue
                 patience = _RETRY_SECONDS if rests else None
             except SunaivaError as error:
@@ -302,17 +306,11 @@ class LiveIndex:
         return self._wake.wait(_NEXT_PIECE_SECONDS if has_rest else _LAST_PIECE_SECONDS)
 
     def _load(self) -> None:
-        try:
-            if not self._listed:
-                self._list()
-            if self._serving is None:
-                self._load_vectors()
-            self._open_cross()
-        except SunaivaError as error:
-            self._give_up(str(error))
-        except Exception:  # noqa: BLE001 (as above; memories are still found by their words)
-            _log.exception("the language model cannot be used")
-            self._give_up("The language model cannot be used. The agent's log says why.")
+        if not self._listed:
+            self._list()
+        if self._serving is None:
+            self._load_vectors()
+        self._open_cross()
 
     def _neighbours(self, dim: int) -> Neighbours:
         if self._graph_from is None:

@@ -221,6 +221,11 @@ def begin_rekey(home: Path, root_key: bytes, kind: ProtectorKind, access: Access
     return NewKeys(next_key, words)
 
 
+def rekey_is_under_way(home: Path) -> bool:
+    """Whether one was begun and neither finished nor abandoned."""
+    return read_vault_file(home).pending is not None
+
+
 def finish_rekey(home: Path, access: Access) -> str | None:
     """The database has the new key: forget the former one. Returns what is left to do by hand, if anything.
 

@@ -6,6 +6,7 @@ Its one store is the file `notes.jsonl`; a note with a known id is not written a
 import json
 import os
 import sys
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Product:
             "count": self.count,
             "refuse": self.refuse,
             "fail": self.fail,
+            "fail_apart": self.fail_apart,
             "gated": self.gated_call,
         }
 
@@ -87,6 +89,17 @@ class Product:
     def fail(self, context: CallContext, args: dict[str, Any]) -> Generator[Any, None, Any]:
         yield "about to fail"
         raise ValueError(args["text"])
+
+    def fail_apart(self, ctx: CallContext, args: dict[str, Any]) -> Generator[Any, None, Any]:
+        """A thread of its own fails, and nobody waits for it."""
+        yield from ()
+
+        def fail() -> None:
+            raise ValueError(args["text"])
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
 
     def gated_call(self, context: CallContext, args: dict[str, Any]) -> Generator[Any, None, Any]:
         try:

@@ -256,6 +256,15 @@ def test_log_never_quotes_a_memory(stage: Stage) -> None:
     )
 
 
+def test_log_quotes_no_memory_of_a_thread_that_fails(stage: Stage) -> None:
+    with stage.terminal() as terminal:
+        terminal.call("fail_apart", {"text": "the text of a memory"})
+
+    assert "in fail" in stage.log()
+    assert "ValueError" in stage.log()
+    assert "the text of a memory" not in stage.log()
+
+
 def test_log_starts_anew_when_it_is_long(stage: Stage) -> None:
     (stage.home / "logs").mkdir()
     (stage.home / "logs" / "agent.log").write_bytes(b"x" * 1_000_001)

@@ -1,6 +1,7 @@
 """Streamable HTTP: for this machine and the bearer of the token only."""
 
 import stat
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from mcp_server.http import Address, open_port
+from mcp_server.http import TOKEN_NAME, Address, open_port, token
 from shared.errors import ForbiddenError, UnavailableError
 from tests.agent.conftest import Stage
 
@@ -58,6 +59,15 @@ def test_token_is_for_the_person_only(served: Stage) -> None:
     httpx2.post(served.url(), json=PING, headers=JSON)
 
     assert stat.S_IMODE((served.home / "http.token").stat().st_mode) == 0o600
+
+
+def test_a_token_that_a_crash_left_half_written_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / TOKEN_NAME).touch(mode=0o600)
+    made = token(tmp_path)
+
+    assert len(made) > 32
+    assert token(tmp_path) == made
+    assert [each.name for each in tmp_path.iterdir()] == [TOKEN_NAME]
 
 
 def test_other_hosts_than_this_machine_are_refused() -> None:

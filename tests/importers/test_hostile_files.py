@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 import struct
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from mcp_server import importers
+from mcp_server.exporters.lines import HEADER, encode
 from mcp_server.importers import Item, Problem
 from mcp_server.model import Draft
 from shared.errors import CorruptError, InvalidError, NotFoundError
+from tests.builders import memory
 
 Read = Callable[..., list[Item]]
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -257,6 +260,52 @@ def test_our_own_export_cut_short_is_called_incomplete(tmp_path: Path, read: Rea
     path.write_bytes(b'{"format":1,"sunaiva":"export"}\n{"created_at":"2026-')
     with pytest.raises(CorruptError, match="not complete"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"tags": [""]},
+        {"tags": [f"tag {number}" for number in range(40)]},
+        {"speaker": "x" * 300},
+        {"space": "a\tb"},
+        {"position": (1 << 62) + 1},
+        {"version": 1 << 63},
+    ],
+    ids=["no-tag", "many-tags", "long-speaker", "space", "position", "version"],
+)
+def test_a_memory_of_ours_that_no_vault_could_keep_does_not_stop_the_others(
+    tmp_path: Path, read: Read, strange: dict[str, object]
+) -> None:
+    good, other = memory("good"), memory("strange")
+    changed = json.loads(encode(other)) | strange
+    path = tmp_path / "memories.jsonl"
+    path.write_bytes(HEADER + json.dumps(changed).encode() + b"\n" + encode(good))
+    problem, kept = read(path)
+    assert isinstance(problem, Problem)
+    assert kept == good
+
+
+def test_a_note_of_ours_with_an_endless_position_does_not_stop_the_others(
+    folder: Callable[..., Path], read: Read
+) -> None:
+    block = '<!-- sunaiva {"id":"x","kind":"note","trust":"imported","position":9999999999999999999} -->\n## One\n\ntext\n'
+    root = folder({"a.md": f"---\nsunaiva: memories\n---\n{block}", "b.md": "Fine."})
+    problem, kept = read(root, "markdown")
+    assert isinstance(problem, Problem)
+    assert isinstance(kept, Draft)
+
+
+@pytest.mark.parametrize("time", ["-99999999999", "1" + "0" * 400])
+def test_a_time_that_no_calendar_has_is_left_out(
+    folder: Callable[..., Path], read: Read, time: str
+) -> None:
+    said = '{"author":{"role":"user"},"content":{"parts":["hello"]},"create_time":' + time + "}"
+    node = f'{{"message":{said}}}'
+    root = folder({"conversations.json": f'[{{"mapping":{{"a":{node},"b":{node}}}}}]'})
+    (draft,) = read(root, "chatgpt")
+    assert isinstance(draft, Draft)
+    assert (draft.text, draft.occurred_at) == ("hello", None)
 
 
 def test_other_json_lines_are_not_taken_for_ours(tmp_path: Path, read: Read) -> None:

@@ -4,8 +4,9 @@ import contextlib
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -32,6 +33,9 @@ from tests.builders import (
     vault_at,
 )
 
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
 SEAL_ROWS = 3
 
 
@@ -39,6 +43,20 @@ SEAL_ROWS = 3
 def vault(tmp_path: Path) -> Iterator[OpenVault]:
     with vault_at(tmp_path / DATABASE_NAME) as vault:
         yield vault
+
+
+class Watched(OpenVault):
+    """Lets something happen once, as soon as somebody has read."""
+
+    after_reading: Callable[[], None] | None = None
+
+    @contextlib.contextmanager
+    def reading(self) -> "Iterator[Database]":
+        with super().reading() as db:
+            yield db
+        happens, self.after_reading = self.after_reading, None
+        if happens is not None:
+            happens()
 
 
 class Kept:
@@ -51,6 +69,12 @@ class Kept:
 
     def restart(self) -> None:
         self.index = LexicalIndex(seal_rows=SEAL_ROWS)
+        with self.vault.reading() as db:
+            self.index.load(db)
+
+    def clear(self) -> None:
+        with self.vault.writing() as db:
+            self.index.clear(db)
         with self.vault.reading() as db:
             self.index.load(db)
 
@@ -238,6 +262,25 @@ def test_what_is_forgotten_while_segments_are_merged_is_in_none(vault: OpenVault
     kept.tidy_all()
     assert kept.segments() == [(1, 24, 1, 23, 1)]
     assert kept.said("word4", "tea") == [{}, expected(kept, "tea")]
+
+
+def test_a_rebuild_that_begins_when_a_segment_was_just_chosen_misses_nothing(
+    tmp_path: Path,
+) -> None:
+    with vault_at(tmp_path / DATABASE_NAME):
+        pass
+    vault = Watched(tmp_path / DATABASE_NAME, KEY)
+    kept = Kept(vault)
+    for number in range(SEAL_ROWS * 3):
+        kept.put(f"tea {number}")
+    kept.tidy()
+    kept.tidy()
+
+    vault.after_reading = kept.clear
+    kept.tidy()
+    kept.tidy_all()
+    assert kept.said("tea") == [expected(kept, "tea")]
+    vault.close()
 
 
 class Life(RuleBasedStateMachine):

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from mcp_server.forgetting import chosen, erase
 from mcp_server.index.chroma import ChromaIndex, CodesOf
 from mcp_server.index.embedder import Embedder
 from mcp_server.index.entries import memory_text
+from mcp_server.index.lexical import SEAL_ROWS
 from mcp_server.index.live import (
     EMBED_AT_ONCE_MAX,
     LiveIndex,
 )
 from mcp_server.index.models import IndexState
 from mcp_server.index.neighbours import GraphOnDisk
-from mcp_server.memory import Changes, capture_drafts, revise, take_in
+from mcp_server.memory import Changes, capture_drafts, revise, take_in, text_digest
 from mcp_server.search import Asked
 from mcp_server.vault import store
 from shared.errors import UnavailableError
@@ -73,6 +74,16 @@ def vector_rows(device: Device) -> list[int]:
         return [row for (row,) in db.execute("SELECT memory FROM vectors ORDER BY memory")]
 
 
+def send(device: Device, number: int) -> None:
+    """Let so many memories come from another device."""
+    with device.changing() as change:
+        rows = [
+            store.insert(change.db, each, text_digest(device, each.text))
+            for each in (memory(f"memory {place}") for place in range(number))
+        ]
+        change.then(device.index.put_many(change.db, range(rows[0], rows[-1] + 1)))
+
+
 def test_while_it_rests_words_are_found_and_the_model_reads_nothing_until_it_may_again(
     tmp_path: Path,
 ) -> None:
@@ -109,6 +120,33 @@ def test_keywords_answer_before_the_model_is_there_and_the_answer_says_so(tmp_pa
         assert answer.searched == "full"
         assert answer.note is None
         assert nearest(device, "the harbour at dusk") == [1]
+
+
+def test_the_words_of_many_that_came_at_once_do_not_wait_for_the_model(tmp_path: Path) -> None:
+    gate = Gate()
+    with opened(tmp_path, model=gate, ready=False) as device:
+        send(device, SEAL_ROWS + 200)
+        until(lambda: device.index.state().unread == 0)
+        assert found(device, "7") == ["memory 7"]
+        assert not device.index.state().meaning
+        gate.open()
+        embedded(device)
+
+
+def test_the_words_of_many_do_not_wait_for_another_model(tmp_path: Path) -> None:
+    gate = Gate()
+    coming: Iterator[Callable[[], Embedder]] = iter([HashEmbedder, gate])
+
+    def model() -> Embedder:
+        return next(coming)()
+
+    with opened(tmp_path, model=model) as device:
+        device.index.reindex(tmp_path / "another")
+        send(device, SEAL_ROWS + 200)
+        until(lambda: device.index.state().unread == 0)
+        assert device.index.state().reindexing is not None
+        gate.open()
+        embedded(device)
 
 
 def test_what_was_stored_before_is_listed_and_embedded_after_a_start(tmp_path: Path) -> None:

@@ -311,6 +311,28 @@ async def test_a_secret_in_a_name_is_told_of_and_shown_nowhere(
             {"memories": [{"text": "x", "importance": True}]},
             "importance: a number is wanted",
         ),
+        (
+            "remember",
+            {"memories": [{"text": "x", "occurred_at": "0001-01-01T00:00:00+14:00"}]},
+            "Memory 1 names a time that no calendar here has",
+        ),
+        (
+            "remember",
+            {
+                "memories": [
+                    {"text": "x", "valid_from": "2024-01-02", "valid_to": "2024-01-01T00:00:00Z"}
+                ]
+            },
+            "before it begins",
+        ),
+        (
+            "capture",
+            {
+                "conversation": "c",
+                "turns": [{"speaker": "a", "text": "b", "at": "9999-12-31T23:59:59-12:00"}],
+            },
+            "no calendar here has",
+        ),
         ("browse", {"cursor": "-1"}, "cursor"),
         ("browse", {"limit": 10_000}, "limit goes from 1"),
         ("revise", {"id": "my note", "version": 1, "text": "x"}, "is not a memory id"),
@@ -318,6 +340,7 @@ async def test_a_secret_in_a_name_is_told_of_and_shown_nowhere(
         ("forget", {}, "Say what to forget"),
         ("forget", {"ids": ["my note"]}, "is not a memory id"),
         ("resolve", {"id": 99, "decision": "keep_both"}, "no open finding 99"),
+        ("resolve", {"id": -(10**30), "decision": "keep_both"}, "no open finding -1"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
