@@ -27,8 +27,8 @@ def is_held_up(db: "Database", run: Run, me: Self) -> bool:
     return (
         not run.may_push
         or control.demands_newer_writer(run.members)
-        or run.members.epoch == 0
         or run.members.rotation_due
+        or run.members.epoch not in log.epoch_keys(db)
         or me.adopting
         or log.unsent_count(db) >= UNSENT_MAX
     )

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from shared.errors import UnavailableError
 from sync_service.changes import merge, ops
 from sync_service.changes.clock import LATEST
 from sync_service.changes.fields import Field
@@ -285,6 +286,29 @@ def test_what_waited_of_a_device_that_was_removed_without_it_is_let_go() -> None
     first.time.pass_ms(8 * 24 * 3_600_000)
     first.sync()
     assert first.alarms() == set()
+
+
+def test_a_device_that_learns_of_its_removal_as_it_begins_another_stream_sends_nothing() -> None:
+    leaving, one, other = three()
+    with leaving.replica.transaction() as db:
+        log.mark_copied(db)
+    leaving.line.after = _loses_the_answer_to_an_entry
+    leaving.sync()
+    leaving.line.after = lambda _: None
+    settle([one, other])
+    removed(leaving, by=other)
+    one.write(1)
+    settle([one, other])
+    leaving.write(2)
+    sent = len(leaving.line.pushes)
+    leaving.sync()
+    assert len(leaving.line.pushes) == sent
+    assert "revoked_device" in leaving.alarms()
+
+
+def _loses_the_answer_to_an_entry(name: str) -> None:
+    if name == "append_control":
+        raise UnavailableError("The answer did not come.")
 
 
 def test_an_emptied_server_is_given_back_a_list_with_removals() -> None:
