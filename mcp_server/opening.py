@@ -148,7 +148,11 @@ def change_key(
                 lasting.hand_over(db, root, new.root_key)
             vault.rekey(database_key(new.root_key))
         except SunaivaError:
-            keys.abandon_rekey(home, given)
+            vault.close()
+            # A disk that fails as it commits leaves a database that may have the new key already. Whoever opens it next finds out.
+            with suppress(SunaivaError):
+                if _opens(home, root):
+                    keys.abandon_rekey(home, given)
             raise
     finally:
         vault.close()
