@@ -183,8 +183,7 @@ def capture_drafts(
             seen[digest] = seen.get(digest, 0) + 1
             key = turn.source.key or f"{digest.hex()}:{seen[digest]}"
             key = f"capture:{text_digest(device, space + chr(31) + conversation).hex()[:12]}:{key}"
-            if store.by_key(db, key) is None and store.by_echo(db, key) is None:
-                position += 1
+            is_new = store.by_key(db, key) is None and store.by_echo(db, key) is None
             source = msgspec.structs.replace(turn.source, key=key)
             keyed.append(
                 msgspec.structs.replace(
@@ -192,9 +191,10 @@ def capture_drafts(
                     source=source,
                     conversation=conversation,
                     space=space,
-                    position=position - 1,
+                    position=position if is_new else None,
                 )
             )
+            position += is_new
     return keyed
 
 
@@ -397,10 +397,6 @@ def _with_changes(device: Device, old: Memory, changes: Changes) -> Memory:
     after = msgspec.structs.replace(
         old, **fields, version=old.version + 1, updated_at=device.clock()
     )
-    if after.text != old.text:
-        # Each version names the one before it. With those of all before, there would one day be no room.
-        others = tuple(link for link in after.links if link.relation != _SUPERSEDES)
-        after = msgspec.structs.replace(after, links=others)
     # A memory that turned out to be wrong from its first moment may end where it began.
     span = {} if "valid_from" in fields else {"valid_from": None}
     checked(msgspec.structs.replace(after, **span), "The memory")
@@ -411,13 +407,15 @@ def _supersede(device: Device, db: "Database", row: Row, after: Memory) -> list[
     """End the old memory and store the new one in its place; both rows, the new one last."""
     old, now = row.memory, device.clock()
     since = after.valid_from if after.valid_from != old.valid_from and after.valid_from else now
+    # Each version names the one before it. With those of all before, there would one day be no room.
+    others = {link for link in after.links if link.relation != _SUPERSEDES}
     # Without room for it, the old one says which is its successor all the same.
-    back = [Link(_SUPERSEDES, old.id)] if len(after.links) < LINKS_MAX else []
+    back = {Link(_SUPERSEDES, old.id)} if len(others) < LINKS_MAX else set()
     new = msgspec.structs.replace(
         after,
         id=device.ids.memory_id(),
         source=msgspec.structs.replace(old.source, key=None),
-        links=tuple(sorted({*after.links, *back})),
+        links=tuple(sorted(others | back)),
         valid_from=since,
         version=1,
         created_at=now,
