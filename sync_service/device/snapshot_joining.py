@@ -125,7 +125,10 @@ def join_others(
         with replica.transaction() as db:
             me = log.read(db)
             known = snapshots.standing_of(db, manifests.id_of(raw))
-            is_known = known in ("joined", "written") or (manifest.device == me.device and known)
+            # Not what was refused, not even of this device: a copy of it may have written that.
+            is_known = known in ("joined", "written") or (
+                manifest.device == me.device and known == "checked"
+            )
             is_beyond = _is_beyond(db, me, manifest)
         if manifest.device in looked_at or (is_known and not is_beyond):
             continue

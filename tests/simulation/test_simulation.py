@@ -13,6 +13,17 @@ def test_whatever_happens_all_devices_agree_in_the_end_and_nothing_is_lost(group
         World(seed, STEPS).run()
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(3016879, id="removed as its copy began another stream"),
+        pytest.param(4002179, id="nobody left but two copies of one device"),
+    ],
+)
+def test_what_broke_one_world_of_many_thousands_does_so_no_more(seed: int) -> None:
+    World(seed, 100).run()
+
+
 def test_one_seed_is_one_world() -> None:
     first, again = World(7, STEPS), World(7, STEPS)
     first.run()
